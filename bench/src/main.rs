@@ -1,0 +1,78 @@
+//! Sluicegate beside its peers, measured in one run.
+//!
+//! One subcommand a question. Each takes turns between ours and the peers within one run, prints its conditions and
+//! one table, and writes the same rows as JSON on demand. Exit code 0: measured. 1: could not measure, or a peer
+//! answered wrongly. 2: measured, a goal was missed, and `--strict` was given.
+
+mod conditions;
+mod error;
+mod gateway;
+mod out;
+mod rounds;
+mod stop;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+use crate::stop::Stop;
+use crate::table::{Report, ReportArgs};
+
+/// Sluicegate beside its peers, measured in one run.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The gateway against nginx, HAProxy and a bare hyper proxy: requests/s, p50, p99, CPU a request
+    Gateway {
+        #[command(flatten)]
+        args: gateway::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
+    /// One of the peers: a plain proxy of hyper and hyper-util
+    #[command(hide = true)]
+    BareHyper(gateway::bare::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            out::note(&format!("bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::BareHyper(args) => gateway::bare::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Gateway { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&gateway::run(&args, &stop)?, &report)
+        }
+    }
+}
+
+/// Prints and writes what was measured; says how the process should end.
+fn finish(measured: &Report, args: &ReportArgs) -> Result<ExitCode, Error> {
+    out::say(&measured.to_string());
+    if let Some(path) = &args.json {
+        measured.write_json(path)?;
+    }
+    Ok(if !measured.faults.is_empty() {
+        ExitCode::FAILURE
+    } else if args.strict && measured.missed() > 0 {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,201 @@
+//! What a limiter answers.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The answer to a request for tokens. A refusal is data: it says when to come back, or that there is no use.
+///
+/// Every answer carries the standing of the bucket right after it: its `limit` (capacity in tokens; `u64::MAX` for
+/// an unlimited quota), what is `remaining` (whole tokens), and `reset_after`, how long until it is full again if
+/// nothing more is taken (none where it never will be by itself).
+///
+/// ```
+/// use std::time::Duration;
+/// use sluicegate_core::{bucket::Bucket, decision::Decision, quota::Quota};
+///
+/// let bucket = Bucket::new(Quota::per(2, Duration::from_secs(1))?);
+/// let (answer, _) = bucket.take(bucket.start(), 3, 0);
+/// match answer {
+///     Decision::Granted { remaining, .. } => println!("{remaining} left"),
+///     Decision::Later { retry_after: Some(wait), .. } => println!("again in {wait:?}"),
+///     Decision::Later { retry_after: None, .. } => println!("when somebody puts tokens back"),
+///     Decision::Never { limit, .. } => assert_eq!(limit, 2),
+/// }
+/// # Ok::<(), sluicegate_core::quota::QuotaError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a refused request must not be served"]
+pub enum Decision {
+    /// The tokens are the caller's.
+    Granted {
+        /// Capacity in tokens.
+        limit: u64,
+        /// Whole tokens left.
+        remaining: u64,
+        /// Time until the bucket is full again.
+        reset_after: Option<Duration>,
+    },
+    /// Not now. Nothing was taken.
+    Later {
+        /// How long until the same request is granted if nobody else comes: a retry exactly then succeeds, one a
+        /// nanosecond earlier does not. None for a stock, which only a `put` refills.
+        retry_after: Option<Duration>,
+        /// Capacity in tokens.
+        limit: u64,
+        /// Whole tokens left.
+        remaining: u64,
+        /// Time until the bucket is full again.
+        reset_after: Option<Duration>,
+    },
+    /// Not ever: more than the capacity was asked for. Nothing was taken.
+    Never {
+        /// Capacity in tokens.
+        limit: u64,
+        /// Whole tokens left.
+        remaining: u64,
+        /// Time until the bucket is full again.
+        reset_after: Option<Duration>,
+    },
+}
+
+impl Decision {
+    /// Whether the tokens are the caller's.
+    #[must_use]
+    #[inline]
+    pub const fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted { .. })
+    }
+
+    /// How long to wait before asking again: zero where granted, none where asking again is no use by itself.
+    #[must_use]
+    #[inline]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Granted { .. } => Some(Duration::ZERO),
+            Self::Later { retry_after, .. } => *retry_after,
+            Self::Never { .. } => None,
+        }
+    }
+
+    /// The bucket's capacity in tokens.
+    #[must_use]
+    #[inline]
+    pub const fn limit(&self) -> u64 {
+        let (Self::Granted { limit, .. } | Self::Later { limit, .. } | Self::Never { limit, .. }) = self;
+        *limit
+    }
+
+    /// Whole tokens left after this decision.
+    #[must_use]
+    #[inline]
+    pub const fn remaining(&self) -> u64 {
+        let (Self::Granted { remaining, .. } | Self::Later { remaining, .. } | Self::Never { remaining, .. }) =
+            self;
+        *remaining
+    }
+
+    /// Time until the bucket is full again if nothing more is taken; none where it never will be by itself.
+    #[must_use]
+    #[inline]
+    pub const fn reset_after(&self) -> Option<Duration> {
+        let (Self::Granted { reset_after, .. }
+        | Self::Later { reset_after, .. }
+        | Self::Never { reset_after, .. }) = self;
+        *reset_after
+    }
+
+    /// The one decision over two limits that must both grant: `Never` before `Later` before `Granted`; of two
+    /// `Later`, the one that takes longer, since a retry then passes both; of two `Granted`, the tighter.
+    pub fn and(self, other: Self) -> Self {
+        let first = match (&self, &other) {
+            (
+                Self::Later {
+                    retry_after: mine, ..
+                },
+                Self::Later {
+                    retry_after: theirs, ..
+                },
+            ) => {
+                // A stock without tokens has no instant of its own, so no wait is longer.
+                match (mine, theirs) {
+                    (None, _) => true,
+                    (_, None) => false,
+                    (Some(mine), Some(theirs)) => mine >= theirs,
+                }
+            }
+            (
+                Self::Granted { remaining: mine, .. },
+                Self::Granted {
+                    remaining: theirs, ..
+                },
+            ) => mine <= theirs,
+            _ => self.severity() >= other.severity(),
+        };
+        if first { self } else { other }
+    }
+
+    const fn severity(&self) -> u8 {
+        match self {
+            Self::Granted { .. } => 0,
+            Self::Later { .. } => 1,
+            Self::Never { .. } => 2,
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Granted { limit, remaining, .. } => write!(f, "granted, {remaining} of {limit} left"),
+            Self::Later {
+                retry_after: Some(wait),
+                ..
+            } => write!(f, "later, in {wait:?}"),
+            Self::Later {
+                retry_after: None, ..
+            } => f.write_str("later, when tokens are put back"),
+            Self::Never { limit, .. } => write!(f, "never, the limit is {limit}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(remaining: u64) -> Decision {
+        Decision::Granted {
+            limit: 9,
+            remaining,
+            reset_after: None,
+        }
+    }
+    fn later(millis: Option<u64>) -> Decision {
+        let retry_after = millis.map(Duration::from_millis);
+        Decision::Later {
+            retry_after,
+            limit: 9,
+            remaining: 0,
+            reset_after: None,
+        }
+    }
+
+    #[test]
+    fn together_the_sterner_the_longer_the_tighter_counts() {
+        let never = Decision::Never {
+            limit: 9,
+            remaining: 0,
+            reset_after: None,
+        };
+        for (one, other, both) in [
+            (granted(3), granted(2), granted(2)),
+            (granted(3), later(Some(1)), later(Some(1))),
+            (later(Some(1)), later(Some(5)), later(Some(5))),
+            (later(None), later(Some(5)), later(None)),
+            (later(Some(5)), never, never),
+        ] {
+            assert_eq!(one.and(other), both);
+            assert_eq!(other.and(one), both);
+        }
+    }
+}

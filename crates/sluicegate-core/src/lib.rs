@@ -1,0 +1,39 @@
+//! The machines of Sluicegate: pure state machines for overload control.
+//!
+//! A machine takes time as an argument and holds no clock, lock, task or socket. Whatever drives it (an atomic
+//! word, a mutex with wakers, a layer, a simulator) is a *shell*, lives elsewhere, and decides nothing. So a
+//! policy can be tested exhaustively in virtual time, and what a simulation predicts is what production runs.
+//!
+//! From low to high, and nothing imports upward:
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`clock`] | where time comes from: nanoseconds since a clock's own start |
+//! | [`mod@units`] | the exact integer arithmetic of a refill |
+//! | [`quota`] | how much of something may be used, as a type and as text |
+//! | [`decision`] | what a limiter answers |
+//! | [`bucket`] | the token bucket as a pure function of (state, quota, n, now) |
+//! | [`cell`] | that state in one atomic word |
+| [`queue`] | who is served, who waits, who is turned away |
+//! | [`queue`] | who is served, who waits, who is turned away |
+//!
+//! ```
+//! use sluicegate_core::{bucket::Bucket, quota::Quota};
+//!
+//! let bucket = Bucket::new("10/s burst 2".parse::<Quota>()?);
+//! let state = bucket.start();
+//! let (first, state) = bucket.take(state, 2, 0);
+//! assert!(first.is_granted());
+//! let (second, _) = bucket.take(state, 1, 0);
+//! assert_eq!(second.retry_after().unwrap().as_millis(), 100);
+//! # Ok::<(), sluicegate_core::quota::QuotaError>(())
+//! ```
+
+pub mod bucket;
+pub mod cell;
+pub mod clock;
+pub mod decision;
+pub mod queue;
+
+pub mod quota;
+pub mod units;

@@ -1,0 +1,26 @@
+//! What Sluicegate's own tests share. Unpublished; only tests and benches depend on it.
+//!
+//! - [`upstream`]: a real HTTP/1.1 server whose every request a test can hold, break and count.
+//! - [`process`]: the real `sluicegate` binary as a child process, with its log, memory and signals.
+//! - [`client`]: an ordinary HTTP client, and a raw socket for clients that misbehave.
+//! - [`body`]: bodies of any length in constant memory, whose every byte can be checked.
+//! - [`metrics`]: a strict reader of the text that `/metrics` answers.
+//! - [`port`]: a TCP port that is held while nobody listens on it.
+//! - [`wait`]: every wait of a test, each with its bound; the only place here that reads a clock.
+//!
+//! Nothing in here sleeps to make something happen: a test waits for an event, or polls a counter until
+//! it says what it must, and a wait that exceeds [`wait::PATIENCE`] fails with what it waited for.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support: a failure here is a test's failure"
+)]
+
+pub mod body;
+pub mod client;
+pub mod metrics;
+pub mod port;
+pub mod process;
+pub mod upstream;
+pub mod wait;

@@ -1,0 +1,163 @@
+//! Who stands where. The one place to edit when a crate or a module comes.
+use crate::forbidden::{Rule, Rule::*};
+
+/// A crate's place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The crates of the workspace that it may import. As a dev-dependency it may also have [`TESTKIT`].
+    pub(crate) imports: &'static [&'static str],
+    /// Its modules from low to high: each may import those above it in this list. A module with `::` in its
+    /// name is a submodule with a place of its own. None where the order is not held.
+    pub(crate) modules: Option<&'static [&'static str]>,
+    /// What it must not do.
+    pub(crate) forbidden: &'static [Rule],
+    /// Where it may all the same: a file and the beginning of a path, each with its reason.
+    pub(crate) except: &'static [(&'static str, &'static str)],
+}
+
+/// Support for tests: only a dev-dependency, except of a crate that is nothing but measurements.
+pub(crate) const TESTKIT: &str = "sluicegate-testkit";
+
+const CORE: &str = "sluicegate-core";
+const LIBRARY: &str = "sluicegate";
+
+/// A library neither prints nor reads the environment: what it knows, it was told.
+const QUIET: &[Rule] = &[Printing, Environment];
+
+/// The crates, low to high.
+pub(crate) const CRATES: &[Place] = &[
+    Place {
+        name: CORE,
+        imports: &[],
+        modules: Some(&[
+            "clock",       // time, as a number
+            "units",       // arithmetic that can't overflow
+            "quota",       // how much, how fast
+            "decision",    // yes, later, never
+            "bucket",      // one quota's arithmetic
+            "cell",        // the bucket's one atomic word
+            "line",        // who is next
+            "queue",       // what is admitted, what is shed
+            "concurrency", // how many at once
+            "deadline",    // until when
+            "hedge",       // when to ask a second time
+            "retry",       // when to ask again
+            "breaker",     // when to stop asking
+            "lease",       // tokens taken in advance
+            "detector",    // whether somebody is alive
+            "restart",     // when to start it again
+        ]),
+        forbidden: &[Async, Io, Globals, Printing, Environment],
+        except: &[
+            ("clock.rs", "std::thread"),     // the coarse clock is a thread's work
+            ("clock.rs", "std::io::Result"), // the operating system may refuse that thread
+        ],
+    },
+    Place {
+        name: LIBRARY,
+        imports: &[CORE],
+        modules: Some(&[
+            "timer",     // the only sleep
+            "limiter",   // a bucket behind a handle
+            "all_of",    // several limits, one decision
+            "keyed",     // a bucket a key
+            "store",     // where buckets live
+            "memory",    // the store in this process
+            "outage",    // what to do when a store is away
+            "io",        // readers and writers with a rate
+            "pool",      // buffers, bounded
+            "queue",     // work in front of workers
+            "permits",   // the right to be in flight
+            "cancel",    // deadlines, carried
+            "heartbeat", // signs of life
+            "supervise", // restarts
+            "race",      // the first answer wins
+            "hedge",     // a second request, within a budget
+            "retry",     // another try, within a budget
+            "failure",   // well-formed errors
+        ]),
+        forbidden: QUIET,
+        except: &[],
+    },
+    Place {
+        name: "sluicegate-tower",
+        imports: &[CORE, LIBRARY],
+        modules: None,
+        forbidden: QUIET,
+        except: &[],
+    },
+    Place {
+        name: "sluicegate-redis",
+        imports: &[CORE, LIBRARY],
+        modules: None,
+        forbidden: QUIET,
+        except: &[],
+    },
+    Place {
+        name: "sluicegate-disk",
+        imports: &[CORE, LIBRARY],
+        modules: None,
+        forbidden: QUIET,
+        except: &[],
+    },
+    Place {
+        name: "sluicegate-server",
+        imports: &[
+            CORE,
+            LIBRARY,
+            "sluicegate-tower",
+            "sluicegate-redis",
+            "sluicegate-disk",
+        ],
+        modules: Some(&[
+            "metrics", // what is counted
+            "refusal", // how a refusal is said
+            "config",  // what was asked for, validated
+            "gateway", // a request's way
+            "admin",   // health and metrics
+            "load",    // the load generator
+            "demo",    // all of it, shown
+            "cli",     // the arguments
+        ]),
+        forbidden: &[],
+        except: &[],
+    },
+    Place {
+        name: TESTKIT,
+        imports: &[CORE, LIBRARY],
+        modules: None,
+        forbidden: &[],
+        except: &[],
+    },
+    Place {
+        name: "bench",
+        imports: &[
+            CORE,
+            LIBRARY,
+            "sluicegate-tower",
+            "sluicegate-redis",
+            "sluicegate-disk",
+            "sluicegate-server",
+            TESTKIT,
+        ],
+        modules: None,
+        forbidden: &[],
+        except: &[],
+    },
+    Place {
+        name: "sluicegate-fuzz",
+        imports: &[
+            CORE,
+            LIBRARY,
+            "sluicegate-tower",
+            "sluicegate-redis",
+            "sluicegate-disk",
+            "sluicegate-server",
+        ],
+        modules: None,
+        forbidden: &[],
+        except: &[],
+    },
+];
