@@ -14,7 +14,6 @@
 //! | [`decision`] | what a limiter answers |
 //! | [`bucket`] | the token bucket as a pure function of (state, quota, n, now) |
 //! | [`cell`] | that state in one atomic word |
-| [`queue`] | who is served, who waits, who is turned away |
 //! | [`queue`] | who is served, who waits, who is turned away |
 //!
 //! ```

@@ -1,1 +1,39 @@
-//! placeholder
+//! Overload control for Rust services: do what can be done in time, refuse the rest at once and honestly, lose
+//! nothing.
+//!
+//! | you want to | use |
+//! | --- | --- |
+//! | allow so many a second | [`TokenBucket`](limiter::TokenBucket) |
+//! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
+//! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
+//! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
+//! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
+//! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
+//!
+//! Every policy is a machine in [`sluicegate_core`], re-exported here; what stands in this crate are shells around
+//! those machines. Parts that wait need the default feature `tokio`; the others need no runtime.
+//!
+//! ```
+//! use sluicegate::limiter::TokenBucket;
+//!
+//! let limiter = TokenBucket::new("100/s burst 200".parse()?);
+//! match limiter.try_take(1) {
+//!     answer if answer.is_granted() => println!("go, {} left", answer.remaining()),
+//!     answer => println!("no, {answer}"),
+//! }
+//! # Ok::<(), sluicegate::quota::QuotaError>(())
+//! ```
+
+pub use sluicegate_core::{bucket, cell, clock, decision, quota, units};
+
+#[cfg(feature = "tokio")]
+pub mod cancel;
+pub mod failure;
+pub mod keyed;
+pub mod limiter;
+#[cfg(feature = "tokio")]
+pub mod permits;
+#[cfg(feature = "tokio")]
+pub mod queue;
+#[cfg(feature = "tokio")]
+pub mod timer;

@@ -1,0 +1,509 @@
+//! A limit for each key, and several limits decided as one.
+//!
+//! A [`Keyed`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
+//! key: long keys cost no more than short ones, and who chooses keys can't make them collide. A key is forgotten once
+//! its bucket is full again, when it is no different from a key never seen; no request does more than a constant part
+//! of that work. A hard cap bounds the keys: those that find no place share one bucket of the same quota, and are
+//! counted.
+//!
+//! [`Limits`] decides over several of them: all of a request's charges, or none.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use sluicegate_core::bucket::{Bucket, State};
+use sluicegate_core::decision::Decision;
+use sluicegate_core::quota::Quota;
+
+/// Locks of a table: enough that threads seldom meet.
+const SHARDS: usize = 64;
+
+/// How many entries a decision looks at in passing, to forget those that are full again: at two, all are seen before
+/// the table could have doubled.
+const SWEPT: usize = 2;
+
+/// How many it looks at before it denies a new key a place of its own.
+const SWEPT_AT_CAP: usize = 16;
+
+/// A key, hashed by the [`Keyed`] it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key([u64; 2]);
+
+/// A quota for each key.
+#[derive(Debug)]
+pub struct Keyed {
+    bucket: Bucket,
+    shards: Vec<Mutex<Shard>>,
+    hasher: SipHasher13,
+    max_keys: usize,
+    /// Entries in all shards. One is added before its entry is made, so the cap is exact.
+    keys: AtomicUsize,
+    /// The bucket of those that found no place. Locked after a shard, never before.
+    overflow: Mutex<State>,
+    overflowed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Positions in `slots`.
+    index: HashTable<u32>,
+    slots: Vec<Slot>,
+    /// The next slot to look at for being full again.
+    hand: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: Key,
+    state: State,
+}
+
+impl Shard {
+    fn find(&self, key: Key) -> Option<usize> {
+        self.index
+            .find(key.0[0], |&at| self.slots[at as usize].key == key)
+            .map(|&at| at as usize)
+    }
+
+    fn insert(&mut self, key: Key, state: State) {
+        #[expect(
+            clippy::expect_used,
+            reason = "a shard of 2^32 entries is 96 GiB; max_keys is checked to be below"
+        )]
+        let at = u32::try_from(self.slots.len()).expect("fewer than 2^32 keys a shard");
+        self.slots.push(Slot { key, state });
+        let slots = &self.slots;
+        self.index
+            .insert_unique(key.0[0], at, |&at| slots[at as usize].key.0[0]);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let gone = self.slots[at].key;
+        let slots = &self.slots;
+        if let Ok(entry) = self
+            .index
+            .find_entry(gone.0[0], |&other| slots[other as usize].key == gone)
+        {
+            entry.remove();
+        }
+        let last = self.slots.len() - 1;
+        if at != last {
+            let moved = self.slots[last].key;
+            let slots = &self.slots;
+            if let Some(place) = self
+                .index
+                .find_mut(moved.0[0], |&other| slots[other as usize].key == moved)
+            {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "smaller than `last`, which was a u32"
+                )]
+                let at = at as u32;
+                *place = at;
+            }
+        }
+        self.slots.swap_remove(at);
+    }
+
+    /// Looks at the next `count` entries and forgets those whose bucket is full again. Says how many those were.
+    fn sweep(&mut self, bucket: &Bucket, count: usize, now: u64) -> usize {
+        let mut forgotten = 0;
+        for _ in 0..count.min(self.slots.len()) {
+            if self.hand >= self.slots.len() {
+                self.hand = 0;
+            }
+            if self
+                .slots
+                .get(self.hand)
+                .is_some_and(|slot| bucket.is_full(slot.state, now))
+            {
+                self.remove(self.hand);
+                forgotten += 1;
+            } else {
+                self.hand += 1;
+            }
+        }
+        // What a flood made grow is given back when it is over.
+        if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 8 {
+            let slots = &mut self.slots;
+            slots.shrink_to(slots.len() * 2);
+            let slots = &self.slots;
+            self.index
+                .shrink_to(slots.len() * 2, |&at| slots[at as usize].key.0[0]);
+        }
+        forgotten
+    }
+}
+
+/// Under these locks nothing panics half way: states are replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Keyed {
+    /// A bucket of `quota` for each of at most `max_keys` keys (at most 2^31); more share one bucket.
+    #[must_use]
+    pub fn new(quota: Quota, max_keys: usize) -> Self {
+        let seed = || RandomState::new().hash_one(0_u8);
+        let bucket = Bucket::new(quota);
+        Self {
+            overflow: Mutex::new(bucket.start()),
+            bucket,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: SipHasher13::new_with_keys(seed(), seed()),
+            max_keys: max_keys.min(1 << 31),
+            keys: AtomicUsize::new(0),
+            overflowed: AtomicU64::new(0),
+        }
+    }
+
+    /// The key made of `parts`, each of which may be absent. Parts are told apart by their lengths: `("a", "bc")` and
+    /// `("ab", "c")` are two keys, and an absent part is not an empty one.
+    #[must_use]
+    pub fn key<'a>(&self, parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Key {
+        use std::hash::Hasher;
+        let mut hasher = self.hasher;
+        for part in parts {
+            hasher.write_u64(part.map_or(u64::MAX, |part| part.len() as u64));
+            hasher.write(part.unwrap_or_default());
+        }
+        let hash = hasher.finish128();
+        Key([hash.h1, hash.h2])
+    }
+
+    /// The quota of each key.
+    #[must_use]
+    pub const fn quota(&self) -> &Quota {
+        self.bucket.quota()
+    }
+
+    /// How many keys have a bucket of their own now: at most the cap.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// Whether no key has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many decisions were made on the shared bucket, because the cap was reached.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// Decides a charge of `n` on `key`, which is kept if `keep`, told the decision, says so. Comes back with the
+    /// decision, or, where it was a grant that was not kept, with the key's standing. `keep` runs while the key is
+    /// locked.
+    fn decide(&self, key: Key, n: u64, now: u64, keep: impl FnOnce(Decision) -> bool) -> Decision {
+        #[expect(clippy::cast_possible_truncation, reason = "a number below SHARDS")]
+        let place = (key.0[1] % SHARDS as u64) as usize;
+        let mut shard = lock(&self.shards[place]);
+        self.forget(shard.sweep(&self.bucket, SWEPT, now));
+        if let Some(at) = shard.find(key) {
+            return self.charge(&mut shard.slots[at].state, n, now, keep);
+        }
+        if !self.reserve() {
+            self.forget(shard.sweep(&self.bucket, SWEPT_AT_CAP, now));
+            if !self.reserve() {
+                self.overflowed.fetch_add(1, Ordering::Relaxed);
+                return self.charge(&mut lock(&self.overflow), n, now, keep);
+            }
+        }
+        let mut state = self.bucket.start_at(now);
+        let fresh = state;
+        let decision = self.charge(&mut state, n, now, keep);
+        if state == fresh {
+            self.forget(1);
+        } else {
+            shard.insert(key, state);
+        }
+        decision
+    }
+
+    fn charge(&self, state: &mut State, n: u64, now: u64, keep: impl FnOnce(Decision) -> bool) -> Decision {
+        let (decision, next) = self.bucket.take(*state, n, now);
+        if keep(decision) {
+            *state = next;
+            return decision;
+        }
+        if decision.is_granted() {
+            self.bucket.peek(*state, now)
+        } else {
+            decision
+        }
+    }
+
+    /// Takes a place for one more key; false where all are taken.
+    fn reserve(&self) -> bool {
+        let more = |keys| (keys < self.max_keys).then_some(keys + 1);
+        self.keys
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    fn forget(&self, keys: usize) {
+        if keys > 0 {
+            self.keys.fetch_sub(keys, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Several keyed limits, decided as one: a request passes all of them and is charged to all, or is charged to none.
+///
+/// Exact and free of deadlocks: every decision locks the limits' keys in the limits' order and holds them until it is
+/// made. Nothing waits under these locks.
+///
+/// ```
+/// use sluicegate::keyed::{Keyed, Limits};
+///
+/// let limits = Limits::new(vec![
+///     Keyed::new("10/s".parse()?, 1000),
+///     Keyed::new("stock 1".parse()?, 1000),
+/// ]);
+/// let keys: Vec<_> = limits.iter().map(|limit| limit.key([Some(b"10.0.0.1".as_slice())])).collect();
+/// let mut each = Vec::new();
+/// assert!(limits.take(&keys, 1, 0, &mut each).is_granted());
+/// assert!(!limits.take(&keys, 1, 0, &mut each).is_granted());
+/// assert_eq!(each[0].remaining(), 9, "the first was not charged for what the second refused");
+/// # Ok::<(), sluicegate::quota::QuotaError>(())
+/// ```
+#[derive(Debug)]
+pub struct Limits {
+    limits: Vec<Keyed>,
+}
+
+impl Limits {
+    /// These limits, each of which must grant.
+    #[must_use]
+    pub const fn new(limits: Vec<Keyed>) -> Self {
+        Self { limits }
+    }
+
+    /// The limits, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Keyed> {
+        self.limits.iter()
+    }
+
+    /// How many limits there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.limits.len()
+    }
+
+    /// Whether there is none, so that everything is granted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+
+    /// Takes `n` tokens of each limit for the key at the same place in `keys`, at `now` (nanoseconds since the limits
+    /// were made), all or none. `each` is left with a decision for each limit, as it stands afterwards; what comes
+    /// back is the one over all, whose `retry_after` is exact for the combination.
+    ///
+    /// With no limits, or where `keys` is shorter, what has no key is granted.
+    pub fn take(&self, keys: &[Key], n: u64, now: u64, each: &mut Vec<Decision>) -> Decision {
+        let unlimited = Decision::Granted {
+            limit: u64::MAX,
+            remaining: u64::MAX,
+            reset_after: None,
+        };
+        each.clear();
+        each.resize(self.limits.len(), unlimited);
+        take_rest(&self.limits, keys, n, now, unlimited, each)
+    }
+}
+
+impl<'a> IntoIterator for &'a Limits {
+    type Item = &'a Keyed;
+    type IntoIter = std::slice::Iter<'a, Keyed>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Decides the first limit, and with its key locked the rest; all keep their outcome if all grant.
+fn take_rest(
+    limits: &[Keyed],
+    keys: &[Key],
+    n: u64,
+    now: u64,
+    above: Decision,
+    each: &mut [Decision],
+) -> Decision {
+    let (Some((limit, limits)), Some((key, keys)), Some((standing, each))) =
+        (limits.split_first(), keys.split_first(), each.split_first_mut())
+    else {
+        return above;
+    };
+    let mut together = above;
+    *standing = limit.decide(*key, n, now, |decision| {
+        together = take_rest(limits, keys, n, now, above.and(decision), each);
+        together.is_granted()
+    });
+    together
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn keyed(quota: &str, max_keys: usize) -> Keyed {
+        Keyed::new(quota.parse().unwrap(), max_keys)
+    }
+
+    fn name(keyed: &Keyed, name: u64) -> Key {
+        keyed.key([Some(name.to_le_bytes().as_slice())])
+    }
+
+    fn take(keyed: &Keyed, key: Key, n: u64, now: u64) -> Decision {
+        keyed.decide(key, n, now, |decision| decision.is_granted())
+    }
+
+    #[test]
+    fn parts_of_a_key_are_told_apart() {
+        let keyed = keyed("1/s", 10);
+        let key = |parts: &[Option<&str>]| keyed.key(parts.iter().map(|part| part.map(str::as_bytes)));
+        assert_ne!(key(&[Some("a"), Some("bc")]), key(&[Some("ab"), Some("c")]));
+        assert_ne!(
+            key(&[Some("user_x"), Some("path")]),
+            key(&[Some("user"), Some("x_path")])
+        );
+        assert_ne!(key(&[None]), key(&[Some("")]));
+        assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
+        let other = Keyed::new(*keyed.quota(), 10);
+        assert_ne!(
+            key(&[Some("a")]),
+            other.key([Some(b"a".as_slice())]),
+            "seeds are random"
+        );
+    }
+
+    #[test]
+    fn the_cap_is_exact_and_those_beyond_share_one_bucket() {
+        let keyed = keyed("10/s", 100);
+        for key in 0..100 {
+            assert!(take(&keyed, name(&keyed, key), 1, 0).is_granted());
+        }
+        let granted = (100..10_000)
+            .filter(|&key| take(&keyed, name(&keyed, key), 1, 0).is_granted())
+            .count();
+        assert_eq!((granted, keyed.len(), keyed.overflowed()), (10, 100, 9_900));
+        assert_eq!(
+            take(&keyed, name(&keyed, 7), 1, 0).remaining(),
+            8,
+            "a key with a place keeps it"
+        );
+    }
+
+    #[test]
+    fn keys_are_forgotten_once_they_are_full_again_and_not_before() {
+        let keyed = keyed("1/s burst 2", 10_000);
+        for key in 0..10_000 {
+            assert!(take(&keyed, name(&keyed, key), 2, 0).is_granted());
+        }
+        for key in 0..10_000 {
+            assert_eq!(take(&keyed, name(&keyed, key), 0, SECOND).remaining(), 1, "{key}");
+        }
+        assert_eq!(keyed.len(), 10_000, "none is full after a second");
+        for asked in 0..6_000 {
+            let _ = take(&keyed, name(&keyed, 20_000 + asked), 0, 2 * SECOND);
+        }
+        assert!(keyed.len() < 100, "two looked at for each asked: {}", keyed.len());
+        for key in 0..10_000 {
+            assert!(
+                take(&keyed, name(&keyed, key), 2, 2 * SECOND).is_granted(),
+                "{key}"
+            );
+        }
+        assert_eq!(
+            keyed.overflowed(),
+            0,
+            "places that were given up can be had again"
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_refused_or_asks_for_nothing_takes_no_place() {
+        let keyed = keyed("1/s", 10);
+        assert!(!take(&keyed, name(&keyed, 1), 2, 0).is_granted());
+        assert!(take(&keyed, name(&keyed, 2), 0, 0).is_granted());
+        assert!(keyed.is_empty());
+    }
+
+    #[test]
+    fn what_one_limit_refuses_is_charged_to_none() {
+        let limits = Limits::new(vec![keyed("100/s", 10), keyed("2/s", 10), keyed("100/s", 10)]);
+        let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
+        let mut each = Vec::new();
+        for _ in 0..2 {
+            assert!(limits.take(&keys, 1, 0, &mut each).is_granted());
+        }
+        for _ in 0..50 {
+            let refused = limits.take(&keys, 1, 0, &mut each);
+            assert_eq!(refused.retry_after().unwrap().as_millis(), 500);
+            assert_eq!(
+                each.iter().map(Decision::remaining).collect::<Vec<_>>(),
+                [98, 0, 98]
+            );
+        }
+    }
+
+    #[test]
+    fn threads_that_race_for_two_limits_never_get_more_than_either() {
+        let limits = Limits::new(vec![keyed("stock 1000", 10), keyed("stock 700", 10)]);
+        let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
+        let granted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut each = Vec::new();
+                        (0..1000)
+                            .filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted())
+                            .count()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        let mut each = Vec::new();
+        let _ = limits.take(&keys, 0, 0, &mut each);
+        assert_eq!((granted, each[0].remaining(), each[1].remaining()), (700, 300, 0));
+    }
+
+    proptest! {
+        /// Against a plain map of buckets that are never forgotten: forgetting makes no difference.
+        #[test]
+        fn behaves_like_a_map_that_never_forgets(
+            quota in prop::sample::select(vec!["3/s", "12345/s burst 4", "2 every 300ms burst 5", "stock 4"]),
+            ops in prop::collection::vec((0_u64..40, 0_u64..4, 0_u64..400_000_000), 1..400),
+        ) {
+            let keyed = keyed(quota, 1000);
+            let bucket = Bucket::new(quota.parse().unwrap());
+            let (mut map, mut now) = (HashMap::new(), 0);
+            for (key, n, later) in ops {
+                now += later;
+                let state = map.entry(key).or_insert(bucket.start());
+                let (expected, next) = bucket.take(*state, n, now);
+                *state = next;
+                prop_assert_eq!(take(&keyed, name(&keyed, key), n, now), expected);
+                prop_assert!(keyed.len() <= 40);
+                let stored: usize = keyed.shards.iter().map(|shard| lock(shard).slots.len()).sum();
+                prop_assert_eq!(stored, keyed.len());
+            }
+        }
+    }
+}
