@@ -9,6 +9,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`clock`] | where time comes from: nanoseconds since a clock's own start |
+//! | [`span`] | times as text |
 //! | [`mod@units`] | the exact integer arithmetic of a refill |
 //! | [`quota`] | how much of something may be used, as a type and as text |
 //! | [`decision`] | what a limiter answers |
@@ -35,4 +36,5 @@ pub mod decision;
 pub mod queue;
 
 pub mod quota;
+pub mod span;
 pub mod units;

@@ -1,2 +1,35 @@
-//! x
-fn main() {}
+//! The `sluicegate` binary. Exit codes: 0 all went well, 1 it did not, 2 wrong usage.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use sluicegate_server::cli::{Cli, Command};
+use sluicegate_server::{demo, load, serve};
+
+/// A request allocates and frees a few dozen times; this allocator makes that cheap.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => {
+            serve::command(&args).map_err(|error| (if error.is_usage() { 2 } else { 1 }, error.to_string()))
+        }
+        Command::Load(args) => on_runtime(load::command(*args)),
+        Command::Demo(args) => on_runtime(demo::command(args)),
+    };
+    outcome.unwrap_or_else(|(code, message)| {
+        // Where even standard error is gone, the exit code is all that can be said.
+        let _ = writeln!(std::io::stderr(), "sluicegate: {message}");
+        ExitCode::from(code)
+    })
+}
+
+fn on_runtime<E: std::fmt::Display>(
+    command: impl Future<Output = Result<ExitCode, E>>,
+) -> Result<ExitCode, (u8, String)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| (1, format!("the operating system refuses threads: {error}")))?;
+    runtime.block_on(command).map_err(|error| (1, error.to_string()))
+}

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -97,6 +98,8 @@ pub enum Step {
     Bytes(Bytes),
     /// So many bytes of the pattern, going on where the last such step stopped.
     Pattern(u64),
+    /// The body of a message that is being received, piece by piece as it comes.
+    Mirror(Incoming),
     /// Nothing until the future is done.
     Wait(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// An error: the connection that carries the body is closed in its middle.
@@ -110,6 +113,7 @@ impl fmt::Debug for Step {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Self::Pattern(len) => write!(f, "Pattern({len})"),
+            Self::Mirror(_) => f.write_str("Mirror"),
             Self::Wait(_) => f.write_str("Wait"),
             Self::Fail => f.write_str("Fail"),
             Self::Trailers(_) => f.write_str("Trailers"),
@@ -228,6 +232,17 @@ impl Body for Script {
                     }
                     return self.hand_over(Frame::data(data));
                 }
+                Step::Mirror(mut incoming) => match Pin::new(&mut incoming).poll_frame(cx) {
+                    Poll::Pending => {
+                        self.steps.push_front(Step::Mirror(incoming));
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(None) => {}
+                    Poll::Ready(Some(frame)) => {
+                        self.steps.push_front(Step::Mirror(incoming));
+                        return Poll::Ready(Some(frame.map_err(io::Error::other)));
+                    }
+                },
                 Step::Wait(mut future) => {
                     if future.as_mut().poll(cx).is_pending() {
                         self.steps.push_front(Step::Wait(future));

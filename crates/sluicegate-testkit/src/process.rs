@@ -3,13 +3,15 @@ use crate::client::Client;
 use crate::metrics::Metrics;
 use crate::wait::{eventually, within};
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::thread;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+
+/// How many lines of its log a failing test shows.
+const SHOWN: usize = 40;
 
 /// A running `sluicegate`. Killed when dropped; its log is printed if the test is failing then.
 #[derive(Debug)]
@@ -185,11 +187,13 @@ impl Drop for Sluicegate {
     #[expect(clippy::print_stderr, reason = "a failing test shows what the gateway said")]
     fn drop(&mut self) {
         if thread::panicking() {
-            let mut text = String::new();
-            for line in &self.log.borrow().lines {
-                let _ = writeln!(text, "    {line}");
-            }
-            eprintln!("the log of sluicegate (process {}):\n{text}", self.pid);
+            let log = self.log.borrow();
+            let skipped = log.lines.len().saturating_sub(SHOWN);
+            let shown = log.lines[skipped..].join("\n    ");
+            eprintln!(
+                "the log of sluicegate (process {}) after {skipped} lines:\n    {shown}",
+                self.pid
+            );
         }
     }
 }

@@ -68,6 +68,15 @@ impl<T: Timer> CancelToken<T> {
         }
     }
 
+    /// A token above which there is none, with a deadline at `at` (nanoseconds on the timer's clock).
+    #[must_use]
+    pub fn expiring(time: T, at: u64) -> Self {
+        Self {
+            deadline: Some(at),
+            ..Self::new(time)
+        }
+    }
+
     /// A token below this one, with the same deadline.
     #[must_use]
     pub fn child(&self) -> Self {

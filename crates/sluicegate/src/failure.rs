@@ -238,8 +238,7 @@ impl Failure {
         };
         write!(f, "{} {} [{kind}] {}", facts.id, rfc3339(facts.born), facts.what)?;
         for (key, value) in &facts.context {
-            // Line ends are escaped, here and below, so that a value can't forge a line of the log.
-            write!(f, "\n  {key}: {value:?}")?;
+            write!(f, "\n  {key}: {}", one_line(value))?;
         }
         write!(f, "\n  at {}", facts.origin)?;
         for place in &facts.places {
@@ -247,11 +246,24 @@ impl Failure {
         }
         let mut cause = self.source();
         while let Some(error) = cause {
-            write!(f, "\n  because {}", error.to_string().escape_debug())?;
+            write!(f, "\n  because {}", one_line(&error.to_string()))?;
             cause = error.source();
         }
         Ok(())
     }
+}
+
+/// Text from elsewhere with its control characters escaped, so that it can't forge a line of the log.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+    }
+    line
 }
 
 /// The instant in the form of RFC 3339, UTC.
@@ -330,7 +342,7 @@ mod tests {
         let record = failure.record();
         for part in [
             "[bug] index 7 of 5",
-            "path: \"a\\nforged line\"",
+            "path: a\\nforged line",
             "because disk",
             &failure.id().to_string(),
         ] {

@@ -24,7 +24,7 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{bucket, cell, clock, decision, quota, units};
+pub use sluicegate_core::{bucket, cell, clock, decision, quota, span, units};
 
 #[cfg(feature = "tokio")]
 pub mod cancel;

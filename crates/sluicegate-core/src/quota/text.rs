@@ -5,31 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{Quota, QuotaError, Refill};
-
-/// Names of units and their nanoseconds; the first of a length is the one that is printed.
-const UNITS: [(&str, u64); 21] = [
-    ("w", 604_800_000_000_000),
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-    ("min", 60_000_000_000),
-    ("sec", 1_000_000_000),
-    ("µs", 1_000),
-    ("week", 604_800_000_000_000),
-    ("weeks", 604_800_000_000_000),
-    ("day", 86_400_000_000_000),
-    ("days", 86_400_000_000_000),
-    ("hour", 3_600_000_000_000),
-    ("hours", 3_600_000_000_000),
-    ("minute", 60_000_000_000),
-    ("minutes", 60_000_000_000),
-    ("second", 1_000_000_000),
-    ("seconds", 1_000_000_000),
-];
+use crate::span::{self, Span};
 
 /// The longest text that is looked at.
 const TEXT_MAX: usize = 200;
@@ -123,40 +99,15 @@ fn number(field: &'static str, text: &str) -> Result<u64, QuotaError> {
     plain.parse().map_err(|_| wrong())
 }
 
-/// `250ms`, `7d`, or a unit alone (`s` is one second).
 fn duration(field: &'static str, text: &str) -> Result<Duration, QuotaError> {
-    let wrong = || QuotaError::new(field, text, "a time such as `s`, `250ms`, `15m`, `24h` or `7d`");
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let (count, unit) = text.split_at(unit_at);
-    let count: u64 = if count.is_empty() {
-        1
-    } else {
-        count.parse().map_err(|_| wrong())?
-    };
-    let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-    Ok(Duration::from_nanos(count.checked_mul(*nanos).ok_or_else(wrong)?))
+    let expected = "a time such as `s`, `250ms`, `15m`, `24h` or `7d`";
+    span::parse(text).ok_or_else(|| QuotaError::new(field, text, expected))
 }
 
 fn unknown(text: &str) -> QuotaError {
     let expected =
         "a quota such as `100/s`, `100/s burst 200`, `5 every 250ms`, `stock 5 max 10`, `unlimited` or `ban`";
     QuotaError::new("quota", text, expected)
-}
-
-/// A time in the largest unit that divides it.
-struct Span(u64);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, nanos) = UNITS
-            .iter()
-            .find(|(_, nanos)| self.0.is_multiple_of(*nanos))
-            .unwrap_or(&("ns", 1));
-        match self.0 / nanos {
-            1 => f.write_str(name),
-            count => write!(f, "{count}{name}"),
-        }
-    }
 }
 
 impl fmt::Display for Quota {

@@ -29,6 +29,10 @@ pub struct LoadArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
 
+    /// Before that, send requests for this long without counting them.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub warm_up: Duration,
+
     /// How arrivals are spread over time.
     #[arg(long, value_enum, default_value = "constant")]
     pub arrivals: Arrivals,
@@ -74,8 +78,13 @@ impl TryFrom<LoadArgs> for Plan {
     type Error = PlanError;
 
     fn try_from(args: LoadArgs) -> Result<Self, PlanError> {
-        let method = args.method.unwrap_or(if args.body.is_some() { Method::POST } else { Method::GET });
+        let method = args.method.unwrap_or(if args.body.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        });
         let mut plan = Plan::new(args.url, args.rate, args.duration)?
+            .warm_up(args.warm_up)?
             .arrivals(args.arrivals, args.seed)
             .limits(args.deadline, args.timeout)?
             .connections(args.connections)
@@ -92,9 +101,17 @@ impl TryFrom<LoadArgs> for Plan {
 
 /// A header as curl's `-H` takes it.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("there is no colon in it; write 'NAME: VALUE'")?;
-    let name = name.trim().parse().map_err(|_| format!("{:?} can't be a header's name", name.trim()))?;
-    let value = value.trim().parse().map_err(|_| format!("{:?} can't be a header's value", value.trim()))?;
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("there is no colon in it; write 'NAME: VALUE'")?;
+    let name = name
+        .trim()
+        .parse()
+        .map_err(|_| format!("{:?} can't be a header's name", name.trim()))?;
+    let value = value
+        .trim()
+        .parse()
+        .map_err(|_| format!("{:?} can't be a header's value", value.trim()))?;
     Ok((name, value))
 }
 
@@ -119,24 +136,45 @@ mod tests {
     #[test]
     fn defaults_are_those_the_help_states() {
         let plan = plan("http://localhost/").unwrap();
-        assert_eq!((plan.rate, plan.duration), (Rate::per_second(1000.0).unwrap(), Duration::from_secs(10)));
-        assert_eq!((plan.deadline, plan.timeout), (Duration::from_secs(1), Duration::from_secs(10)));
+        assert_eq!(
+            (plan.rate, plan.duration),
+            (Rate::per_second(1000.0).unwrap(), Duration::from_secs(10))
+        );
+        assert_eq!(
+            (plan.deadline, plan.timeout),
+            (Duration::from_secs(1), Duration::from_secs(10))
+        );
         assert_eq!((plan.method, plan.connections), (Method::GET, Plan::CONNECTIONS));
     }
 
     #[test]
     fn every_option_arrives() {
         let plan = plan(
-            "http://localhost/|--rate|0.5|--for|2m|--arrivals|poisson|--seed|9|--deadline|50ms|--timeout|3s|\
+            "http://localhost/|--rate|0.5|--for|2m|--warm-up|4s|--arrivals|poisson|--seed|9|--deadline|50ms|--timeout|3s|\
              --connections|7|-H|a: b|--header|c:d|--body|text|--expect|404",
         )
         .unwrap();
-        assert_eq!((plan.rate, plan.duration), (Rate::per_second(0.5).unwrap(), Duration::from_secs(120)));
-        assert_eq!((plan.arrivals, plan.seed), (Arrivals::Poisson, 9));
-        assert_eq!((plan.deadline, plan.timeout), (Duration::from_millis(50), Duration::from_secs(3)));
-        assert_eq!((plan.connections.get(), plan.expect), (7, Some(StatusCode::NOT_FOUND)));
+        assert_eq!(
+            (plan.rate, plan.duration),
+            (Rate::per_second(0.5).unwrap(), Duration::from_secs(120))
+        );
+        assert_eq!(
+            (plan.warm_up, plan.arrivals, plan.seed),
+            (Duration::from_secs(4), Arrivals::Poisson, 9)
+        );
+        assert_eq!(
+            (plan.deadline, plan.timeout),
+            (Duration::from_millis(50), Duration::from_secs(3))
+        );
+        assert_eq!(
+            (plan.connections.get(), plan.expect),
+            (7, Some(StatusCode::NOT_FOUND))
+        );
         assert_eq!((plan.method, &plan.body[..]), (Method::POST, &b"text"[..]));
-        assert_eq!((&plan.headers["a"], &plan.headers["c"]), (&"b", &"d"));
+        assert_eq!(
+            (plan.headers["a"].as_bytes(), plan.headers["c"].as_bytes()),
+            (&b"b"[..], &b"d"[..])
+        );
     }
 
     #[test]

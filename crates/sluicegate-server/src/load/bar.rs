@@ -14,7 +14,7 @@ impl Bar {
     /// A bar that is full after `whole`.
     pub(crate) fn new(whole: Duration) -> Self {
         let bar = ProgressBar::new(milliseconds(whole));
-        if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent:>3}%  {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:12} {percent:>3}%  {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
         Self(bar)
@@ -27,10 +27,17 @@ impl Bar {
 
     /// Shows a load's progress behind `label`; the load began when `before` of the bar had passed.
     pub(crate) fn show(&self, label: &str, before: Duration, progress: &Progress) {
-        self.0.set_position(milliseconds(before + progress.elapsed.min(progress.planned)));
-        let Progress { offered, good, refused, failed, waiting, .. } = progress;
+        self.0
+            .set_position(milliseconds(before + progress.elapsed.min(progress.planned)));
+        let Progress {
+            offered,
+            good,
+            refused,
+            failed,
+            ..
+        } = progress;
         self.0.set_message(format!(
-            "{label}{offered} sent: {good} good, {refused} refused, {failed} failed, {waiting} waiting"
+            "{label}{offered} sent, {good} good, {refused} refused, {failed} failed"
         ));
     }
 

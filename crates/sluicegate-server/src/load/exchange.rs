@@ -96,7 +96,10 @@ fn request(plan: &Plan) -> Request<Full<Bytes>> {
     request
 }
 
-async fn read(response: http::Response<hyper::body::Incoming>, time: TokioTime) -> Result<Answer, FailureKind> {
+async fn read(
+    response: http::Response<hyper::body::Incoming>,
+    time: TokioTime,
+) -> Result<Answer, FailureKind> {
     let status = response.status();
     let retry_after = response.headers().contains_key(header::RETRY_AFTER);
     let mut body = response.into_body();
@@ -105,5 +108,10 @@ async fn read(response: http::Response<hyper::body::Incoming>, time: TokioTime) 
         let frame = frame.map_err(|error| FailureKind::of_exchange(&error))?;
         bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
     }
-    Ok(Answer { status, bytes, retry_after, finished: time.now() })
+    Ok(Answer {
+        status,
+        bytes,
+        retry_after,
+        finished: time.now(),
+    })
 }

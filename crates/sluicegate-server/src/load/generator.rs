@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use sluicegate::clock::Clock as _;
+use sluicegate::clock::{Clock as _, nanos};
 use sluicegate::timer::{Timer as _, TokioTime};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::LoadError;
 use super::connections::{Connections, Lent};
-use super::exchange::exchange;
+use super::exchange::{Answer, exchange};
 use super::failure::FailureKind;
 use super::plan::Plan;
 use super::progress::Progress;
@@ -55,11 +55,13 @@ pub async fn run_until(
     progress: impl Fn(&Progress),
 ) -> Result<Report, LoadError> {
     let addresses = resolve(&plan).await?;
-    let stop = stop.child_token();
-    let _stop_when_dropped = stop.clone().drop_guard();
+    let ending = stop.child_token();
+    let _end_when_dropped = ending.clone().drop_guard();
     let time = TokioTime::new();
+    let start = time.now() + nanos(LEAD);
     let load = Arc::new(Load {
-        start: time.now() + nanos(LEAD),
+        start,
+        counted_from: start.saturating_add(nanos(plan.warm_up)),
         connections: Connections::new(addresses, plan.connections.get()),
         plan,
         time,
@@ -73,7 +75,7 @@ pub async fn run_until(
             let load = Arc::clone(&load);
             move || {
                 // Nobody listens if the caller is gone.
-                let _ = done.send(generate(&load, &stop));
+                let _ = done.send(generate(&load, &ending));
             }
         })
         .map_err(|source| LoadError::Start { source })?;
@@ -86,15 +88,29 @@ pub async fn run_until(
     };
     // Already at its end, having sent or dropped `done`.
     let joined = generator.join();
-    let (Ok(ended), Ok(())) = (ended, joined) else { return Err(LoadError::Crashed) };
+    let (Ok(ended), Ok(())) = (ended, joined) else {
+        return Err(LoadError::Crashed);
+    };
     ended?;
     progress(&load.progress());
-    Ok(Report::new(&load.plan, &load.record(), &load.connections, load.start, time.now()))
+    let whole = Duration::from_nanos(time.now().saturating_sub(load.counted_from));
+    Ok(Report::new(
+        &load.plan,
+        &load.record(),
+        &load.connections,
+        whole,
+        stop.is_cancelled(),
+    ))
 }
 
 async fn resolve(plan: &Plan) -> Result<Vec<SocketAddr>, LoadError> {
-    let failed = |source| LoadError::Resolve { host: plan.target.host().to_owned(), source };
-    let found = tokio::net::lookup_host((plan.target.host(), plan.target.port())).await.map_err(failed)?;
+    let failed = |source| LoadError::Resolve {
+        host: plan.target.host().to_owned(),
+        source,
+    };
+    let found = tokio::net::lookup_host((plan.target.host(), plan.target.port()))
+        .await
+        .map_err(failed)?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
         return Err(failed(std::io::ErrorKind::NotFound.into()));
@@ -108,6 +124,8 @@ struct Load {
     time: TokioTime,
     /// The clock's reading at the schedule's instant 0, in nanoseconds.
     start: u64,
+    /// The clock's reading at the end of the warm-up.
+    counted_from: u64,
     connections: Connections,
     record: Mutex<Record>,
 }
@@ -117,15 +135,42 @@ impl Load {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an arrival is past the warm-up.
+    fn counts(&self, intended: u64) -> bool {
+        intended >= self.counted_from
+    }
+
+    /// Counts what became of the arrival meant for `intended`.
+    fn settle(&self, intended: u64, result: Result<Answer, FailureKind>) {
+        if !self.counts(intended) {
+            return;
+        }
+        match result {
+            Ok(answer) => {
+                let hoped_for = self.plan.hopes_for(answer.status);
+                self.record()
+                    .answer(answer, hoped_for, intended, nanos(self.plan.deadline));
+            }
+            Err(kind) => self.record().failure(kind),
+        }
+    }
+
     fn progress(&self) -> Progress {
-        Progress::new(&self.plan, &self.record(), self.time.now().saturating_sub(self.start))
+        Progress::new(
+            &self.plan,
+            &self.record(),
+            self.time.now().saturating_sub(self.start),
+        )
     }
 }
 
 /// The generating thread: a runtime of its own, gone with all its connections when this returns.
 fn generate(load: &Arc<Load>, stop: &CancellationToken) -> Result<(), LoadError> {
     let start = |source| LoadError::Start { source };
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(start)?;
     let (due, arrivals) = mpsc::channel(AHEAD);
     let pacer = thread::Builder::new()
         .name("load-pacer".to_owned())
@@ -178,31 +223,20 @@ async fn send_all(load: &Arc<Load>, mut arrivals: mpsc::Receiver<u64>, stop: &Ca
 }
 
 fn release(load: &Arc<Load>, exchanges: &TaskTracker, intended: u64) {
-    let now = load.time.now();
-    load.record().release(intended, now);
+    if load.counts(intended) {
+        load.record()
+            .release(load.counted_from, intended, load.time.now());
+    }
     let give_up = intended.saturating_add(nanos(load.plan.timeout));
     let lent = load.connections.lend();
     if matches!(lent, Lent::Nothing) {
-        load.record().failure(FailureKind::NoConnection);
+        // Settled here, so that a flood that is not sent costs no tasks.
+        load.settle(intended, Err(FailureKind::NoConnection));
         return;
     }
     let load = Arc::clone(load);
     exchanges.spawn(async move {
-        exchange(&load.plan, &load.connections, load.time, lent, give_up, |result| {
-            let mut record = load.record();
-            match result {
-                Ok(answer) => {
-                    let hoped_for = load.plan.hopes_for(answer.status);
-                    record.answer(answer, hoped_for, intended, nanos(load.plan.deadline));
-                }
-                Err(kind) => record.failure(kind),
-            }
-        })
-        .await;
+        let settle = |result| load.settle(intended, result);
+        exchange(&load.plan, &load.connections, load.time, lent, give_up, settle).await;
     });
-}
-
-/// A span in the clock's unit; what is longer than 584 years is forever.
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

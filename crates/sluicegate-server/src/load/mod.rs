@@ -37,7 +37,7 @@ pub use schedule::{Arrivals, Rate, Schedule};
 pub use target::Target;
 
 pub(crate) use bar::Bar;
-pub(crate) use files::allow_connections;
+pub(crate) use files::raise_file_limit;
 pub(crate) use text::Milliseconds;
 
 /// Why a load could not be offered, or its report not be written.
@@ -48,7 +48,9 @@ pub enum LoadError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// A host without an address.
-    #[error("url: the host {host:?} can't be resolved ({source}); it should be a name or an address that is known here")]
+    #[error(
+        "url: the host {host:?} can't be resolved ({source}); it should be a name or an address that is known here"
+    )]
     Resolve {
         /// The host as given.
         host: String,
@@ -82,11 +84,17 @@ pub async fn command(args: LoadArgs) -> Result<ExitCode, LoadError> {
     let json = args.json;
     let plan = Plan::try_from(args)?;
     warn_of_file_limit(&plan);
-    let bar = if json { Bar::hidden() } else { Bar::new(plan.duration) };
+    let bar = if json {
+        Bar::hidden()
+    } else {
+        Bar::new(plan.duration)
+    };
 
     let stop = CancellationToken::new();
     let report = {
-        let load = run_until(plan, &stop, |progress| bar.show("", std::time::Duration::ZERO, progress));
+        let load = run_until(plan, &stop, |progress| {
+            bar.show("", std::time::Duration::ZERO, progress)
+        });
         let mut load = std::pin::pin!(load);
         tokio::select! {
             biased;
@@ -100,7 +108,11 @@ pub async fn command(args: LoadArgs) -> Result<ExitCode, LoadError> {
     };
     bar.clear();
     write_report(&report, json).map_err(|source| LoadError::Output { source })?;
-    Ok(if report.answered() > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.answered() > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn write_report(report: &Report, json: bool) -> io::Result<()> {
@@ -117,16 +129,20 @@ fn write_report(report: &Report, json: bool) -> io::Result<()> {
 /// Raises the file limit as far as the plan's connections need it, and says so where that is not possible. A
 /// load that stays within what is allowed is right all the same, so this is no error.
 fn warn_of_file_limit(plan: &Plan) {
-    let wanted = u64::try_from(plan.connections.get()).unwrap_or(u64::MAX);
-    let allowed = match allow_connections(wanted) {
+    /// Files besides connections: standard streams, event queues, libraries.
+    const BESIDES: u64 = 64;
+    let wanted = u64::try_from(plan.connections.get())
+        .unwrap_or(u64::MAX)
+        .saturating_add(BESIDES);
+    let limit = match raise_file_limit(wanted) {
         Ok(allowed) if allowed >= wanted => return,
-        Ok(allowed) => format!("allows {allowed} connections"),
+        Ok(allowed) => format!("allows {allowed} files"),
         Err(error) => format!("can't be raised ({error})"),
     };
     // A warning that can't be written is not worth failing for.
     let _ = writeln!(
         io::stderr(),
-        "note: the file limit {allowed}, --connections says {wanted}; what does not fit is counted as \"file limit\""
+        "note: the file limit {limit}, --connections needs {wanted}; what does not fit is counted as \"file limit\""
     );
 }
 

@@ -28,7 +28,9 @@ pub enum PlanError {
         value: String,
     },
     /// A rate that is no number or out of range.
-    #[error("rate: {value:?} should be a number of requests a second between 0.001 and 1000000, as in 1000 or 0.5")]
+    #[error(
+        "rate: {value:?} should be a number of requests a second between 0.001 and 1000000, as in 1000 or 0.5"
+    )]
     Rate {
         /// The rate as given.
         value: String,
@@ -36,6 +38,12 @@ pub enum PlanError {
     /// A duration of nothing, or of more than [`Plan::MAX_DURATION`].
     #[error("for: {value:?} should be more than 0s and at most 30 days, as in 10s or 2m")]
     Duration {
+        /// The duration as given.
+        value: Duration,
+    },
+    /// A warm-up of more than [`Plan::MAX_DURATION`].
+    #[error("warm-up: {value:?} should be at most 30 days, as in 1s")]
+    WarmUp {
         /// The duration as given.
         value: Duration,
     },
@@ -63,6 +71,9 @@ pub enum PlanError {
 pub struct Plan {
     pub(super) target: Target,
     pub(super) rate: Rate,
+    /// Arrivals before the counted ones.
+    pub(super) warm_up: Duration,
+    /// For how long arrivals are counted.
     pub(super) duration: Duration,
     pub(super) arrivals: Arrivals,
     pub(super) seed: u64,
@@ -103,6 +114,7 @@ impl Plan {
         Ok(Self {
             target,
             rate,
+            warm_up: Duration::ZERO,
             duration,
             arrivals: Arrivals::Constant,
             seed: 1,
@@ -116,10 +128,26 @@ impl Plan {
         })
     }
 
+    /// For how long requests are offered before any is counted: what is measured then is the steady state and
+    /// does not depend on how long that is measured.
+    ///
+    /// # Errors
+    /// [`PlanError::WarmUp`] for more than [`Plan::MAX_DURATION`].
+    pub fn warm_up(self, warm_up: Duration) -> Result<Self, PlanError> {
+        if warm_up > Self::MAX_DURATION {
+            return Err(PlanError::WarmUp { value: warm_up });
+        }
+        Ok(Self { warm_up, ..self })
+    }
+
     /// How arrivals are spread, and the seed of random ones.
     #[must_use]
     pub fn arrivals(self, arrivals: Arrivals, seed: u64) -> Self {
-        Self { arrivals, seed, ..self }
+        Self {
+            arrivals,
+            seed,
+            ..self
+        }
     }
 
     /// Until when an answer counts as in time, and when the client leaves, both from the intended start.
@@ -132,7 +160,11 @@ impl Plan {
         if timeout.is_zero() || timeout < deadline {
             return Err(PlanError::Timeout { timeout, deadline });
         }
-        Ok(Self { deadline, timeout, ..self })
+        Ok(Self {
+            deadline,
+            timeout,
+            ..self
+        })
     }
 
     /// The most connections open at once. An arrival that finds none idle and may open none is not sent and
@@ -172,18 +204,22 @@ impl Plan {
     /// The one status that counts as good; without it every 2xx does.
     #[must_use]
     pub fn expect(self, status: StatusCode) -> Self {
-        Self { expect: Some(status), ..self }
+        Self {
+            expect: Some(status),
+            ..self
+        }
     }
 
-    /// When each request is meant to leave.
+    /// When each request is meant to leave, those of the warm-up included.
     #[must_use]
     pub fn schedule(&self) -> Schedule {
-        Schedule::new(self.rate, self.duration, self.arrivals, self.seed)
+        Schedule::new(self.rate, self.warm_up + self.duration, self.arrivals, self.seed)
     }
 
     /// Whether this status is what the plan hopes for.
     pub(super) fn hopes_for(&self, status: StatusCode) -> bool {
-        self.expect.map_or_else(|| status.is_success(), |expected| expected == status)
+        self.expect
+            .map_or_else(|| status.is_success(), |expected| expected == status)
     }
 }
 
@@ -192,7 +228,11 @@ mod tests {
     use super::*;
 
     fn plan(duration: Duration) -> Result<Plan, PlanError> {
-        Plan::new("http://localhost:1/".parse().unwrap(), Rate::per_second(1.0).unwrap(), duration)
+        Plan::new(
+            "http://localhost:1/".parse().unwrap(),
+            Rate::per_second(1.0).unwrap(),
+            duration,
+        )
     }
 
     fn second() -> Plan {
@@ -202,14 +242,29 @@ mod tests {
     #[test]
     fn a_plan_that_cannot_be_is_refused_by_name() {
         assert!(plan(Duration::ZERO).unwrap_err().to_string().starts_with("for: "));
-        assert!(plan(Plan::MAX_DURATION + Duration::from_nanos(1)).is_err());
-        let short = second().limits(Duration::from_secs(2), Some(Duration::from_secs(1))).unwrap_err();
+        let beyond = Plan::MAX_DURATION + Duration::from_nanos(1);
+        assert!(plan(beyond).is_err());
+        assert!(
+            second()
+                .warm_up(beyond)
+                .unwrap_err()
+                .to_string()
+                .starts_with("warm-up: ")
+        );
+        let short = second()
+            .limits(Duration::from_secs(2), Some(Duration::from_secs(1)))
+            .unwrap_err();
         assert_eq!(
             short.to_string(),
             "timeout: 1s should be more than 0s and no shorter than the deadline of 2s"
         );
-        assert_eq!(second().request(Method::CONNECT, Bytes::new()).unwrap_err(), PlanError::Method);
-        let framing = second().header(header::CONTENT_LENGTH, HeaderValue::from_static("3")).unwrap_err();
+        assert_eq!(
+            second().request(Method::CONNECT, Bytes::new()).unwrap_err(),
+            PlanError::Method
+        );
+        let framing = second()
+            .header(header::CONTENT_LENGTH, HeaderValue::from_static("3"))
+            .unwrap_err();
         assert!(framing.to_string().starts_with("header: content-length"));
     }
 
@@ -217,15 +272,25 @@ mod tests {
     fn the_timeout_follows_the_deadline_unless_given() {
         let plan = second().limits(Duration::from_millis(500), None).unwrap();
         assert_eq!(plan.timeout, Duration::from_secs(5));
-        assert!(second().limits(Duration::ZERO, None).is_err(), "a client that leaves at once asks nothing");
+        assert!(
+            second().limits(Duration::ZERO, None).is_err(),
+            "a client that leaves at once asks nothing"
+        );
     }
 
     #[test]
     fn headers_add_up_but_host_is_one() {
         let value = HeaderValue::from_static;
         let plan = second().header(header::HOST, value("a")).unwrap();
-        let plan = plan.header(header::ACCEPT, value("b")).unwrap().header(header::ACCEPT, value("c")).unwrap();
-        assert_eq!(plan.headers.get_all(header::HOST).iter().collect::<Vec<_>>(), ["a"]);
+        let plan = plan
+            .header(header::ACCEPT, value("b"))
+            .unwrap()
+            .header(header::ACCEPT, value("c"))
+            .unwrap();
+        assert_eq!(
+            plan.headers.get_all(header::HOST).iter().collect::<Vec<_>>(),
+            ["a"]
+        );
         assert_eq!(plan.headers.get_all(header::ACCEPT).iter().count(), 2);
     }
 

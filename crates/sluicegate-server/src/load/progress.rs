@@ -9,11 +9,11 @@ use super::record::Record;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Since the first intended arrival.
+    /// Since the first intended arrival, that of the warm-up if there is one.
     pub elapsed: Duration,
-    /// For how long the plan offers arrivals; waiting for the last answers comes on top.
+    /// For how long the plan offers arrivals, the warm-up included; waiting for the last answers comes on top.
     pub planned: Duration,
-    /// Arrivals so far, sent or not.
+    /// Arrivals so far, sent or not; here and below without those of the warm-up.
     pub offered: u64,
     /// Good answers in time so far.
     pub good: u64,
@@ -29,7 +29,7 @@ impl Progress {
     pub(super) fn new(plan: &Plan, record: &Record, elapsed: u64) -> Self {
         Self {
             elapsed: Duration::from_nanos(elapsed),
-            planned: plan.duration,
+            planned: plan.warm_up + plan.duration,
             offered: record.offered,
             good: record.good.len(),
             refused: record.refusals.len(),

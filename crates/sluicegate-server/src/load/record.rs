@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::exchange::Answer;
 use super::failure::FailureKind;
 
-/// The counts of a running load. Latencies are nanoseconds from the intended start to the last byte.
+/// The counts of a running load, from the end of its warm-up on. Latencies are nanoseconds from the intended start to the last byte.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     /// Arrivals released, sent or not.
@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) retry_after: u64,
     /// Bytes of bodies received.
     pub(super) bytes: u64,
-    /// The clock's reading when the last arrival was released, in nanoseconds.
+    /// When the last arrival was released, in nanoseconds from the end of the warm-up.
     pub(super) last_release: u64,
 }
 
@@ -52,10 +52,10 @@ impl Record {
         }
     }
 
-    /// An arrival left the schedule at `now`.
-    pub(super) fn release(&mut self, intended: u64, now: u64) {
+    /// An arrival left the schedule at `now`; the warm-up ended at `counted_from`.
+    pub(super) fn release(&mut self, counted_from: u64, intended: u64, now: u64) {
         self.offered += 1;
-        self.last_release = now;
+        self.last_release = now.saturating_sub(counted_from);
         self.lateness.saturating_record(now.saturating_sub(intended));
     }
 
@@ -97,10 +97,14 @@ fn is_refusal(status: StatusCode) -> bool {
 }
 
 /// From a microsecond to an hour in nanoseconds, to three significant digits; what is longer counts as an hour.
-#[expect(clippy::expect_used, reason = "the bounds are constants, and the test below builds one")]
+#[expect(
+    clippy::expect_used,
+    reason = "the bounds are constants, and the test below builds one"
+)]
 fn histogram() -> Histogram<u64> {
     const HOUR: u64 = 3_600_000_000_000;
-    Histogram::new_with_bounds(1_000, HOUR, 3).expect("1 µs, 1 h and 3 digits are bounds a histogram can have")
+    Histogram::new_with_bounds(1_000, HOUR, 3)
+        .expect("1 µs, 1 h and 3 digits are bounds a histogram can have")
 }
 
 #[cfg(test)]
@@ -108,24 +112,37 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, finished: u64) -> Answer {
-        Answer { status: StatusCode::from_u16(status).unwrap(), bytes: 10, retry_after: status == 429, finished }
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            bytes: 10,
+            retry_after: status == 429,
+            finished,
+        }
     }
 
     #[test]
     fn latency_counts_from_the_intended_start() {
         let mut record = Record::new();
         // Released 70 ms late and answered 10 ms after that: the client waited 80 ms.
-        record.release(1_000_000_000, 1_070_000_000);
+        record.release(0, 1_000_000_000, 1_070_000_000);
         record.answer(answer(200, 1_080_000_000), true, 1_000_000_000, 100_000_000);
-        assert!(record.good.max().abs_diff(80_000_000) < 100_000, "{}", record.good.max());
-        assert!(record.lateness.max().abs_diff(70_000_000) < 100_000, "{}", record.lateness.max());
+        assert!(
+            record.good.max().abs_diff(80_000_000) < 100_000,
+            "{}",
+            record.good.max()
+        );
+        assert!(
+            record.lateness.max().abs_diff(70_000_000) < 100_000,
+            "{}",
+            record.lateness.max()
+        );
     }
 
     #[test]
     fn each_answer_is_counted_where_it_belongs() {
         let mut record = Record::new();
         for _ in 0..4 {
-            record.release(0, 0);
+            record.release(0, 0, 0);
         }
         record.answer(answer(200, 100), true, 0, 100);
         record.answer(answer(200, 101), true, 0, 100);

@@ -13,7 +13,7 @@ use super::record::Record;
 use super::schedule::Arrivals;
 
 /// What came of a load. Serialized, its field names carry their units and stay as they are.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The URL the load went to.
@@ -28,9 +28,11 @@ pub struct Report {
     pub rate_asked: f64,
     /// Requests a second offered, over the time the generator took to release them all.
     pub rate_reached: f64,
-    /// For how long arrivals were offered: as asked, longer if the generator fell behind, shorter if stopped.
+    /// For how long arrivals were offered before any was counted.
+    pub warm_up_seconds: f64,
+    /// For how long arrivals were offered and counted: as asked, longer if the generator fell behind, shorter if stopped.
     pub offered_seconds: f64,
-    /// From the first arrival until the last fate was known.
+    /// From the first counted arrival until the last fate was known.
     pub total_seconds: f64,
     /// Within this of its intended start an answer is in time.
     pub deadline_ms: f64,
@@ -67,7 +69,7 @@ pub struct Report {
 }
 
 /// Latencies of each class of answers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Latencies {
     /// Good answers within the deadline.
@@ -81,7 +83,7 @@ pub struct Latencies {
 }
 
 /// The distribution of a class, in milliseconds to three significant digits; all 0 for a class of none.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// How many there were.
@@ -99,13 +101,24 @@ pub struct Summary {
 }
 
 impl Report {
-    /// From the counts of a load that started at `start` and ended at `end` of the same clock.
-    pub(super) fn new(plan: &Plan, record: &Record, connections: &Connections, start: u64, end: u64) -> Self {
-        let whole = Duration::from_nanos(end.saturating_sub(start));
-        let released = Duration::from_nanos(record.last_release.saturating_sub(start));
+    /// From the counts of a load that took `whole` from the end of its warm-up to its last fate.
+    pub(super) fn new(
+        plan: &Plan,
+        record: &Record,
+        connections: &Connections,
+        whole: Duration,
+        stopped: bool,
+    ) -> Self {
         // Arrivals fill the planned time even though the last one comes before its end.
-        let offering = plan.duration.min(whole).max(released);
-        let a_second = |count: u64| if offering.is_zero() { 0.0 } else { count as f64 / offering.as_secs_f64() };
+        let planned = if stopped { Duration::ZERO } else { plan.duration };
+        let offering = planned.max(Duration::from_nanos(record.last_release));
+        let a_second = |count: u64| {
+            if offering.is_zero() {
+                0.0
+            } else {
+                count as f64 / offering.as_secs_f64()
+            }
+        };
         Self {
             url: plan.target.to_string(),
             method: plan.method.to_string(),
@@ -113,6 +126,7 @@ impl Report {
             seed: plan.seed,
             rate_asked: plan.rate.as_f64(),
             rate_reached: a_second(record.offered),
+            warm_up_seconds: plan.warm_up.as_secs_f64(),
             offered_seconds: offering.as_secs_f64(),
             total_seconds: whole.as_secs_f64(),
             deadline_ms: plan.deadline.as_secs_f64() * 1e3,

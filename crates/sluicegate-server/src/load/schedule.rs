@@ -29,7 +29,9 @@ impl Rate {
     /// [`PlanError::Rate`] for what is no number or outside [`Rate::MIN`] to [`Rate::MAX`].
     pub fn per_second(rate: f64) -> Result<Self, PlanError> {
         if !(Self::MIN..=Self::MAX).contains(&rate) {
-            return Err(PlanError::Rate { value: rate.to_string() });
+            return Err(PlanError::Rate {
+                value: rate.to_string(),
+            });
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -51,7 +53,9 @@ impl FromStr for Rate {
     type Err = PlanError;
 
     fn from_str(text: &str) -> Result<Self, PlanError> {
-        let rate = text.parse().map_err(|_| PlanError::Rate { value: text.to_owned() })?;
+        let rate = text.parse().map_err(|_| PlanError::Rate {
+            value: text.to_owned(),
+        })?;
         Self::per_second(rate)
     }
 }
@@ -63,10 +67,11 @@ impl fmt::Display for Rate {
 }
 
 /// How arrivals are spread over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// One every 1/rate seconds.
+    #[default]
     Constant,
     /// Independent of each other, as from many clients: exponential gaps with a mean of 1/rate seconds.
     Poisson,
@@ -98,9 +103,16 @@ impl Schedule {
     pub fn new(rate: Rate, duration: Duration, arrivals: Arrivals, seed: u64) -> Self {
         let next = match arrivals {
             Arrivals::Constant => Next::Constant { index: 0 },
-            Arrivals::Poisson => Next::Poisson { at: 0.0, random: SplitMix { state: seed } },
+            Arrivals::Poisson => Next::Poisson {
+                at: 0.0,
+                random: SplitMix { state: seed },
+            },
         };
-        Self { rate, end: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), next }
+        Self {
+            rate,
+            end: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            next,
+        }
     }
 }
 
@@ -155,7 +167,12 @@ mod tests {
     use super::*;
 
     fn schedule(rate: f64, seconds: u64, arrivals: Arrivals, seed: u64) -> Schedule {
-        Schedule::new(Rate::per_second(rate).unwrap(), Duration::from_secs(seconds), arrivals, seed)
+        Schedule::new(
+            Rate::per_second(rate).unwrap(),
+            Duration::from_secs(seconds),
+            arrivals,
+            seed,
+        )
     }
 
     #[test]
@@ -190,12 +207,19 @@ mod tests {
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
         assert!((mean / 1e6 - 1.0).abs() < 0.02, "mean {mean}");
-        assert!((deviation / mean - 1.0).abs() < 0.02, "an exponential gap deviates by its mean: {deviation}");
+        assert!(
+            (deviation / mean - 1.0).abs() < 0.02,
+            "an exponential gap deviates by its mean: {deviation}"
+        );
     }
 
     #[test]
     fn a_seed_repeats_and_another_differs() {
-        let first = |seed| schedule(1000.0, 1, Arrivals::Poisson, seed).take(20).collect::<Vec<_>>();
+        let first = |seed| {
+            schedule(1000.0, 1, Arrivals::Poisson, seed)
+                .take(20)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(first(1), first(1));
         assert_ne!(first(1), first(2));
     }

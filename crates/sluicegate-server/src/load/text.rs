@@ -23,11 +23,18 @@ impl fmt::Display for Report {
             f,
             "goodput      {:.1}/s: good answers within {deadline}, {} of what was offered",
             self.goodput,
-            Share { part: self.good, whole: self.offered }
+            Share {
+                part: self.good,
+                whole: self.offered
+            }
         )?;
         writeln!(f, "answers      {}", List(self.statuses.iter()))?;
         if self.late > 0 {
-            writeln!(f, "             {} would have been good but came later than {deadline}", self.late)?;
+            writeln!(
+                f,
+                "             {} would have been good but came later than {deadline}",
+                self.late
+            )?;
         }
         if self.refused > 0 {
             writeln!(
@@ -38,13 +45,25 @@ impl fmt::Display for Report {
         }
         writeln!(f, "no answer    {}", List(self.failures.iter()))?;
         if self.unfinished > 0 {
-            writeln!(f, "             {} still waiting when the load was stopped", self.unfinished)?;
+            writeln!(
+                f,
+                "             {} still waiting when the load was stopped",
+                self.unfinished
+            )?;
         }
-        writeln!(f, "connections  {} opened, {} at most at once", self.connections_opened, self.connections_peak)?;
+        writeln!(
+            f,
+            "connections  {} opened, {} at most at once",
+            self.connections_opened, self.connections_peak
+        )?;
         writeln!(f, "bodies       {} bytes received", self.body_bytes)?;
         writeln!(f)?;
         let title = "from the intended start";
-        writeln!(f, "{title:<24}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}", "count", "p50", "p90", "p99", "p99.9", "max")?;
+        writeln!(
+            f,
+            "{title:<24}{:>9}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "count", "p50", "p90", "p99", "p99.9", "max"
+        )?;
         row(f, "good answers in time", &self.latency.good)?;
         row(f, "good answers, also late", &self.latency.served)?;
         row(f, "all answers", &self.latency.answers)?;
@@ -59,16 +78,25 @@ impl Report {
     fn doubts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Below this share of the asked rate, the rate was not reached.
         const REACHED: f64 = 0.99;
-        let own: u64 = self.failures.iter().filter(|(kind, _)| kind.is_own()).map(|(_, count)| count).sum();
+        let own: u64 = self
+            .failures
+            .iter()
+            .filter(|(kind, _)| kind.is_own())
+            .map(|(_, count)| count)
+            .sum();
         // A stopped load and one of a handful of random arrivals say nothing about the generator.
         if self.arrivals == Arrivals::Constant && self.rate_reached < REACHED * self.rate_asked {
-            writeln!(f, "\nThe generator could not keep up with the rate asked for: these are the answers to a smaller load.")?;
+            writeln!(
+                f,
+                "\nThe generator could not keep up with the rate asked for: these are the answers to a smaller load."
+            )?;
         }
         if own > 0 {
             writeln!(
                 f,
-                "\n{own} requests were not sent for want of the generator's own means (see \"no answer\"): raise --connections or the file limit."
+                "\n{own} requests were not sent (see \"no answer\"): the service saw a smaller load than asked for."
             )?;
+            writeln!(f, "More --connections or a higher file limit would let them out.")?;
         }
         Ok(())
     }
@@ -76,7 +104,13 @@ impl Report {
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {
     write!(f, "{name:<24}{:>9}", summary.count)?;
-    for value in [summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.p999_ms, summary.max_ms] {
+    for value in [
+        summary.p50_ms,
+        summary.p90_ms,
+        summary.p99_ms,
+        summary.p999_ms,
+        summary.max_ms,
+    ] {
         if summary.count == 0 {
             write!(f, "{:>10}", "-")?;
         } else {
@@ -96,7 +130,11 @@ impl<'a, K: fmt::Display + 'a, I: Iterator<Item = (&'a K, &'a u64)> + Clone> fmt
             write!(f, "{gap}{key}: {count}")?;
             gap = "   ";
         }
-        if gap.is_empty() { f.write_str("none") } else { Ok(()) }
+        if gap.is_empty() {
+            f.write_str("none")
+        } else {
+            Ok(())
+        }
     }
 }
 

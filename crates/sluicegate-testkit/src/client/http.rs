@@ -195,7 +195,6 @@ impl Answer {
     }
 
     /// The problem document of a refusal. Panics if there is none, or it is not as RFC 9457 wants it.
-    #[must_use]
     pub fn problem(&self) -> Problem {
         let media = self.header("content-type").expect("a refusal has a content type");
         assert_eq!(media, "application/problem+json", "{}", self.text());

@@ -9,6 +9,8 @@
 //! | `/die/N` | announces 2N bytes, sends N and closes the connection |
 //! | `/die-chunked/N` | sends N bytes chunked and closes the connection without the last chunk |
 //! | `/stall/N` | announces 2N bytes, sends N, and the rest when [`Upstream::resume`] is called |
+//! | `/drip/N` | announces N bytes, and sends one for each that [`Upstream::drip`] allows |
+//! | `/mirror` | sends the request's body back, each piece as it comes |
 //! | `/gated`, `/gated/…` | waits for [`Upstream::open`], then echoes |
 //! | `/status/NNN` | answers that status at once, without reading the body |
 //! | `/hop` | answers with hop-by-hop headers, some named in `Connection` |
@@ -138,6 +140,12 @@ impl Upstream {
         self.shared.targets.lock().unwrap().clone()
     }
 
+    /// The same, and forgets them.
+    #[must_use]
+    pub fn take_targets(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.targets.lock().unwrap())
+    }
+
     /// Lets `n` requests more through the gate, in the order of their arrival.
     pub fn open(&self, n: usize) {
         self.shared.gate.open(n);
@@ -146,6 +154,11 @@ impl Upstream {
     /// Opens the gate for all requests, those to come included.
     pub fn open_all(&self) {
         self.shared.gate.open_all();
+    }
+
+    /// Lets `n` bytes more of an answer that drips pass.
+    pub fn drip(&self, n: usize) {
+        self.shared.stalled.open(n);
     }
 
     /// Lets all answers that stalled go on, those to come included.

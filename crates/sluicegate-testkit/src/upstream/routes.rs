@@ -74,6 +74,11 @@ pub(super) async fn answer(
             let wait = Step::Wait(Box::pin(shared.stalled.pass()));
             announced(2 * n(), [Step::Pattern(n()), wait, Step::Pattern(n())])
         }
+        "drip" => {
+            let drop = || [Step::Wait(Box::pin(shared.stalled.pass())), Step::Pattern(1)];
+            announced(n(), (0..n()).flat_map(|_| drop()))
+        }
+        "mirror" => Response::new(Script::steps([Step::Mirror(request.into_body())])),
         "status" => status(argument),
         "hop" => hop_by_hop(),
         "sink" => json(&sink(&shared, request).await?),

@@ -76,12 +76,11 @@ pub(crate) fn violations(files: &[File], rules: &[Rule], except: &[(&str, &str)]
             say(&format!("{name}!"), *line);
         }
         for mention in &file.found.paths {
-            let path = format!("{}::", mention.path.join("::"));
-            if prefixes
-                .iter()
-                .any(|prefix| path.starts_with(&format!("{prefix}::")))
-            {
-                say(path.trim_end_matches("::"), mention.line);
+            let path = mention.path.join("::");
+            let mut exceptions = except.iter().filter(|(name, _)| *name == file.name);
+            let excepted = exceptions.any(|(_, prefix)| begins(&path, prefix));
+            if !excepted && prefixes.iter().any(|prefix| begins(&path, prefix)) {
+                say(&path, mention.line);
             }
         }
     }
@@ -104,7 +103,7 @@ mod fixtures {
         let file = File {
             module: vec![],
             name: "lib.rs".to_owned(),
-            found: paths::find(source),
+            found: paths::find("lib.rs", source),
         };
         violations(&[file], &[rule], &[("lib.rs", "std::io::Result")])
     }
@@ -117,7 +116,7 @@ mod fixtures {
             (Async, "use tokio::time;"),
             (Async, "impl std::future::Future for S {}"),
             (Io, "use std::io::Read;"),
-            (Io, "use std::io::{self, Result};"),
+            (Io, "use std::io::{Read, Result};"),
             (Io, "use std::{collections::HashMap, net};"),
             (Io, "fn f() { ::std::thread::spawn(|| ()); }"),
             (Globals, "static mut X: u8 = 0;"),

@@ -31,9 +31,9 @@ pub(crate) struct Mention {
     pub(crate) used: bool,
 }
 
-/// Reads a source. Panics if it is not Rust.
-pub(crate) fn find(source: &str) -> Found {
-    let tokens: TokenStream = source.parse().unwrap_or_else(|error| panic!("not Rust: {error}"));
+/// Reads the source of the file `name`. Panics if it is not Rust.
+pub(crate) fn find(name: &str, source: &str) -> Found {
+    let tokens: TokenStream = source.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut found = Found::default();
     walk(tokens, &[], &mut found);
     found

@@ -34,6 +34,7 @@ pub(crate) const CRATES: &[Place] = &[
         modules: Some(&[
             "clock",       // time, as a number
             "units",       // arithmetic that can't overflow
+            "span",        // times as text
             "quota",       // how much, how fast
             "decision",    // yes, later, never
             "bucket",      // one quota's arithmetic
@@ -112,14 +113,23 @@ pub(crate) const CRATES: &[Place] = &[
             "sluicegate-disk",
         ],
         modules: Some(&[
-            "metrics", // what is counted
-            "refusal", // how a refusal is said
-            "config",  // what was asked for, validated
-            "gateway", // a request's way
-            "admin",   // health and metrics
-            "load",    // the load generator
-            "demo",    // all of it, shown
-            "cli",     // the arguments
+            "cli::duration",       // a time as an argument
+            "gateway::settings",   // what an operator can set
+            "gateway::metrics",    // what is counted
+            "gateway::activity",   // what a connection waits for
+            "gateway::body",       // bodies on their way
+            "gateway::upstream",   // connections to the service
+            "gateway::headers",    // what is stripped and added
+            "gateway::limits",     // which limits a request meets
+            "gateway::refusal",    // how a request is refused
+            "gateway::request",    // the way of a request
+            "gateway::connection", // one client
+            "gateway::listener",   // all clients
+            "gateway::admin",      // health and metrics
+            "gateway",             // all of it
+            "load",                // the load generator
+            "demo",                // both, shown
+            "cli",                 // the arguments
         ]),
         forbidden: &[],
         except: &[],

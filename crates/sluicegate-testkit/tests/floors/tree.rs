@@ -32,7 +32,7 @@ pub(crate) fn load(folder: &Path) -> Vec<File> {
 
 fn follow(src: &Path, name: &str, module: Vec<String>, files: &mut Vec<File>) {
     let source = fs::read_to_string(src.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let found = paths::find(&source);
+    let found = paths::find(&src.join(name).display().to_string(), &source);
     for (path, _) in found.modules.iter().filter(|(_, elsewhere)| *elsewhere) {
         let module: Vec<String> = module.iter().chain(path).cloned().collect();
         let stem = module.join("/");

@@ -1,0 +1,106 @@
+//! The gateway: what stands in front of a service and keeps it standing. Built from nothing but the library.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`settings`] | what an operator can set |
+//! | [`metrics`] | what is counted |
+//! | [`activity`] | what a client connection waits for, and since when |
+//! | [`body`] | bodies on their way, with what they hold |
+//! | [`upstream`] | connections to the service, kept alive |
+//! | [`headers`] | what is stripped and added between client and service |
+//! | [`limits`] | which limits a request meets |
+//! | [`refusal`] | a request that is not served: one typed value, rendered once |
+//! | [`request`] | the way of a request, in order |
+//! | [`connection`] | one client connection and its timeouts |
+//! | [`listener`] | sockets, the accept loop and draining |
+//! | [`admin`] | health, readiness and metrics over HTTP |
+
+pub mod activity;
+pub mod admin;
+pub mod body;
+pub mod connection;
+pub mod headers;
+pub mod limits;
+pub mod listener;
+pub mod metrics;
+pub mod refusal;
+pub mod request;
+pub mod settings;
+pub mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate::timer::TokioTime;
+
+pub use listener::Unfinished;
+pub use settings::{LimitRule, Settings, SettingsError};
+
+use admin::Admin;
+use listener::Listener;
+use request::Shared;
+
+/// Why a gateway can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A setting that can't be.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An address that can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running gateway. Dropping it ends it at once; [`drain`](Self::drain) ends it well.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: Listener,
+    admin: Option<Admin>,
+}
+
+impl Gateway {
+    /// Listens and serves, on the tokio runtime this is called in.
+    ///
+    /// # Errors
+    /// If a setting is wrong, or an address can't be listened on. Nothing is left running then.
+    pub fn start(settings: Settings) -> Result<Self, ServeError> {
+        let settings = settings.checked()?;
+        let admin_address = settings.admin;
+        let shared = Arc::new(Shared::new(settings, TokioTime::new()));
+        let listener = Listener::start(Arc::clone(&shared))?;
+        let admin = admin_address
+            .map(|address| Admin::start(address, shared))
+            .transpose()?;
+        Ok(Self { listener, admin })
+    }
+
+    /// Where it serves. The port is the one that the operating system chose, if it was asked to.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Where it serves its health and metrics, if it does.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Stops accepting, finishes what is in flight, and ends. Who is connected and silent is told to close with its
+    /// next answer, or closed after half a second. What is not finished within `grace` is cut.
+    ///
+    /// # Errors
+    /// How many connections were cut.
+    pub async fn drain(self, grace: Duration) -> Result<(), Unfinished> {
+        // The admin side answers "not ready" until the end.
+        let drained = self.listener.drain(grace).await;
+        drop(self.admin);
+        drained
+    }
+}

@@ -1,0 +1,111 @@
+//! One client connection and its timeouts.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use sluicegate::cancel::CancelToken;
+use sluicegate::clock::Clock;
+use sluicegate::timer::Timer;
+use tokio::net::TcpStream;
+
+use super::activity::{Activity, Patience, Watched};
+use super::headers;
+use super::metrics::count;
+use super::request::{Client, Shared, answer};
+
+/// How long a silent connection may still send a request once the gateway drains, in nanoseconds: what was on its way
+/// when it began is answered.
+const LINGER: u64 = 500_000_000;
+
+/// hyper's own bound on header fields, within which it needs no allocation.
+const FREE_HEADERS: usize = 100;
+
+/// Serves a client until it leaves, makes no progress for too long, or `drain` is cancelled and nothing is left to
+/// answer.
+///
+/// Dropping it at any point closes the connection, gives back what its request held, and nothing else.
+pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, drain: CancelToken) {
+    let time = shared.time;
+    let activity = Activity::new(time);
+    let patience = Patience::new(&shared.settings);
+    // Small answers go out at once.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "the client left at once");
+        return;
+    }
+    let mut builder = Builder::new();
+    builder.max_buf_size(shared.settings.max_header_bytes);
+    if shared.settings.max_headers != FREE_HEADERS {
+        builder.max_headers(shared.settings.max_headers);
+    }
+    let client = Arc::new(Client {
+        peer,
+        address: headers::address(peer.ip()),
+        activity: Arc::clone(&activity),
+    });
+    let service = {
+        let shared = Arc::clone(&shared);
+        service_fn(move |request| {
+            let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
+            async move { Ok::<_, Infallible>(answer(&shared, &client, request).await) }
+        })
+    };
+    let io = TokioIo::new(Watched::new(socket, Arc::clone(&activity)));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut draining = pin!(drain.stopped());
+    // When the gateway was found to drain, until the connection was told.
+    let mut drained_at = None;
+    let mut told = false;
+    let (mut armed, _) = activity.due(&patience);
+    let mut timer = pin!(time.sleep_until(armed));
+
+    poll_fn(|context| {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "a client's connection ended early");
+                }
+                return Poll::Ready(());
+            }
+            if drained_at.is_none() && draining.as_mut().poll(context).is_ready() {
+                drained_at = Some(time.now());
+            }
+            let (mut due, wait) = activity.due(&patience);
+            if let (Some(since), false) = (drained_at, told) {
+                let silent_since = since + LINGER;
+                if activity.is_busy() || time.now() >= silent_since {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+                due = due.min(silent_since);
+            }
+            if due < armed {
+                armed = due;
+                timer.set(time.sleep_until(armed));
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let now = time.now();
+            if now >= due && (told || drained_at.is_none()) {
+                tracing::debug!(%peer, ?wait, "a client's connection made no progress");
+                count(&shared.metrics.timed_out);
+                return Poll::Ready(());
+            }
+            // What it was set for is over; what is waited for now is due later.
+            armed = due.max(now + 1);
+            timer.set(time.sleep_until(armed));
+        }
+    })
+    .await;
+    shared.metrics.open.fetch_sub(1, Ordering::Relaxed);
+}

@@ -1,0 +1,143 @@
+//! What is stripped and added between client and service (RFC 9110, section 7.6).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Fields for one connection, not to be passed on.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// This gateway in a `Via` field.
+const VIA: HeaderValue = HeaderValue::from_static("1.1 sluicegate");
+
+/// Removes what is meant for one connection: the fields that are so by definition, and those that `Connection` names.
+pub fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// A client's address as a header value: made once a connection.
+#[must_use]
+pub fn address(client: IpAddr) -> HeaderValue {
+    // An address is printed in hex digits, dots and colons, all of which a header value may hold.
+    HeaderValue::try_from(client.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Makes a client's header one to the service: strips it, says who the client is, through what it came, and leaves
+/// `Expect` to this gateway, which answers it itself by reading the body.
+pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue) {
+    strip(headers);
+    headers.remove(header::EXPECT);
+    append_to(headers, FORWARDED_FOR, client);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    headers.append(header::VIA, VIA);
+}
+
+/// Makes the service's header one to the client.
+pub fn to_client(headers: &mut HeaderMap) {
+    strip(headers);
+    headers.append(header::VIA, VIA);
+}
+
+/// Adds an element to a list field, in one line, as those who parse `X-Forwarded-For` expect.
+fn append_to(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, element.clone());
+        return;
+    }
+    let mut joined: Vec<u8> = headers
+        .get_all(&name)
+        .iter()
+        .flat_map(|value| [value.as_bytes(), b", "].concat())
+        .collect();
+    joined.extend_from_slice(element.as_bytes());
+    // Its parts were header values, and so are a comma and a space.
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(name, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn what_is_for_one_connection_goes_no_further() {
+        let mut map = headers(&[
+            ("connection", "close, x-secret"),
+            ("connection", "X-Other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "basic"),
+            ("x-kept", "1"),
+        ]);
+        strip(&mut map);
+        assert_eq!(map, headers(&[("x-kept", "1")]));
+    }
+
+    #[test]
+    fn the_service_is_told_who_the_client_is() {
+        let client = address("10.0.0.9".parse().unwrap());
+        let mut map = headers(&[
+            ("host", "a.test"),
+            ("x-forwarded-proto", "https"),
+            ("expect", "100-continue"),
+        ]);
+        to_upstream(&mut map, &client);
+        let expected = [
+            ("host", "a.test"),
+            ("x-forwarded-for", "10.0.0.9"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "a.test"),
+            ("via", "1.1 sluicegate"),
+        ];
+        assert_eq!(map, headers(&expected));
+
+        let mut map = headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
+        ]);
+        to_upstream(&mut map, &client);
+        assert_eq!(map[FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9");
+        assert_eq!(map.get_all(FORWARDED_FOR).iter().count(), 1);
+    }
+}

@@ -1,0 +1,247 @@
+//! Which limits a request meets, and what it is told of them.
+
+use std::net::IpAddr;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use sluicegate::decision::Decision;
+use sluicegate::keyed::{Key, Keyed, Limits};
+
+use super::settings::{KeyPart, LimitRule};
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// A gateway's limits.
+#[derive(Debug)]
+pub struct RequestLimits {
+    rules: Vec<LimitRule>,
+    /// What each is called in answers and metrics; no two are called the same.
+    names: Vec<String>,
+    limits: Limits,
+    /// The `RateLimit-Policy` field, the same in every answer; none where there is no limit to tell of.
+    policy: Option<HeaderValue>,
+}
+
+/// The outcome of a request's limits: the decision over all, and where each stands.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Over all.
+    pub decision: Decision,
+    each: Vec<Decision>,
+}
+
+impl RequestLimits {
+    /// Limits of these rules, each with at most `max_keys` keys of its own.
+    #[must_use]
+    pub fn new(rules: Vec<LimitRule>, max_keys: usize) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        for rule in &rules {
+            let name = rule.name();
+            let before = rules
+                .iter()
+                .take(names.len())
+                .filter(|other| other.name() == name)
+                .count();
+            names.push(if before == 0 {
+                name
+            } else {
+                format!("{name}-{}", before + 1)
+            });
+        }
+        let limits = Limits::new(
+            rules
+                .iter()
+                .map(|rule| Keyed::new(rule.quota, max_keys))
+                .collect(),
+        );
+        let policy = join(rules.iter().zip(&names).filter_map(|(rule, name)| {
+            let quota = &rule.quota;
+            let window = quota
+                .window()
+                .map_or(String::new(), |w| format!(";w={}", seconds_up(w)));
+            is_told(quota.capacity()).then(|| format!("\"{name}\";q={}{window}", quota.capacity()))
+        }));
+        Self {
+            rules,
+            names,
+            limits,
+            policy,
+        }
+    }
+
+    /// Each limit's name and table.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Keyed)> {
+        self.names.iter().map(String::as_str).zip(self.limits.iter())
+    }
+
+    /// Decides over a request: all limits, or none. None where there are no limits.
+    #[must_use]
+    pub fn decide(&self, request: &Parts, client: IpAddr, now: u64) -> Option<Verdict> {
+        if self.limits.is_empty() {
+            return None;
+        }
+        let keys: Vec<Key> = self
+            .rules
+            .iter()
+            .zip(&self.limits)
+            .map(|(rule, limit)| key(rule, limit, request, client))
+            .collect();
+        let mut each = Vec::with_capacity(keys.len());
+        let decision = self.limits.take(&keys, 1, now, &mut each);
+        Some(Verdict { decision, each })
+    }
+
+    /// Adds the fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers).
+    pub fn tell(&self, verdict: &Verdict, headers: &mut HeaderMap) {
+        let Some(policy) = &self.policy else { return };
+        headers.insert(RATELIMIT_POLICY, policy.clone());
+        let standings = verdict
+            .each
+            .iter()
+            .zip(&self.names)
+            .filter_map(|(decision, name)| {
+                let reset = decision
+                    .reset_after()
+                    .map_or(String::new(), |reset| format!(";t={}", seconds_up(reset)));
+                is_told(decision.limit()).then(|| format!("\"{name}\";r={}{reset}", decision.remaining()))
+            });
+        if let Some(standings) = join(standings) {
+            headers.insert(RATELIMIT, standings);
+        }
+    }
+
+    /// The names of the limits that a verdict says were exceeded.
+    #[must_use]
+    pub fn violated(&self, verdict: &Verdict) -> Vec<&str> {
+        let refused = |(decision, _): &(&Decision, &String)| !decision.is_granted();
+        verdict
+            .each
+            .iter()
+            .zip(&self.names)
+            .filter(refused)
+            .map(|(_, name)| name.as_str())
+            .collect()
+    }
+}
+
+/// Whole seconds, rounded up: who waits so long does not come early.
+#[must_use]
+pub fn seconds_up(time: std::time::Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Structured fields hold integers below 10^15; a larger or absent limit is not worth telling.
+const fn is_told(limit: u64) -> bool {
+    limit < 1_000_000_000_000_000
+}
+
+fn join(items: impl Iterator<Item = String>) -> Option<HeaderValue> {
+    let joined = items.collect::<Vec<_>>().join(", ");
+    // Names are header names and dots, and the rest digits: all of it is a header value.
+    (!joined.is_empty())
+        .then(|| HeaderValue::try_from(joined).ok())
+        .flatten()
+}
+
+fn key(rule: &LimitRule, limit: &Keyed, request: &Parts, client: IpAddr) -> Key {
+    let (four, six);
+    let address: &[u8] = match client {
+        IpAddr::V4(address) => {
+            four = address.octets();
+            &four
+        }
+        IpAddr::V6(address) => {
+            six = address.octets();
+            &six
+        }
+    };
+    limit.key(rule.key.iter().flat_map(|part| {
+        // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
+        // is closed by an absent one, so that values can't move from one part to the next.
+        let (one, headers) = match part {
+            KeyPart::Global => (None, None),
+            KeyPart::ClientIp => (Some(address), None),
+            KeyPart::Path => (Some(request.uri.path().as_bytes()), None),
+            KeyPart::Header(name) => (None, Some(request.headers.get_all(name))),
+        };
+        let values = headers.into_iter().flatten().map(HeaderValue::as_bytes);
+        one.into_iter().chain(values).map(Some).chain([None])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(path: &str, fields: &[(&str, &str)]) -> Parts {
+        let mut builder = http::Request::builder().uri(path);
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    fn limits(rules: &[&str]) -> RequestLimits {
+        RequestLimits::new(rules.iter().map(|rule| rule.parse().unwrap()).collect(), 100)
+    }
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    /// Whether two requests share a key under `rule`.
+    fn same(rule: &str, one: (&Parts, IpAddr), other: (&Parts, IpAddr)) -> bool {
+        let limits = limits(&[&format!("{rule} stock 1")]);
+        assert!(limits.decide(one.0, one.1, 0).unwrap().decision.is_granted());
+        !limits.decide(other.0, other.1, 0).unwrap().decision.is_granted()
+    }
+
+    #[test]
+    fn keys_tell_apart_what_they_name_and_nothing_else() {
+        let (a, b) = (request("/a?x", &[("k", "1")]), request("/b", &[("k", "2")]));
+        assert!(same("global", (&a, CLIENT), (&b, OTHER)));
+        assert!(
+            same("client.ip", (&a, CLIENT), (&b, CLIENT)) && !same("client.ip", (&a, CLIENT), (&a, OTHER))
+        );
+        assert!(!same("path", (&a, CLIENT), (&b, CLIENT)));
+        assert!(
+            same("path", (&a, CLIENT), (&request("/a?y", &[]), OTHER)),
+            "the query is not the path"
+        );
+        assert!(!same("header:k", (&a, CLIENT), (&b, CLIENT)));
+        assert!(!same("client.ip+path", (&a, CLIENT), (&a, OTHER)));
+        let none = request("/", &[]);
+        assert!(
+            same("header:k", (&none, CLIENT), (&none, OTHER)),
+            "without the header is one more key"
+        );
+        assert!(!same(
+            "header:k",
+            (&none, CLIENT),
+            (&request("/", &[("k", "")]), CLIENT)
+        ));
+    }
+
+    #[test]
+    fn values_of_one_header_do_not_pass_for_another_s() {
+        let one = request("/", &[("a", "x"), ("a", "y")]);
+        let two = request("/", &[("a", "x"), ("b", "y")]);
+        assert!(!same("header:a+header:b", (&one, CLIENT), (&two, CLIENT)));
+    }
+
+    #[test]
+    fn fields_tell_every_limit_once() {
+        let limits = limits(&["client.ip 100/s burst 200", "client.ip 3/m", "global unlimited"]);
+        let verdict = limits.decide(&request("/", &[]), CLIENT, 0).unwrap();
+        let mut headers = HeaderMap::new();
+        limits.tell(&verdict, &mut headers);
+        assert_eq!(
+            headers[RATELIMIT_POLICY],
+            r#""client.ip";q=200;w=2, "client.ip-2";q=3;w=60"#
+        );
+        assert_eq!(
+            headers[RATELIMIT],
+            r#""client.ip";r=199;t=1, "client.ip-2";r=2;t=20"#
+        );
+    }
+}

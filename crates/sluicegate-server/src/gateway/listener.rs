@@ -1,0 +1,196 @@
+//! Sockets, the accept loop and draining.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sluicegate::cancel::CancelToken;
+use sluicegate::clock::{Clock, nanos};
+use sluicegate::permits::Permits;
+use sluicegate::timer::Timer;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::ServeError;
+use super::connection;
+use super::metrics::count;
+use super::request::Shared;
+
+/// How many connections the operating system keeps that are not accepted yet.
+const BACKLOG: i32 = 1024;
+
+/// How long to wait where nothing can be accepted because the process has no file descriptor left, in nanoseconds.
+const EXHAUSTED: u64 = 50_000_000;
+
+/// Listens on `address`.
+///
+/// # Errors
+/// What the operating system says, with the address.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart must not wait for the connections of its predecessor to time out.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source| ServeError::Listen { address, source })
+}
+
+/// Connections that were cut, because they were not finished in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{connections} connections were not finished within the grace time, and were cut")]
+pub struct Unfinished {
+    /// How many.
+    pub connections: usize,
+}
+
+/// The listening side of a running gateway. Dropped, it ends at once, with all its connections.
+#[derive(Debug)]
+pub struct Listener {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    drain: CancelToken,
+    /// Cancelled when the grace time is over.
+    cut: CancelToken,
+    accepting: Abort,
+}
+
+/// The accept loop's task, which owns the connections' tasks; all end with this.
+#[derive(Debug)]
+struct Abort(JoinHandle<usize>);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Listener {
+    /// Listens and accepts.
+    ///
+    /// # Errors
+    /// If the address can't be listened on.
+    pub fn start(shared: Arc<Shared>) -> Result<Self, ServeError> {
+        let wanted = shared.settings.listen;
+        let socket = listen(wanted)?;
+        let address = socket.local_addr().map_err(|source| ServeError::Listen {
+            address: wanted,
+            source,
+        })?;
+        let (drain, cut) = (CancelToken::new(shared.time), CancelToken::new(shared.time));
+        let accepting = Abort(tokio::spawn(accept(
+            Arc::clone(&shared),
+            socket,
+            drain.clone(),
+            cut.clone(),
+        )));
+        Ok(Self {
+            address,
+            shared,
+            drain,
+            cut,
+            accepting,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, and waits until every connection has ended or `grace` is over.
+    ///
+    /// # Errors
+    /// How many connections had not ended.
+    pub async fn drain(mut self, grace: Duration) -> Result<(), Unfinished> {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.drain.cancel();
+        let time = self.shared.time;
+        let until = CancelToken::expiring(time, time.now().saturating_add(nanos(grace)));
+        let ended = match until.run(&mut self.accepting.0).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.cut.cancel();
+                (&mut self.accepting.0).await
+            }
+        };
+        match ended {
+            Ok(0) => Ok(()),
+            Ok(connections) => Err(Unfinished { connections }),
+            // The loop was aborted or panicked: what it owned is gone with it.
+            Err(_) => Err(Unfinished { connections: 0 }),
+        }
+    }
+}
+
+/// Accepts until `drain`, then waits for the connections until `cut`. Says how many were cut.
+async fn accept(shared: Arc<Shared>, socket: TcpListener, drain: CancelToken, cut: CancelToken) -> usize {
+    let places = Permits::new(shared.settings.max_connections, 1);
+    let mut connections = JoinSet::new();
+    let admit = |connections: &mut JoinSet<()>, (stream, peer), place| {
+        count(&shared.metrics.accepted);
+        count(&shared.metrics.open);
+        let serving = connection::serve(Arc::clone(&shared), stream, peer, drain.child());
+        connections.spawn(async move {
+            serving.await;
+            drop(place);
+        });
+    };
+    loop {
+        // A place first: who can't be served stays in the operating system's line, and is not accepted to wait here.
+        let next = async {
+            let place = match places.enter() {
+                Ok(enter) => enter.await,
+                Err(_) => std::future::pending().await,
+            };
+            (socket.accept().await, place)
+        };
+        tokio::select! {
+            biased;
+            _ = drain.stopped() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            (accepted, place) = next => match accepted {
+                Ok(accepted) => admit(&mut connections, accepted, place),
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept a connection");
+                    shared.time.sleep_for(EXHAUSTED).await;
+                }
+            },
+        }
+    }
+    // Who has connected before now is served; the operating system has finished their handshake.
+    while let Some(place) = places.try_enter() {
+        match std::future::poll_fn(|context| std::task::Poll::Ready(socket.poll_accept(context))).await {
+            std::task::Poll::Ready(Ok(accepted)) => admit(&mut connections, accepted, place),
+            _ => break,
+        }
+    }
+    drop(socket);
+    loop {
+        tokio::select! {
+            ended = connections.join_next() => match ended {
+                Some(ended) => report(ended),
+                None => return 0,
+            },
+            _ = cut.stopped() => {
+                let left = connections.len();
+                connections.shutdown().await;
+                return left;
+            }
+        }
+    }
+}
+
+/// A connection's task ends well or not at all; a panic in it is a bug, and costs that connection only.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task died, which is a bug");
+    }
+}

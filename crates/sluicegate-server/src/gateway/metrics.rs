@@ -1,0 +1,224 @@
+//! What is counted. Counting is a relaxed add; the text for Prometheus is made when it is asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::request::Shared;
+
+/// Upper bounds of the answer times, in seconds: from what a gateway adds to what a deadline allows.
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Why a request was not served, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Over a quota.
+    Quota,
+    /// No room to wait.
+    QueueFull,
+    /// Out of time.
+    Deadline,
+    /// The upstream can't be reached.
+    UpstreamUnreachable,
+    /// The upstream did not answer well.
+    UpstreamBroken,
+    /// The client's request can't be understood or broke off.
+    BadRequest,
+}
+
+impl Reason {
+    const ALL: [Self; 6] = [
+        Self::Quota,
+        Self::QueueFull,
+        Self::Deadline,
+        Self::UpstreamUnreachable,
+        Self::UpstreamBroken,
+        Self::BadRequest,
+    ];
+
+    /// As a label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::QueueFull => "queue_full",
+            Self::Deadline => "deadline",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::BadRequest => "bad_request",
+        }
+    }
+}
+
+/// The counters of a gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Answers by status.
+    statuses: Vec<AtomicU64>,
+    refusals: [AtomicU64; Reason::ALL.len()],
+    /// Requests whose client left before the answer began.
+    pub clients_gone: AtomicU64,
+    /// Client connections accepted.
+    pub accepted: AtomicU64,
+    /// Client connections open now.
+    pub open: AtomicU64,
+    /// Client connections closed because they made no progress for too long.
+    pub timed_out: AtomicU64,
+    /// Records that were not logged, because there were too many.
+    pub unlogged: AtomicU64,
+    seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            statuses: (0..600).map(|_| AtomicU64::new(0)).collect(),
+            refusals: Default::default(),
+            clients_gone: AtomicU64::default(),
+            accepted: AtomicU64::default(),
+            open: AtomicU64::default(),
+            timed_out: AtomicU64::default(),
+            unlogged: AtomicU64::default(),
+            seconds: Histogram::new(BUCKETS),
+        }
+    }
+}
+
+/// One more.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Metrics {
+    /// Counts an answer whose head was ready `nanos` nanoseconds after the request's.
+    pub fn answered(&self, status: http::StatusCode, nanos: u64) {
+        if let Some(counter) = self.statuses.get(usize::from(status.as_u16())) {
+            count(counter);
+        }
+        self.seconds
+            .observe(std::time::Duration::from_nanos(nanos).as_secs_f64());
+    }
+
+    /// Counts a refusal.
+    pub fn refused(&self, reason: Reason) {
+        count(&self.refusals[reason as usize]);
+    }
+}
+
+/// The text of all metrics, in the OpenMetrics format.
+///
+/// # Errors
+/// Never in practice: writing to a string does not fail.
+pub fn text(shared: &Arc<Shared>) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::with_prefix("sluicegate");
+    registry.register_collector(Box::new(Snapshot(Arc::clone(shared))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Snapshot(Arc<Shared>);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (shared, metrics) = (&self.0, &self.0.metrics);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+
+        let mut family =
+            encoder.encode_descriptor("requests", "Answers by status", None, MetricType::Counter)?;
+        for (status, counter) in metrics
+            .statuses
+            .iter()
+            .enumerate()
+            .filter(|(_, counter)| read(counter) > 0)
+        {
+            let labels = [("status", status.to_string())];
+            ConstCounter::new(read(counter)).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family =
+            encoder.encode_descriptor("refusals", "Requests not served", None, MetricType::Counter)?;
+        for reason in Reason::ALL {
+            let labels = [("reason", reason.name())];
+            ConstCounter::new(read(&metrics.refusals[reason as usize]))
+                .encode(family.encode_family(&labels)?)?;
+        }
+        let counters = [
+            (
+                "clients_gone",
+                "Clients that left before their answer began",
+                &metrics.clients_gone,
+            ),
+            (
+                "connections_accepted",
+                "Client connections accepted",
+                &metrics.accepted,
+            ),
+            (
+                "connections_timed_out",
+                "Client connections closed for making no progress",
+                &metrics.timed_out,
+            ),
+            (
+                "records_unlogged",
+                "Log records left out because there were too many",
+                &metrics.unlogged,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            let counter = ConstCounter::new(read(counter));
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        let gauges = [
+            (
+                "connections_open",
+                "Client connections open",
+                size(usize::try_from(read(&metrics.open)).unwrap_or(0)),
+            ),
+            ("in_flight", "Requests at the upstream", size(shared.in_flight())),
+            (
+                "queue_waiting",
+                "Requests waiting for a place at the upstream",
+                size(shared.waiting()),
+            ),
+            (
+                "upstream_idle",
+                "Idle connections to the upstream",
+                size(shared.upstream.idle()),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let help = "Keys with a bucket of their own";
+        let mut family = encoder.encode_descriptor("limit_keys", help, None, MetricType::Gauge)?;
+        for (name, limit) in shared.limits.iter() {
+            ConstGauge::new(size(limit.len())).encode(family.encode_family(&[("limit", name)])?)?;
+        }
+        let help = "Decisions on the bucket shared by keys beyond the cap";
+        let mut family = encoder.encode_descriptor("limit_overflow", help, None, MetricType::Counter)?;
+        for (name, limit) in shared.limits.iter() {
+            ConstCounter::new(limit.overflowed()).encode(family.encode_family(&[("limit", name)])?)?;
+        }
+        let help = "Time from a request's head to its answer's head";
+        let unit = prometheus_client::registry::Unit::Seconds;
+        let histogram = &metrics.seconds;
+        histogram.encode(encoder.encode_descriptor(
+            "request_duration",
+            help,
+            Some(&unit),
+            MetricType::Histogram,
+        )?)
+    }
+}

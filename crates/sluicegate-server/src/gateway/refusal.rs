@@ -1,0 +1,189 @@
+//! A request that is not served: one typed value, rendered once, at the door.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use serde::Serialize;
+use sluicegate::failure::{Failure, Lasting};
+use sluicegate::queue::Rejected;
+
+use super::limits::{Verdict, seconds_up};
+use super::metrics::Reason;
+use super::request::Shared;
+use super::upstream::UpstreamError;
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It is over a quota.
+    Quota(Verdict),
+    /// No room to wait for a place at the upstream.
+    QueueFull(Rejected),
+    /// Its deadline has passed, after this long.
+    Deadline {
+        /// What it waited for then.
+        stage: Stage,
+        /// The time it was given.
+        deadline: Duration,
+    },
+    /// The upstream gave no answer.
+    Upstream(UpstreamError),
+    /// What it asks for is not what a gateway does.
+    Unsupported(&'static str),
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A place at the upstream.
+    Queue,
+    /// The upstream's answer.
+    Upstream,
+}
+
+/// Problem details (RFC 9457).
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    instance: String,
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    violated_policies: Vec<&'a str>,
+}
+
+/// What the draft on rate limit fields calls the problem, under IANA's registry of problem types.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/// How long to stay away from an upstream that can't be reached: nobody knows, so a second.
+const UNREACHABLE_RETRY: Duration = Duration::from_secs(1);
+
+impl Refusal {
+    /// The label it is counted under.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Quota(_) => Reason::Quota,
+            Self::QueueFull(_) => Reason::QueueFull,
+            Self::Deadline { .. } => Reason::Deadline,
+            Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
+                Reason::UpstreamUnreachable
+            }
+            Self::Upstream(UpstreamError::Broken(_)) => Reason::UpstreamBroken,
+            Self::Upstream(UpstreamError::ClientBody(_)) | Self::Unsupported(_) => Reason::BadRequest,
+        }
+    }
+
+    fn status(&self, shared: &Shared) -> StatusCode {
+        match self.reason() {
+            Reason::Quota => StatusCode::TOO_MANY_REQUESTS,
+            Reason::QueueFull => shared.settings.reject_status,
+            Reason::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Reason::UpstreamUnreachable | Reason::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Reason::BadRequest if matches!(self, Self::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
+            Reason::BadRequest => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Quota(verdict) => verdict.decision.retry_after(),
+            Self::QueueFull(rejected) => rejected.retry_after(),
+            Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
+                Some(UNREACHABLE_RETRY)
+            }
+            Self::Upstream(_) | Self::Deadline { .. } | Self::Unsupported(_) => None,
+        }
+    }
+
+    const fn kind(&self) -> (&'static str, &'static str) {
+        match self.reason() {
+            Reason::Quota => (QUOTA_EXCEEDED, "Quota exceeded"),
+            Reason::QueueFull => (REDUCED_CAPACITY, "Temporarily over capacity"),
+            Reason::Deadline => ("about:blank", "Gateway Timeout"),
+            Reason::UpstreamUnreachable | Reason::UpstreamBroken => ("about:blank", "Bad Gateway"),
+            Reason::BadRequest => ("about:blank", "Bad Request"),
+        }
+    }
+
+    /// Renders it: counted, logged under its ID, and as an answer for the client.
+    #[must_use]
+    pub fn render(self, shared: &Shared) -> Response<Bytes> {
+        let (reason, status, retry_after, (kind, title)) = (
+            self.reason(),
+            self.status(shared),
+            self.retry_after(),
+            self.kind(),
+        );
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(wait) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
+        }
+        let mut violated_policies = Vec::new();
+        if let Self::Quota(verdict) = &self {
+            shared.limits.tell(verdict, headers);
+            violated_policies = shared.limits.violated(verdict);
+        }
+        let failure = self.into_failure();
+        let problem = Problem {
+            r#type: kind,
+            title,
+            status: status.as_u16(),
+            detail: failure.friendly(),
+            instance: format!("urn:uuid:{}", failure.id()),
+            violated_policies,
+        };
+        // Strings and numbers always serialize; were they not to, the status still says it.
+        *response.body_mut() = serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default();
+        shared.metrics.refused(reason);
+        shared.log(
+            &failure,
+            matches!(reason, Reason::Quota | Reason::QueueFull | Reason::Deadline),
+        );
+        response
+    }
+
+    fn into_failure(self) -> Failure {
+        use Lasting::{Permanent, Transitory};
+        let code = self.reason().name();
+        match self {
+            Self::Quota(verdict) => {
+                Failure::known(code, Transitory, format!("over a quota: {}", verdict.decision))
+                    .showing("There were too many requests.")
+            }
+            Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
+                .showing("The service has more work than it can do."),
+            Self::Deadline { stage, deadline } => {
+                let place = match stage {
+                    Stage::Queue => "in the queue",
+                    Stage::Upstream => "at the upstream",
+                };
+                Failure::known(code, Transitory, format!("the deadline has passed {place}"))
+                    .showing("The service took too long to answer.")
+                    .with("deadline", format!("{deadline:?}"))
+            }
+            Self::Upstream(error @ UpstreamError::ClientBody(_)) => {
+                Failure::known(code, Permanent, "the client's body broke off").because(error)
+            }
+            Self::Upstream(error @ UpstreamError::Broken(_)) => {
+                Failure::known(code, Transitory, "the upstream broke off")
+                    .showing("The service behind this gateway did not answer.")
+                    .because(error)
+            }
+            Self::Upstream(error) => Failure::known(code, Transitory, "the upstream can't be reached")
+                .showing("The service behind this gateway can't be reached.")
+                .because(error),
+            Self::Unsupported(what) => Failure::known(code, Permanent, what),
+        }
+    }
+}

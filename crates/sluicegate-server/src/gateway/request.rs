@@ -1,0 +1,275 @@
+//! The way of a request through the gateway, in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use sluicegate::cancel::CancelToken;
+use sluicegate::clock::{Clock, nanos};
+use sluicegate::failure::Failure;
+use sluicegate::limiter::TokenBucket;
+use sluicegate::permits::{Permit, Permits};
+use sluicegate::quota::Quota;
+use sluicegate::timer::TokioTime;
+
+use super::activity::Activity;
+use super::body::{ReplyBody, RequestBody};
+use super::headers;
+use super::limits::RequestLimits;
+use super::metrics::{Metrics, count};
+use super::refusal::{Refusal, Stage};
+use super::settings::Settings;
+use super::upstream::{Exchange, Upstream};
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    /// As an operator set them.
+    pub settings: Settings,
+    /// The one clock and timer.
+    pub time: TokioTime,
+    /// The limits a request meets.
+    pub limits: RequestLimits,
+    /// Places at the upstream, and the queue for them; none where as many go there as come.
+    pub permits: Option<Permits>,
+    /// The service.
+    pub upstream: Arc<Upstream>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Set once nothing new is to be begun.
+    pub draining: AtomicBool,
+    /// How much is logged: a flood of refusals must not become one of records.
+    log_limit: TokenBucket<TokioTime>,
+}
+
+/// Log records a second, and at once.
+const LOG_RATE: u64 = 20;
+const LOG_BURST: u64 = 100;
+
+impl Shared {
+    /// For `settings` that have been checked.
+    #[must_use]
+    pub fn new(settings: Settings, time: TokioTime) -> Self {
+        let quota =
+            Quota::per(LOG_RATE, std::time::Duration::from_secs(1)).and_then(|quota| quota.burst(LOG_BURST));
+        Self {
+            time,
+            limits: RequestLimits::new(settings.limits.clone(), settings.max_keys),
+            permits: settings
+                .concurrency
+                .map(|concurrency| Permits::new(concurrency, settings.queue)),
+            upstream: Upstream::new(&settings, time),
+            metrics: Metrics::default(),
+            draining: AtomicBool::new(false),
+            // The constants are in range; were they changed to be out of it, everything would be logged.
+            log_limit: TokenBucket::with_clock(quota.unwrap_or(Quota::unlimited()), time),
+            settings,
+        }
+    }
+
+    /// How many requests are at the upstream now; 0 where that is not bounded and so not tracked.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.permits.as_ref().map_or(0, Permits::in_flight)
+    }
+
+    /// How many wait for a place there.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.permits.as_ref().map_or(0, Permits::waiting)
+    }
+
+    /// Whether nothing new is to be begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Logs a failure's record, unless too many are logged already, which is counted. A refusal that is part of the
+    /// service's work is for information; the rest is for somebody to look at.
+    pub fn log(&self, failure: &Failure, expected: bool) {
+        if !self.log_limit.try_take(1).is_granted() {
+            count(&self.metrics.unlogged);
+        } else if expected {
+            tracing::info!("{}", failure.record());
+        } else {
+            tracing::warn!("{}", failure.record());
+        }
+    }
+}
+
+/// A client, as a request sees it.
+#[derive(Debug)]
+pub struct Client {
+    /// The TCP peer.
+    pub peer: SocketAddr,
+    /// Its address as a header value.
+    pub address: HeaderValue,
+    /// What its connection waits for.
+    pub activity: Arc<Activity>,
+}
+
+/// Answers a request: from the upstream, or with a refusal, rendered here and nowhere else.
+pub async fn answer(shared: &Shared, client: &Client, request: Request<Incoming>) -> Response<ReplyBody> {
+    let arrived = shared.time.now();
+    let busy = client.activity.request();
+    let leaving = Leaving {
+        metrics: &shared.metrics,
+        answered: false,
+    };
+    let (request, body) = request.into_parts();
+    let http_10 = request.version == Version::HTTP_10;
+    let outcome = serve(shared, client, request, body, arrived).await;
+    let mut response = match outcome {
+        Ok(Served {
+            head,
+            exchange,
+            permit,
+        }) => head.map(|()| ReplyBody::upstream(exchange, permit, busy)),
+        Err(refusal) => refusal.render(shared).map(|bytes| ReplyBody::own(bytes, busy)),
+    };
+    // HTTP/1.0 clients close anyway; others are told when this is their last answer.
+    if shared.is_draining() && !http_10 {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    leaving.answered();
+    shared
+        .metrics
+        .answered(response.status(), shared.time.now().saturating_sub(arrived));
+    response
+}
+
+/// An answer from the upstream, its body still to come.
+struct Served {
+    head: Response<()>,
+    exchange: Exchange,
+    permit: Option<Permit>,
+}
+
+/// The order of things, a reason each.
+async fn serve(
+    shared: &Shared,
+    client: &Client,
+    mut request: http::request::Parts,
+    body: Incoming,
+    arrived: u64,
+) -> Result<Served, Refusal> {
+    // What no step could serve spends nothing.
+    let target = target(&request)?;
+    // The deadline runs from the first byte that is ours to answer for, so that it includes every wait below.
+    let deadline = shared.settings.deadline;
+    let time_left = CancelToken::expiring(shared.time, arrived.saturating_add(nanos(deadline)));
+    // Limits before the queue: who is over quota takes no place in it. All of them are one decision.
+    let verdict = match shared.limits.decide(&request, client.peer.ip(), arrived) {
+        Some(verdict) if !verdict.decision.is_granted() => return Err(Refusal::Quota(verdict)),
+        verdict => verdict,
+    };
+    // The queue refuses at once, and a place at the upstream is held from here until the body has ended.
+    let permit = match &shared.permits {
+        None => None,
+        Some(permits) => {
+            let enter = permits.enter().map_err(Refusal::QueueFull)?;
+            let late = |_| Refusal::Deadline {
+                stage: Stage::Queue,
+                deadline,
+            };
+            Some(time_left.run(enter).await.map_err(late)?)
+        }
+    };
+    // Headers last: only what is served is worth rewriting.
+    headers::to_upstream(&mut request.headers, &client.address);
+    let again = repeatable(&request, &body, &target);
+    let body = if body.is_end_stream() {
+        RequestBody::Empty
+    } else {
+        RequestBody::Stream {
+            incoming: body,
+            activity: Arc::clone(&client.activity),
+        }
+    };
+    let outgoing = outgoing(request.method, target, request.headers, body);
+    let late = |_| Refusal::Deadline {
+        stage: Stage::Upstream,
+        deadline,
+    };
+    let sent = time_left.run(shared.upstream.send(outgoing, || again)).await;
+    let (mut head, exchange) = sent.map_err(late)?.map_err(Refusal::Upstream)?;
+    // The version is a hop's own.
+    *head.version_mut() = Version::HTTP_11;
+    headers::to_client(head.headers_mut());
+    if let Some(verdict) = &verdict {
+        shared.limits.tell(verdict, head.headers_mut());
+    }
+    Ok(Served {
+        head,
+        exchange,
+        permit,
+    })
+}
+
+/// What to ask the upstream for: the path and query, whatever form the client used.
+fn target(request: &http::request::Parts) -> Result<Uri, Refusal> {
+    if request.method == Method::CONNECT {
+        return Err(Refusal::Unsupported(
+            "CONNECT asks for a tunnel, and this gateway is none",
+        ));
+    }
+    if request.uri.scheme().is_none() && request.uri.authority().is_none() {
+        return Ok(request.uri.clone());
+    }
+    let path = request.uri.path_and_query().cloned();
+    Ok(path.map_or_else(|| Uri::from_static("/"), Uri::from))
+}
+
+/// A copy of a request that may be sent twice, for when a kept connection closes under it: it has no body, and its
+/// method promises that twice is as good as once (RFC 9110, section 9.2.2).
+fn repeatable(request: &http::request::Parts, body: &Incoming, target: &Uri) -> Option<Request<RequestBody>> {
+    let idempotent = request.method.is_idempotent() && body.is_end_stream();
+    idempotent.then(|| {
+        outgoing(
+            request.method.clone(),
+            target.clone(),
+            request.headers.clone(),
+            RequestBody::Empty,
+        )
+    })
+}
+
+fn outgoing(
+    method: Method,
+    target: Uri,
+    headers: http::HeaderMap,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Counts a request whose client leaves before the answer begins: its future is dropped.
+struct Leaving<'a> {
+    metrics: &'a Metrics,
+    answered: bool,
+}
+
+impl Leaving<'_> {
+    fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            count(&self.metrics.clients_gone);
+        }
+    }
+}

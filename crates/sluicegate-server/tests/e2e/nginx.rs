@@ -1,0 +1,210 @@
+//! Between programs that know nothing of each other: nginx as the upstream, curl as the client.
+use crate::{serve_url, until_idle};
+use sluicegate_testkit::port::Reserved;
+use sluicegate_testkit::process::{Ended, Sluicegate, run};
+use sluicegate_testkit::wait::eventually;
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Large enough that neither nginx nor the gateway holds it whole.
+const LARGE: usize = 5_000_000;
+
+/// An nginx in the foreground, on a port and in a folder of its own; both go with it.
+struct Nginx {
+    child: Child,
+    port: Reserved,
+    folder: PathBuf,
+}
+
+impl Nginx {
+    async fn start() -> Self {
+        let port = Reserved::new();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", port.addr().port()));
+        fs::create_dir_all(folder.join("www")).unwrap();
+        fs::write(folder.join("www/large"), large()).unwrap();
+        fs::write(folder.join("www/index.html"), "hello\n").unwrap();
+        let conf = CONF
+            .replace("ADDR", &port.addr().to_string())
+            .replace("FOLDER", folder.to_str().unwrap());
+        fs::write(folder.join("nginx.conf"), conf).unwrap();
+        let mut command = Command::new(tool("nginx", "nginx"));
+        command
+            .arg("-p")
+            .arg(&folder)
+            .arg("-c")
+            .arg(folder.join("nginx.conf"))
+            .arg("-e")
+            .arg("error.log");
+        let child = command.stdin(Stdio::null()).spawn().expect("nginx can be run");
+        let mut nginx = Self { child, port, folder };
+        eventually("nginx to listen", async || {
+            let ended = nginx.child.try_wait().unwrap();
+            let log = || fs::read_to_string(nginx.folder.join("error.log")).unwrap_or_default();
+            assert!(ended.is_none(), "nginx ended: {}", log());
+            TcpStream::connect(nginx.port.addr()).ok()
+        })
+        .await;
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // One process, no master: nothing is left behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Runs as anybody: everything it writes is in its folder.
+const CONF: &str = "
+daemon off;
+master_process off;
+pid FOLDER/pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    client_max_body_size 0;
+    gzip on;
+    gzip_types *;
+    gzip_proxied any;
+    gzip_http_version 1.0;
+    server {
+        listen ADDR;
+        root FOLDER/www;
+        location /up/ { root FOLDER; dav_methods PUT; create_full_put_path on; }
+        location /headers { return 200 \"$http_x_forwarded_for|$http_x_forwarded_proto|$http_host|$http_via\\n\"; }
+        location /gone { return 410; }
+    }
+}
+";
+
+/// A command of a Debian package; one that is missing fails the test with the package's name.
+fn tool(command: &str, package: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let mut found = folders
+        .map(|folder| folder.join(command))
+        .filter(|file| file.is_file());
+    found
+        .next()
+        .unwrap_or_else(|| panic!("{command} is not installed: apt-get install {package}"))
+}
+
+/// Text that compresses, but isn't the same everywhere.
+fn large() -> Vec<u8> {
+    (0..)
+        .flat_map(|n: u32| format!("{n:x}\n").into_bytes())
+        .take(LARGE)
+        .collect()
+}
+
+async fn curl(gateway: &Sluicegate, args: &[&str], target: &str) -> Ended {
+    let url = format!("http://{}{target}", gateway.addr());
+    let fixed = [
+        "--silent",
+        "--show-error",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "50",
+        "--http1.1",
+    ];
+    let ended = run(tool("curl", "curl"), &[&fixed, args, &[&url]].concat()).await;
+    assert_eq!(ended.code, Some(0), "curl {args:?} {target}: {}", ended.stderr);
+    ended
+}
+
+#[tokio::test]
+async fn curl_talks_to_nginx_through_the_gateway() {
+    let nginx = Nginx::start().await;
+    let url = format!("http://{}", nginx.port.addr());
+    let gateway = serve_url(&url, &["--limit", "header:x-user stock 3", "--concurrency", "4"]).await;
+    let folder = nginx.folder.to_str().unwrap();
+
+    assert_eq!(curl(&gateway, &[], "/").await.stdout, "hello\n");
+    let down = format!("{folder}/down");
+    for how in [&["--output", &down][..], &["--compressed", "--output", &down]] {
+        curl(&gateway, how, "/large").await;
+        assert!(
+            fs::read(&down).unwrap() == large(),
+            "{how:?}: every byte came down"
+        );
+    }
+    let head = curl(&gateway, &["--head", "-H", "x-user: head"], "/large")
+        .await
+        .stdout
+        .to_lowercase();
+    assert!(head.contains(&format!("content-length: {LARGE}")), "{head}");
+    let range = curl(&gateway, &["--range", "10-19", "-H", "x-user: range"], "/large")
+        .await
+        .stdout;
+    assert_eq!(range.as_bytes(), &large()[10..20]);
+    let etag = head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .expect("nginx sets an ETag")
+        .trim();
+    let same = format!("if-none-match: {etag}");
+    let code = ["--write-out", "%{http_code}", "--output", "/dev/null"];
+    let cached = curl(
+        &gateway,
+        &[&code[..], &["-H", &same, "-H", "x-user: 304"]].concat(),
+        "/large",
+    )
+    .await;
+    assert_eq!(cached.stdout, "304");
+    let gone = curl(&gateway, &[&code[..], &["-H", "x-user: gone"]].concat(), "/gone").await;
+    assert_eq!(gone.stdout, "410");
+
+    // curl asks for 100-continue before it sends as much.
+    let put = [
+        "--upload-file",
+        &format!("{folder}/www/large"),
+        "-H",
+        "x-user: put",
+    ];
+    curl(&gateway, &put, "/up/file").await;
+    assert!(
+        fs::read(nginx.folder.join("up/file")).unwrap() == large(),
+        "every byte went up"
+    );
+    let chunked = [&put[..], &["-H", "transfer-encoding: chunked"]].concat();
+    curl(&gateway, &chunked, "/up/chunked").await;
+    assert!(
+        fs::read(nginx.folder.join("up/chunked")).unwrap() == large(),
+        "every byte went up in chunks"
+    );
+
+    let says = curl(
+        &gateway,
+        &["-H", "x-user: says", "-H", "host: example.test"],
+        "/headers",
+    )
+    .await
+    .stdout;
+    assert!(says.starts_with("127.0.0.1|http|example.test|1.1 "), "{says}");
+
+    // Five over one connection, the last two over the quota.
+    let range = [
+        &code[..],
+        &[
+            "--write-out",
+            "%{http_code} %{num_connects}\n",
+            "-H",
+            "x-user: five",
+        ],
+    ]
+    .concat();
+    let five = curl(&gateway, &range, "/index.html?[1-5]").await.stdout;
+    assert_eq!(five, "200 1\n200 0\n200 0\n429 0\n429 0\n");
+    until_idle(&gateway).await;
+}
