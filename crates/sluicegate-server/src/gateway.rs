@@ -6,6 +6,7 @@
 //! | [`metrics`] | what is counted |
 //! | [`activity`] | what a client connection waits for, and since when |
 //! | [`body`] | bodies on their way, with what they hold |
+//! | [`relay`] | a waker that leaves out what a task tells itself |
 //! | [`upstream`] | connections to the service, kept alive |
 //! | [`headers`] | what is stripped and added between client and service |
 //! | [`limits`] | which limits a request meets |
@@ -24,6 +25,7 @@ pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod refusal;
+pub mod relay;
 pub mod request;
 pub mod settings;
 pub mod upstream;

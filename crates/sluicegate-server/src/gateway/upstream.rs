@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
@@ -23,6 +23,7 @@ use sluicegate::timer::TokioTime;
 use tokio::net::TcpStream;
 
 use super::body::RequestBody;
+use super::relay::Relay;
 use super::settings::Settings;
 
 /// The largest header of an answer, in bytes.
@@ -70,25 +71,32 @@ struct Idle {
 struct Link {
     sender: SendRequest<RequestBody>,
     driver: Connection<TokioIo<TcpStream>, RequestBody>,
+    /// Between the driver and the task. What else of hyper's is polled here can only become ready by the driver, and
+    /// is polled after it, so that needs no waker at all.
+    relay: Relay,
 }
 
 impl Link {
     /// Lets the connection read and write. Ready once it is of no further use.
-    fn drive(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.driver.poll_without_shutdown(context)
+    fn drive(&mut self, context: &Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.driver.poll_without_shutdown(&mut self.relay.drive(context))
     }
 
     /// Whether it can take a request: it is open, and nothing is left of the one before.
-    fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
+    fn is_idle(&mut self, context: &Context<'_>) -> bool {
         self.drive(context).is_pending() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of the answer. `Err` has the request where it was not sent at all.
     async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        self.relay.hold();
         let mut reply = pin!(self.sender.try_send_request(request));
         poll_fn(|context| {
-            let ended = self.driver.poll_without_shutdown(context);
-            match reply.as_mut().poll(context) {
+            let ended = self.driver.poll_without_shutdown(&mut self.relay.drive(context));
+            self.relay.hold();
+            let reply = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.relay.let_go(reply.is_pending());
+            match reply {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
                 Poll::Ready(Err(mut error)) => {
                     let unsent = error.take_message().map(Box::new);
@@ -97,13 +105,14 @@ impl Link {
                         unsent,
                     }))
                 }
-                // The connection answers before it ends; were it not to, this would wait for ever.
-                Poll::Pending if ended.is_ready() => {
-                    debug_assert!(false, "a connection ended without answering its request");
-                    context.waker().wake_by_ref();
+                // The connection answers before it ends; were it not to, this would wait until the deadline.
+                Poll::Pending => {
+                    debug_assert!(
+                        ended.is_pending(),
+                        "a connection ended without answering its request"
+                    );
                     Poll::Pending
                 }
-                Poll::Pending => Poll::Pending,
             }
         })
         .await
@@ -222,7 +231,11 @@ impl Upstream {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(UpstreamError::Broken)?;
-        Ok(Box::new(Link { sender, driver }))
+        Ok(Box::new(Link {
+            sender,
+            driver,
+            relay: Relay::new(),
+        }))
     }
 
     fn keep(&self, link: Box<Link>) {
@@ -271,11 +284,20 @@ impl Exchange {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         // Asking first tells the connection that there is room.
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-            return Poll::Ready(frame);
+        self.link.relay.hold();
+        let mut frame = self.poll_incoming();
+        if frame.is_pending() {
+            let _ = self.link.drive(context);
+            self.link.relay.hold();
+            frame = self.poll_incoming();
         }
-        let _ = self.link.drive(context);
-        Pin::new(&mut self.incoming).poll_frame(context)
+        // Who has got a frame comes back for the next, and drives the connection then.
+        self.link.relay.let_go(frame.is_pending());
+        frame
+    }
+
+    fn poll_incoming(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 
     /// As [`Body::is_end_stream`].
@@ -300,7 +322,7 @@ impl Exchange {
         } = self;
         drop(incoming);
         // Nobody is to be woken: what the connection can do, it does now.
-        if link.is_idle(&mut Context::from_waker(std::task::Waker::noop())) {
+        if link.is_idle(&Context::from_waker(Waker::noop())) {
             upstream.keep(link);
         }
     }
