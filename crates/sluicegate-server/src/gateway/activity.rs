@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use sluicegate::clock::Clock;
-use sluicegate::timer::TokioTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::settings::Settings;
@@ -52,7 +50,8 @@ impl Patience {
 /// need no order.
 #[derive(Debug)]
 pub struct Activity {
-    time: TokioTime,
+    /// What the clock showed when the connection's task was last woken: read once a turn.
+    now: AtomicU64,
     /// A request is being answered.
     busy: AtomicBool,
     /// Since when the connection is between requests.
@@ -69,7 +68,7 @@ pub struct Activity {
 
 /// An instant, in nanoseconds, or none.
 #[derive(Debug)]
-pub struct Stamp(AtomicU64);
+struct Stamp(AtomicU64);
 
 impl Stamp {
     const NONE: u64 = u64::MAX;
@@ -79,14 +78,14 @@ impl Stamp {
     }
 
     /// Notes that a wait begins, unless one is on.
-    pub fn begin(&self, time: TokioTime) {
+    fn begin(&self, now: u64) {
         if self.0.load(Ordering::Relaxed) == Self::NONE {
-            self.0.store(time.now(), Ordering::Relaxed);
+            self.0.store(now, Ordering::Relaxed);
         }
     }
 
     /// Notes that it is over.
-    pub fn end(&self) {
+    fn end(&self) {
         self.0.store(Self::NONE, Ordering::Relaxed);
     }
 
@@ -98,9 +97,9 @@ impl Stamp {
 impl Activity {
     /// Of a connection that has just come.
     #[must_use]
-    pub fn new(time: TokioTime) -> Arc<Self> {
+    pub fn new(now: u64) -> Arc<Self> {
         let activity = Self {
-            time,
+            now: AtomicU64::new(now),
             busy: AtomicBool::new(false),
             idle: Stamp::none(),
             header: Stamp::none(),
@@ -108,8 +107,19 @@ impl Activity {
             request_body: Stamp::none(),
             reply_body: Stamp::none(),
         };
-        activity.idle.begin(time);
+        activity.idle.begin(now);
         Arc::new(activity)
+    }
+
+    /// The connection's task was woken at `now`.
+    pub fn turn(&self, now: u64) {
+        self.now.store(now, Ordering::Relaxed);
+    }
+
+    /// When the connection's task was last woken.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
     }
 
     /// A request is here; until what comes back is dropped, it is being answered.
@@ -141,7 +151,7 @@ impl Activity {
 
     fn note(&self, stamp: &Stamp, pending: bool) {
         if pending {
-            stamp.begin(self.time)
+            stamp.begin(self.now())
         } else {
             stamp.end()
         }
@@ -187,7 +197,7 @@ impl Drop for Busy {
         activity.request_body.end();
         activity.reply_body.end();
         activity.busy.store(false, Ordering::Relaxed);
-        activity.idle.begin(activity.time);
+        activity.idle.begin(activity.now());
     }
 }
 
@@ -219,7 +229,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.socket).poll_read(context, buf);
         if buf.filled().len() > before && !self.activity.is_busy() {
-            self.activity.header.begin(self.activity.time);
+            self.activity.header.begin(self.activity.now());
         }
         result
     }

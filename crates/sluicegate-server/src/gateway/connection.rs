@@ -34,7 +34,7 @@ const FREE_HEADERS: usize = 100;
 /// Dropping it at any point closes the connection, gives back what its request held, and nothing else.
 pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, drain: CancelToken) {
     let time = shared.time;
-    let activity = Activity::new(time);
+    let activity = Activity::new(time.now());
     let patience = Patience::new(&shared.settings);
     // Small answers go out at once.
     if let Err(error) = socket.set_nodelay(true) {
@@ -69,6 +69,8 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, dra
 
     poll_fn(|context| {
         loop {
+            let now = time.now();
+            activity.turn(now);
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 if let Err(error) = ended {
                     tracing::debug!(%peer, %error, "a client's connection ended early");
@@ -76,12 +78,12 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, dra
                 return Poll::Ready(());
             }
             if drained_at.is_none() && draining.as_mut().poll(context).is_ready() {
-                drained_at = Some(time.now());
+                drained_at = Some(now);
             }
             let (mut due, wait) = activity.due(&patience);
             if let (Some(since), false) = (drained_at, told) {
                 let silent_since = since + LINGER;
-                if activity.is_busy() || time.now() >= silent_since {
+                if activity.is_busy() || now >= silent_since {
                     told = true;
                     connection.as_mut().graceful_shutdown();
                     continue;

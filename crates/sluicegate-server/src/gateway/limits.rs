@@ -1,5 +1,6 @@
 //! Which limits a request meets, and what it is told of them.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -96,17 +97,22 @@ impl RequestLimits {
     pub fn tell(&self, verdict: &Verdict, headers: &mut HeaderMap) {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATELIMIT_POLICY, policy.clone());
-        let standings = verdict
+        let mut standings = String::with_capacity(64 * self.names.len());
+        for (decision, name) in verdict
             .each
             .iter()
             .zip(&self.names)
-            .filter_map(|(decision, name)| {
-                let reset = decision
-                    .reset_after()
-                    .map_or(String::new(), |reset| format!(";t={}", seconds_up(reset)));
-                is_told(decision.limit()).then(|| format!("\"{name}\";r={}{reset}", decision.remaining()))
-            });
-        if let Some(standings) = join(standings) {
+            .filter(|(decision, _)| is_told(decision.limit()))
+        {
+            let separator = if standings.is_empty() { "" } else { ", " };
+            // Writing to a string does not fail.
+            let _ = write!(standings, "{separator}\"{name}\";r={}", decision.remaining());
+            if let Some(reset) = decision.reset_after() {
+                let _ = write!(standings, ";t={}", seconds_up(reset));
+            }
+        }
+        // Names are header names and dots, and the rest digits: all of it is a header value.
+        if let Ok(standings) = HeaderValue::try_from(standings) {
             headers.insert(RATELIMIT, standings);
         }
     }

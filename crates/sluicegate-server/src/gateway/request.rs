@@ -9,7 +9,7 @@ use http::{Method, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use sluicegate::cancel::CancelToken;
-use sluicegate::clock::{Clock, nanos};
+use sluicegate::clock::nanos;
 use sluicegate::failure::Failure;
 use sluicegate::limiter::TokenBucket;
 use sluicegate::permits::{Permit, Permits};
@@ -115,7 +115,7 @@ pub struct Client {
 
 /// Answers a request: from the upstream, or with a refusal, rendered here and nowhere else.
 pub async fn answer(shared: &Shared, client: &Client, request: Request<Incoming>) -> Response<ReplyBody> {
-    let arrived = shared.time.now();
+    let arrived = client.activity.now();
     let busy = client.activity.request();
     let leaving = Leaving {
         metrics: &shared.metrics,
@@ -141,7 +141,7 @@ pub async fn answer(shared: &Shared, client: &Client, request: Request<Incoming>
     leaving.answered();
     shared
         .metrics
-        .answered(response.status(), shared.time.now().saturating_sub(arrived));
+        .answered(response.status(), client.activity.now().saturating_sub(arrived));
     response
 }
 
@@ -184,7 +184,6 @@ async fn serve(
     };
     // Headers last: only what is served is worth rewriting.
     headers::to_upstream(&mut request.headers, &client.address);
-    let again = repeatable(&request, &body, &target);
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
@@ -198,7 +197,7 @@ async fn serve(
         stage: Stage::Upstream,
         deadline,
     };
-    let sent = time_left.run(shared.upstream.send(outgoing, || again)).await;
+    let sent = time_left.run(shared.upstream.send(outgoing, repeatable)).await;
     let (mut head, exchange) = sent.map_err(late)?.map_err(Refusal::Upstream)?;
     // The version is a hop's own.
     *head.version_mut() = Version::HTTP_11;
@@ -229,13 +228,13 @@ fn target(request: &http::request::Parts) -> Result<Uri, Refusal> {
 
 /// A copy of a request that may be sent twice, for when a kept connection closes under it: it has no body, and its
 /// method promises that twice is as good as once (RFC 9110, section 9.2.2).
-fn repeatable(request: &http::request::Parts, body: &Incoming, target: &Uri) -> Option<Request<RequestBody>> {
-    let idempotent = request.method.is_idempotent() && body.is_end_stream();
-    idempotent.then(|| {
+fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let twice = request.method().is_idempotent() && request.body().is_end_stream();
+    twice.then(|| {
         outgoing(
-            request.method.clone(),
-            target.clone(),
-            request.headers.clone(),
+            request.method().clone(),
+            request.uri().clone(),
+            request.headers().clone(),
             RequestBody::Empty,
         )
     })

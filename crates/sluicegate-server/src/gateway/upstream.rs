@@ -29,6 +29,10 @@ use super::settings::Settings;
 /// The largest header of an answer, in bytes.
 const MAX_REPLY_HEADER: usize = 64 * 1024;
 
+/// After how long an idle connection may be closed by the service at any moment, in nanoseconds. Services keep idle
+/// connections for seconds at least.
+const RESTED: u64 = 500_000_000;
+
 /// Why the service gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -156,7 +160,8 @@ impl Upstream {
     ///
     /// Over a connection that was kept: where it turns out to be closed before anything was sent, the request goes
     /// over another one. Where it was sent and the service closed without answering, which happens when it closes an
-    /// idle connection at that very moment, `again` (a copy of a request that may be sent twice) goes over a new one.
+    /// idle connection at that very moment, a copy made by `copy` (of a request that may be sent twice) goes over a new
+    /// one.
     ///
     /// Cancel-safe in that nothing is left behind: dropping it closes the connection it uses.
     ///
@@ -165,9 +170,12 @@ impl Upstream {
     pub async fn send(
         self: &Arc<Self>,
         mut request: Request<RequestBody>,
-        again: impl FnOnce() -> Option<Request<RequestBody>>,
+        copy: impl Fn(&Request<RequestBody>) -> Option<Request<RequestBody>>,
     ) -> Result<(Response<()>, Exchange), UpstreamError> {
-        while let Some(mut link) = self.take_idle().await {
+        while let Some(Idle { mut link, since }) = self.take_idle().await {
+            // What was in use a moment ago is not about to be closed for being idle: no copy is made for nothing.
+            let rested = self.time.now().saturating_sub(since) > RESTED;
+            let again = if rested { copy(&request) } else { None };
             match link.send(request).await {
                 Ok(response) => return Ok(self.exchange(link, response)),
                 Err(SendError {
@@ -176,7 +184,7 @@ impl Upstream {
                 Err(SendError { error, .. }) if error.is_user() => {
                     return Err(UpstreamError::ClientBody(error));
                 }
-                Err(SendError { error, .. }) => match again() {
+                Err(SendError { error, .. }) => match again {
                     Some(copy) if error.is_incomplete_message() || error.is_closed() || is_reset(&error) => {
                         request = copy;
                         break;
@@ -206,11 +214,11 @@ impl Upstream {
     }
 
     /// A kept connection that is still open, the most recently used first.
-    async fn take_idle(&self) -> Option<Box<Link>> {
+    async fn take_idle(&self) -> Option<Idle> {
         loop {
-            let Idle { mut link, .. } = self.lock().pop_back()?;
-            if poll_fn(|context| Poll::Ready(link.is_idle(context))).await {
-                return Some(link);
+            let mut idle = self.lock().pop_back()?;
+            if poll_fn(|context| Poll::Ready(idle.link.is_idle(context))).await {
+                return Some(idle);
             }
         }
     }
