@@ -10,11 +10,14 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Cores, processor, kernel and commit, in one line.
+/// Cores, processor, kernel, how busy they are before the run (more than a little, and the numbers are of no use), and
+/// the commit, in one line.
 pub(crate) fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
     format!(
-        "{} cores ({}), Linux {}, commit {}",
+        "{} cores ({}), load {load} before, Linux {}, commit {}",
         cores(),
         processor(),
         kernel.trim(),

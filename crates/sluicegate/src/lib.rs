@@ -37,3 +37,8 @@ pub mod permits;
 pub mod queue;
 #[cfg(feature = "tokio")]
 pub mod timer;
+
+/// The README's Rust is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

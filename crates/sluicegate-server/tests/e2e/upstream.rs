@@ -5,7 +5,7 @@ use sluicegate_testkit::body::Script;
 use sluicegate_testkit::client::{Raw, request};
 use sluicegate_testkit::upstream::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 const OK: StatusCode = StatusCode::OK;
 
@@ -62,6 +62,81 @@ async fn one_that_is_stopped_comes_back() {
     let (rest, _) = stalled.read_to_end().await;
     assert_eq!(rest.len(), 10, "what was stalled was cut");
     until_idle(&gateway).await;
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_before_it_answers_is_a_bad_gateway() {
+    let mut upstream = Upstream::start();
+    let gateway = serve(
+        &upstream,
+        &["--concurrency", "3", "--queue", "0", "--deadline", "60s"],
+    )
+    .await;
+    for round in 1..=2 {
+        let asked: Vec<_> = (0..3).map(|_| spawn_get(gateway.client(), "/gated")).collect();
+        upstream
+            .until("three at the gate", |seen| seen.in_flight == 3)
+            .await;
+        upstream.stop().await;
+        for answer in asked {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+            answer.problem();
+        }
+        until_idle(&gateway).await;
+        upstream.start_again();
+        assert_eq!(gateway.client().get("/").await.status, OK, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_accepts_nobody_is_given_up() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // Room for one, which the first takes; the kernel lets the others knock.
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let first = TcpStream::connect(address).await.unwrap();
+    let others: Vec<_> = (0..3)
+        .map(|_| tokio::spawn(TcpStream::connect(address)))
+        .collect();
+    let args = [
+        "--connect-timeout",
+        "200ms",
+        "--concurrency",
+        "1",
+        "--queue",
+        "0",
+        "--deadline",
+        "60s",
+    ];
+    let gateway = serve_url(&format!("http://{address}"), &args).await;
+    for _ in 0..2 {
+        let answer = gateway.client().get("/").await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        answer.problem();
+    }
+    until_idle(&gateway).await;
+    drop((first, others, listener));
+}
+
+#[tokio::test]
+async fn one_that_answers_before_it_has_the_body_is_heard() {
+    let upstream = Upstream::start();
+    let gateway = serve(
+        &upstream,
+        &["--concurrency", "1", "--queue", "0", "--deadline", "60s"],
+    )
+    .await;
+    let mut client = Raw::connect(gateway.addr()).await;
+    client
+        .write("PUT /early/413 HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")
+        .await;
+    client.write([b'a'; 50_000]).await;
+    let head = client.read_head().await;
+    assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+    until_idle(&gateway).await;
+    assert_eq!(gateway.client().get("/").await.status, OK);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 //! | `/mirror` | sends the request's body back, each piece as it comes |
 //! | `/gated`, `/gated/…` | waits for [`Upstream::open`], then echoes |
 //! | `/status/NNN` | answers that status at once, without reading the body |
+//! | `/early/NNN` | the same, and reads the body after it has answered |
 //! | `/hop` | answers with hop-by-hop headers, some named in `Connection` |
 //! | anything else | reads the body and answers an [`Echo`] of the request |
 //!
@@ -21,6 +22,7 @@
 mod counters;
 mod gate;
 mod routes;
+mod socket;
 
 pub use counters::Counters;
 pub use routes::{Echo, Sunk};
@@ -31,6 +33,7 @@ use gate::Gate;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use socket::{Ending, end};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -186,13 +189,14 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot:
             let service = service_fn(|request| routes::answer(Arc::clone(&shared), request));
             // An error is a peer that went away: it shows in the counters.
             let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(Ending(stream)), service)
                 .await;
             shared
                 .counters
                 .send_modify(|counters| counters.connections_open -= 1);
         });
     }
+    end(&listener);
     drop(listener);
     connections.shutdown().await;
     shared

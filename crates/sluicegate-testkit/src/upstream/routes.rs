@@ -80,6 +80,10 @@ pub(super) async fn answer(
         }
         "mirror" => Response::new(Script::steps([Step::Mirror(request.into_body())])),
         "status" => status(argument),
+        "early" => {
+            tokio::spawn(request.into_body().collect());
+            status(argument)
+        }
         "hop" => hop_by_hop(),
         "sink" => json(&sink(&shared, request).await?),
         "gated" => {

@@ -113,23 +113,11 @@ pub(crate) const CRATES: &[Place] = &[
             "sluicegate-disk",
         ],
         modules: Some(&[
-            "cli::duration",       // a time as an argument
-            "gateway::settings",   // what an operator can set
-            "gateway::metrics",    // what is counted
-            "gateway::activity",   // what a connection waits for
-            "gateway::body",       // bodies on their way
-            "gateway::upstream",   // connections to the service
-            "gateway::headers",    // what is stripped and added
-            "gateway::limits",     // which limits a request meets
-            "gateway::refusal",    // how a request is refused
-            "gateway::request",    // the way of a request
-            "gateway::connection", // one client
-            "gateway::listener",   // all clients
-            "gateway::admin",      // health and metrics
-            "gateway",             // all of it
-            "load",                // the load generator
-            "demo",                // both, shown
-            "cli",                 // the arguments
+            "gateway", // a request's way
+            "load",    // the load generator
+            "demo",    // both, shown
+            "serve",   // the gateway as a process
+            "cli",     // the arguments
         ]),
         forbidden: &[],
         except: &[],
