@@ -27,9 +27,7 @@ pub(crate) fn machine() -> String {
 
 fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     model.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.trim().into())
 }
 
@@ -44,30 +42,20 @@ fn commit() -> String {
 }
 
 fn succeeds(program: &str, args: &[&str]) -> bool {
-    Command::new(program)
-        .args(args)
-        .output()
-        .is_ok_and(|output| output.status.success())
+    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }
 
 /// What a program says its version is: the first line it prints, whatever its exit code (wrk's is 1), less decoration.
 pub(crate) fn version(program: &Path, flag: &str) -> String {
     let line = first_line(&program.to_string_lossy(), &[flag]).unwrap_or_else(|| "unknown".into());
     let line = line.strip_prefix("nginx version: ").unwrap_or(&line);
-    let end = [" Copyright", " - http"]
-        .iter()
-        .filter_map(|mark| line.find(mark))
-        .min();
+    let end = [" Copyright", " - http"].iter().filter_map(|mark| line.find(mark)).min();
     line[..end.unwrap_or(line.len())].to_owned()
 }
 
 fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
-    let said = if output.stdout.is_empty() {
-        output.stderr
-    } else {
-        output.stdout
-    };
+    let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     let line = String::from_utf8_lossy(&said).lines().next()?.trim().to_owned();
     (!line.is_empty()).then_some(line)
 }

@@ -8,10 +8,7 @@ use std::path::PathBuf;
 pub(crate) enum Error {
     /// A peer's program is not on this machine.
     #[error("`{tool}` is not in PATH nor in /usr/sbin: install the package `{package}`")]
-    MissingTool {
-        tool: &'static str,
-        package: &'static str,
-    },
+    MissingTool { tool: &'static str, package: &'static str },
     /// Our own program was not built.
     #[error("{} is not there: run `cargo build --release` first", .0.display())]
     NotBuilt(PathBuf),
@@ -20,19 +17,10 @@ pub(crate) enum Error {
     Io { what: String, source: io::Error },
     /// A program we started ended by itself.
     #[error("{name} ended by itself ({status}); it last said:\n{said}")]
-    Ended {
-        name: String,
-        status: String,
-        said: String,
-    },
+    Ended { name: String, status: String, said: String },
     /// A program we started does not answer as the upstream would.
     #[error("{name} does not answer on port {port}: {why}; it last said:\n{said}")]
-    NotReady {
-        name: String,
-        port: u16,
-        why: String,
-        said: String,
-    },
+    NotReady { name: String, port: u16, why: String, said: String },
     /// A line of the load generator's output is missing or not a number.
     #[error("wrk's output has no readable {what}:\n{output}")]
     Unreadable { what: &'static str, output: String },

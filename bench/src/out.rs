@@ -7,10 +7,7 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Progress or a failure, to standard error: a redirected report stays clean.
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever waits for minutes wants to see that it goes on"
-)]
+#[expect(clippy::print_stderr, reason = "whoever waits for minutes wants to see that it goes on")]
 pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }

@@ -57,30 +57,9 @@ mod tests {
     #[test]
     fn the_median_is_in_the_middle() {
         let summary = |values: &[f64]| Summary::of(values.iter().copied());
-        assert_eq!(
-            summary(&[3.0, 1.0, 2.0]),
-            Some(Summary {
-                median: 2.0,
-                min: 1.0,
-                max: 3.0
-            })
-        );
-        assert_eq!(
-            summary(&[4.0, 1.0, 2.0, 3.0]),
-            Some(Summary {
-                median: 2.5,
-                min: 1.0,
-                max: 4.0
-            })
-        );
-        assert_eq!(
-            summary(&[7.0]),
-            Some(Summary {
-                median: 7.0,
-                min: 7.0,
-                max: 7.0
-            })
-        );
+        assert_eq!(summary(&[3.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(summary(&[4.0, 1.0, 2.0, 3.0]), Some(Summary { median: 2.5, min: 1.0, max: 4.0 }));
+        assert_eq!(summary(&[7.0]), Some(Summary { median: 7.0, min: 7.0, max: 7.0 }));
         assert_eq!(summary(&[]), None);
     }
 
@@ -92,12 +71,6 @@ mod tests {
             Ok::<_, ()>(format!("{subject}{round}"))
         });
         assert_eq!(order, [(1, 'a'), (1, 'b'), (2, 'a'), (2, 'b')]);
-        assert_eq!(
-            samples,
-            Ok(vec![
-                vec!["a1".into(), "a2".into()],
-                vec!["b1".into(), "b2".to_string()]
-            ])
-        );
+        assert_eq!(samples, Ok(vec![vec!["a1".into(), "a2".into()], vec!["b1".into(), "b2".to_string()]]));
     }
 }

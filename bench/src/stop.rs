@@ -44,11 +44,7 @@ impl Stop {
 
     /// An error once an early end was asked for.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.0.load(Ordering::Relaxed) {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.0.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// Tries `ready` up to `attempts` times, `every` apart, until it answers; `Ok(None)` when it never did.

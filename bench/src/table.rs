@@ -79,21 +79,10 @@ impl Row {
         (peer, theirs): (&str, Option<Summary>),
         goal: Option<Goal>,
     ) -> Self {
-        let ratio = ours
-            .zip(theirs)
-            .map(|(ours, theirs)| ours.median / theirs.median)
-            .filter(|r| r.is_finite());
+        let ratio =
+            ours.zip(theirs).map(|(ours, theirs)| ours.median / theirs.median).filter(|r| r.is_finite());
         let met = goal.zip(ratio).map(|(goal, ratio)| goal.met_by(ratio));
-        Self {
-            case: case.into(),
-            ours,
-            peer: peer.into(),
-            theirs,
-            unit,
-            ratio,
-            goal,
-            met,
-        }
+        Self { case: case.into(), ours, peer: peer.into(), theirs, unit, ratio, goal, met }
     }
 
     fn cells(&self) -> [String; 8] {
@@ -150,10 +139,7 @@ impl fmt::Display for Report {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        write!(
-            f,
-            "\n{table}\n\nmedian [min..max] of the rounds; ratio: ours / theirs, of the medians"
-        )?;
+        write!(f, "\n{table}\n\nmedian [min..max] of the rounds; ratio: ours / theirs, of the medians")?;
         for fault in &self.faults {
             write!(f, "\nFAULT: {fault}")?;
         }

@@ -54,24 +54,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    runtime.block_on(accept(
-        args.listen,
-        Proxy {
-            client,
-            upstream: args.upstream.clone(),
-        },
-    ))
+    runtime.block_on(accept(args.listen, Proxy { client, upstream: args.upstream.clone() }))
 }
 
 async fn accept(listen: SocketAddr, proxy: Proxy) -> Result<(), Error> {
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(Error::io(format!("listening on {listen}")))?;
+    let listener = TcpListener::bind(listen).await.map_err(Error::io(format!("listening on {listen}")))?;
     loop {
-        let (stream, _) = listener
-            .accept()
-            .await
-            .map_err(Error::io("accepting a connection"))?;
+        let (stream, _) = listener.accept().await.map_err(Error::io("accepting a connection"))?;
         tokio::spawn(serve(stream, proxy.clone()));
     }
 }
@@ -81,9 +70,7 @@ async fn serve(stream: TcpStream, proxy: Proxy) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| forward(&proxy, request));
     // A client that goes away is none of our business.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn forward(
@@ -104,12 +91,8 @@ async fn forward(
 /// The upstream's authority with the request's path.
 fn target(upstream: &Uri, requested: &Uri) -> Uri {
     let mut parts = upstream.clone().into_parts();
-    parts.path_and_query = Some(
-        requested
-            .path_and_query()
-            .cloned()
-            .unwrap_or(PathAndQuery::from_static("/")),
-    );
+    parts.path_and_query =
+        Some(requested.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_else(|_| upstream.clone())
 }
 

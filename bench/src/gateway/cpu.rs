@@ -31,14 +31,8 @@ pub(crate) fn of_tree(root: u32) -> Result<Duration, Error> {
 }
 
 fn ticks_of_tree(stats: &[Stat], root: u32) -> u64 {
-    let own: u64 = stats
-        .iter()
-        .filter(|stat| stat.pid == root)
-        .map(|stat| stat.ticks)
-        .sum();
-    let children = stats
-        .iter()
-        .filter(|stat| stat.parent == root && stat.pid != root);
+    let own: u64 = stats.iter().filter(|stat| stat.pid == root).map(|stat| stat.ticks).sum();
+    let children = stats.iter().filter(|stat| stat.parent == root && stat.pid != root);
     own + children.map(|child| ticks_of_tree(stats, child.pid)).sum::<u64>()
 }
 
@@ -49,11 +43,7 @@ fn parse(line: &str) -> Option<Stat> {
     let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     let ticks = number(14)? + number(15)? + number(16)? + number(17)?;
-    Some(Stat {
-        pid,
-        parent: u32::try_from(number(4)?).ok()?,
-        ticks,
-    })
+    Some(Stat { pid, parent: u32::try_from(number(4)?).ok()?, ticks })
 }
 
 #[cfg(test)]
@@ -63,14 +53,7 @@ mod tests {
     #[test]
     fn fields_are_counted_from_the_last_parenthesis() {
         let line = "42 (a) b (c)) S 7 42 42 0 -1 4194560 1 2 3 4 100 20 3 0 20 0 1 0 12345 1000 200";
-        assert_eq!(
-            parse(line),
-            Some(Stat {
-                pid: 42,
-                parent: 7,
-                ticks: 123
-            })
-        );
+        assert_eq!(parse(line), Some(Stat { pid: 42, parent: 7, ticks: 123 }));
         assert_eq!(parse("42 (cut off"), None);
         assert_eq!(parse(""), None);
     }
@@ -78,13 +61,8 @@ mod tests {
     #[test]
     fn a_tree_is_its_root_and_all_below() {
         let stat = |pid, parent, ticks| Stat { pid, parent, ticks };
-        let stats = [
-            stat(1, 0, 1000),
-            stat(10, 1, 1),
-            stat(11, 10, 20),
-            stat(12, 11, 300),
-            stat(13, 1, 5000),
-        ];
+        let stats =
+            [stat(1, 0, 1000), stat(10, 1, 1), stat(11, 10, 20), stat(12, 11, 300), stat(13, 1, 5000)];
         assert_eq!(ticks_of_tree(&stats, 10), 321);
         assert_eq!(ticks_of_tree(&stats, 99), 0);
     }

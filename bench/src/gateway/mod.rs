@@ -42,11 +42,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=3600))]
     warm_up: u32,
     /// Only these proxies, as in `bare-hyper,nginx`
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "sluicegate,nginx,haproxy,bare-hyper"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "sluicegate,nginx,haproxy,bare-hyper")]
     only: Vec<Peer>,
 }
 
@@ -55,10 +51,7 @@ pub(crate) struct Args {
 /// # Errors
 /// A missing program, one that does not start or answers wrongly, or an early end. Whatever was started is ended.
 pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
-    let wrk = Wrk {
-        program: place::tool("wrk", "wrk")?,
-        connections: args.connections,
-    };
+    let wrk = Wrk { program: place::tool("wrk", "wrk")?, connections: args.connections };
     let mut peers: Vec<Peer> = Vec::new();
     for &peer in &args.only {
         if !peers.contains(&peer) {
@@ -71,9 +64,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
     let turn = |round: &str, seconds: u32, proxy: &mut Running| {
         let turn = take_turn(&wrk, seconds, proxy, &directory, stop)?;
         let (peer, rate, cpu) = (proxy.peer, turn.rate(), turn.cpu);
-        out::note(&format!(
-            "{round}: {peer:<10} {rate:>7.0} requests/s, {cpu:.1} us CPU each"
-        ));
+        out::note(&format!("{round}: {peer:<10} {rate:>7.0} requests/s, {cpu:.1} us CPU each"));
         Ok::<_, Error>(turn)
     };
     for proxy in &mut running {
@@ -118,10 +109,7 @@ fn describe(args: &Args, peers: &[Peer], wrk: &Wrk) -> Result<Vec<String>, Error
         lines.push(format!("{peer}: {}", peer.version()?));
     }
     if args.rounds < rounds::FEWEST {
-        lines.push(format!(
-            "fewer than {} rounds: this shows that it runs, not how fast",
-            rounds::FEWEST
-        ));
+        lines.push(format!("fewer than {} rounds: this shows that it runs, not how fast", rounds::FEWEST));
     }
     Ok(lines)
 }

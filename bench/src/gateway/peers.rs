@@ -98,23 +98,11 @@ impl Peer {
             }
             Self::Haproxy => {
                 let text = config::haproxy(cores, port, upstream);
-                command
-                    .arg("-db")
-                    .arg("-f")
-                    .arg(directory.write("haproxy.cfg", &text)?)
+                command.arg("-db").arg("-f").arg(directory.write("haproxy.cfg", &text)?)
             }
             Self::BareHyper => {
-                command.args([
-                    "bare-hyper",
-                    "--listen",
-                    &format!("127.0.0.1:{port}"),
-                    "--upstream",
-                ]);
-                command.args([
-                    &format!("http://127.0.0.1:{upstream}"),
-                    "--workers",
-                    &cores.to_string(),
-                ])
+                command.args(["bare-hyper", "--listen", &format!("127.0.0.1:{port}"), "--upstream"]);
+                command.args([&format!("http://127.0.0.1:{upstream}"), "--workers", &cores.to_string()])
             }
         };
         Process::start(&self.to_string(), directory, &mut command)
@@ -128,11 +116,7 @@ fn nginx_args<'a>(
     text: &str,
 ) -> Result<&'a mut Command, Error> {
     let file = directory.write(file, text)?;
-    Ok(command
-        .args(["-e", "stderr", "-p"])
-        .arg(directory.path())
-        .arg("-c")
-        .arg(file))
+    Ok(command.args(["-e", "stderr", "-p"]).arg(directory.path()).arg("-c").arg(file))
 }
 
 /// A peer that answers.
@@ -163,11 +147,7 @@ pub(crate) fn start(
         out::note(&format!("starting {peer}"));
         let [own] = place::free_ports()?;
         let process = peer.start(directory, own, port)?;
-        running.push(Running {
-            peer,
-            port: own,
-            process,
-        });
+        running.push(Running { peer, port: own, process });
         if let Some(last) = running.last_mut() {
             probe::until_ready(&mut last.process, last.port, &config::body(), stop)?;
         }

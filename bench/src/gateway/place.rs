@@ -25,10 +25,7 @@ impl Directory {
             }
         }
         let source = io::ErrorKind::AlreadyExists.into();
-        Err(Error::Io {
-            what: format!("making a directory under {}", base.display()),
-            source,
-        })
+        Err(Error::Io { what: format!("making a directory under {}", base.display()), source })
     }
 
     /// Its path.
@@ -59,10 +56,7 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
     for port in &mut ports {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("looking for a free port"))?;
-        *port = listener
-            .local_addr()
-            .map_err(Error::io("looking for a free port"))?
-            .port();
+        *port = listener.local_addr().map_err(Error::io("looking for a free port"))?.port();
         held.push(listener);
     }
     Ok(ports)
@@ -85,11 +79,7 @@ pub(crate) fn own() -> Result<PathBuf, Error> {
 /// The `sluicegate` that was built beside this program.
 pub(crate) fn sluicegate() -> Result<PathBuf, Error> {
     let file = own()?.with_file_name("sluicegate");
-    if file.is_file() {
-        Ok(file)
-    } else {
-        Err(Error::NotBuilt(file))
-    }
+    if file.is_file() { Ok(file) } else { Err(Error::NotBuilt(file)) }
 }
 
 #[cfg(test)]
@@ -111,10 +101,7 @@ mod tests {
     #[test]
     fn a_missing_tool_names_its_package() {
         let error = tool("no-such-tool", "its-package").unwrap_err().to_string();
-        assert!(
-            error.contains("no-such-tool") && error.contains("its-package"),
-            "{error}"
-        );
+        assert!(error.contains("no-such-tool") && error.contains("its-package"), "{error}");
         assert!(tool("sh", "dash").is_ok());
     }
 

@@ -30,31 +30,21 @@ pub(crate) fn until_ready(process: &mut Process, port: u16, body: &str, stop: &S
         };
         Ok(None)
     })?;
-    ready.ok_or_else(|| Error::NotReady {
-        name: process.name().into(),
-        port,
-        why,
-        said: process.said(),
-    })
+    ready.ok_or_else(|| Error::NotReady { name: process.name().into(), port, why, said: process.said() })
 }
 
 fn ask(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(1 << 20).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn judge(answer: &str, body: &str) -> Result<(), String> {
-    let (head, rest) = answer
-        .split_once("\r\n\r\n")
-        .ok_or("an answer without an end of its head")?;
+    let (head, rest) = answer.split_once("\r\n\r\n").ok_or("an answer without an end of its head")?;
     let status = head.lines().next().unwrap_or_default();
     if !status.starts_with("HTTP/1.1 200 ") {
         Err(format!("it answered `{status}`"))
@@ -73,11 +63,7 @@ mod tests {
     fn only_the_upstreams_answer_is_good() {
         assert_eq!(judge("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody", "body"), Ok(()));
         assert!(judge("HTTP/1.1 200 OK\r\n\r\nother", "body").is_err());
-        assert!(
-            judge("HTTP/1.1 502 Bad Gateway\r\n\r\nbody", "body")
-                .unwrap_err()
-                .contains("502")
-        );
+        assert!(judge("HTTP/1.1 502 Bad Gateway\r\n\r\nbody", "body").unwrap_err().contains("502"));
         assert!(judge("", "body").is_err());
     }
 }

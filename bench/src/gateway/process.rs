@@ -27,18 +27,11 @@ impl Process {
     pub(crate) fn start(name: &str, directory: &Directory, command: &mut Command) -> Result<Self, Error> {
         let log = directory.write(&format!("{}.log", name.replace(' ', "-")), "")?;
         let append = || {
-            File::options()
-                .append(true)
-                .open(&log)
-                .map_err(Error::io(format!("opening {}", log.display())))
+            File::options().append(true).open(&log).map_err(Error::io(format!("opening {}", log.display())))
         };
         command.stdin(Stdio::null()).stdout(append()?).stderr(append()?);
         let child = command.spawn().map_err(Error::io(format!("starting {name}")))?;
-        Ok(Self {
-            name: name.into(),
-            child,
-            log,
-        })
+        Ok(Self { name: name.into(), child, log })
     }
 
     /// What it is called in messages.
@@ -53,29 +46,22 @@ impl Process {
 
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
-        self.child
-            .try_wait()
-            .map_err(Error::io(format!("looking at {}", self.name)))
+        self.child.try_wait().map_err(Error::io(format!("looking at {}", self.name)))
     }
 
     /// An error once it ended by itself.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
         match self.ended()? {
             None => Ok(()),
-            Some(status) => Err(Error::Ended {
-                name: self.name.clone(),
-                status: status.to_string(),
-                said: self.said(),
-            }),
+            Some(status) => {
+                Err(Error::Ended { name: self.name.clone(), status: status.to_string(), said: self.said() })
+            }
         }
     }
 
     /// All it printed so far.
     pub(crate) fn output(&self) -> String {
-        fs::read(&self.log).map_or_else(
-            |e| e.to_string(),
-            |said| String::from_utf8_lossy(&said).into_owned(),
-        )
+        fs::read(&self.log).map_or_else(|e| e.to_string(), |said| String::from_utf8_lossy(&said).into_owned())
     }
 
     /// The last lines it printed.
@@ -116,11 +102,7 @@ fn terminate(pid: u32) -> io::Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
-    if sent.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(sent.to_string()))
-    }
+    if sent.success() { Ok(()) } else { Err(io::Error::other(sent.to_string())) }
 }
 
 #[cfg(test)]
@@ -149,9 +131,6 @@ mod tests {
         let mut process = shell(&directory, "echo its last words >&2; exit 3");
         let _ = process.child.wait();
         let error = process.check().unwrap_err().to_string();
-        assert!(
-            error.contains("exit status: 3") && error.contains("its last words"),
-            "{error}"
-        );
+        assert!(error.contains("exit status: 3") && error.contains("its last words"), "{error}");
     }
 }

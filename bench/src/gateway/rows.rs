@@ -18,10 +18,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// What wrk saw, and the processor time the proxy used meanwhile.
     pub(crate) fn new(wrk: Sample, used: Duration) -> Self {
-        Self {
-            wrk,
-            cpu: used.as_secs_f64() * 1e6 / wrk.requests.max(1.0),
-        }
+        Self { wrk, cpu: used.as_secs_f64() * 1e6 / wrk.requests.max(1.0) }
     }
 
     /// Requests a second.
@@ -39,39 +36,17 @@ struct Case {
 }
 
 const CASES: [Case; 4] = [
-    Case {
-        name: "requests",
-        unit: "1/s",
-        read: Turn::rate,
-        goal: Peer::goal,
-    },
-    Case {
-        name: "latency p50",
-        unit: "ms",
-        read: |turn| turn.wrk.p50,
-        goal: |_| None,
-    },
-    Case {
-        name: "latency p99",
-        unit: "ms",
-        read: |turn| turn.wrk.p99,
-        goal: |_| None,
-    },
-    Case {
-        name: "CPU a request",
-        unit: "us",
-        read: |turn| turn.cpu,
-        goal: |_| None,
-    },
+    Case { name: "requests", unit: "1/s", read: Turn::rate, goal: Peer::goal },
+    Case { name: "latency p50", unit: "ms", read: |turn| turn.wrk.p50, goal: |_| None },
+    Case { name: "latency p99", unit: "ms", read: |turn| turn.wrk.p99, goal: |_| None },
+    Case { name: "CPU a request", unit: "us", read: |turn| turn.cpu, goal: |_| None },
 ];
 
 /// For each case a row a peer; where only ours or only peers ran, one side stays empty.
 pub(crate) fn rows(measured: &[(Peer, Vec<Turn>)]) -> Vec<Row> {
     let (ours, peers): (Vec<_>, Vec<_>) = measured.iter().partition(|(peer, _)| *peer == Peer::Sluicegate);
-    let remark = ours
-        .iter()
-        .find_map(|ours| fault(ours))
-        .map_or_else(String::new, |ours| format!(" ({ours})"));
+    let remark =
+        ours.iter().find_map(|ours| fault(ours)).map_or_else(String::new, |ours| format!(" ({ours})"));
     let mut rows = Vec::new();
     for case in CASES {
         let summary = |turns: &[Turn]| Summary::of(turns.iter().map(case.read));

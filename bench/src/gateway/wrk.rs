@@ -50,12 +50,7 @@ impl Wrk {
         stop: &Stop,
     ) -> Result<Sample, Error> {
         let mut command = Command::new(&self.program);
-        command.args([
-            "--latency",
-            "-t1",
-            &format!("-c{}", self.connections),
-            &format!("-d{seconds}s"),
-        ]);
+        command.args(["--latency", "-t1", &format!("-c{}", self.connections), &format!("-d{seconds}s")]);
         command.arg(format!("http://127.0.0.1:{port}/"));
         let mut wrk = Process::start("wrk", directory, &mut command)?;
         match stop.poll((seconds + GRACE) * 20, LOOK, || wrk.ended())? {
@@ -63,11 +58,7 @@ impl Wrk {
             ended => {
                 let status =
                     ended.map_or_else(|| "it did not end in time".into(), |status| status.to_string());
-                Err(Error::Ended {
-                    name: "wrk".into(),
-                    status,
-                    said: wrk.said(),
-                })
+                Err(Error::Ended { name: "wrk".into(), status, said: wrk.said() })
             }
         }
     }
@@ -75,24 +66,13 @@ impl Wrk {
 
 /// What wrk prints with `--latency`. Lines about errors are there only when there were any.
 fn parse(output: &str) -> Result<Sample, Error> {
-    let unreadable = |what| {
-        move || Error::Unreadable {
-            what,
-            output: output.to_owned(),
-        }
-    };
+    let unreadable = |what| move || Error::Unreadable { what, output: output.to_owned() };
     let after = |label: &str| output.lines().find_map(|line| line.trim().strip_prefix(label));
     let percentile = |label, what| after(label).and_then(milliseconds).ok_or_else(unreadable(what));
-    let (requests, seconds) = output
-        .lines()
-        .find_map(totals)
-        .ok_or_else(unreadable("count of requests"))?;
+    let (requests, seconds) = output.lines().find_map(totals).ok_or_else(unreadable("count of requests"))?;
     let refused = match after("Non-2xx or 3xx responses:") {
         None => 0,
-        Some(count) => count
-            .trim()
-            .parse()
-            .map_err(|_| unreadable("count of refusals")())?,
+        Some(count) => count.trim().parse().map_err(|_| unreadable("count of refusals")())?,
     };
     let broken = match after("Socket errors:") {
         None => 0,
@@ -117,10 +97,7 @@ fn totals(line: &str) -> Option<(f64, f64)> {
 
 /// `connect 0, read 1, write 0, timeout 2`
 fn sum(counts: &str) -> Option<u64> {
-    counts
-        .split(',')
-        .map(|part| part.trim().rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
+    counts.split(',').map(|part| part.trim().rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// `960.00us`, `1.01ms`, `5.00s`, `1.50m`, `1.00h`

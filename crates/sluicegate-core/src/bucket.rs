@@ -103,18 +103,8 @@ impl Bucket {
             Refill::Ban => Kind::Ban,
             _ => Kind::Counted,
         };
-        let full = if kind == Kind::Counted {
-            quota.capacity() * scale.token
-        } else {
-            0
-        };
-        Self {
-            quota,
-            scale,
-            full,
-            mask: u64::MAX >> scale.tally_bits,
-            kind,
-        }
+        let full = if kind == Kind::Counted { quota.capacity() * scale.token } else { 0 };
+        Self { quota, scale, full, mask: u64::MAX >> scale.tally_bits, kind }
     }
 
     /// The quota this was made of.
@@ -145,7 +135,7 @@ impl Bucket {
     pub fn take(&self, state: State, n: u64, now: u64) -> (Decision, State) {
         match self.kind {
             Kind::Counted => {}
-            Kind::Unlimited => return (self.unlimited(), state),
+            Kind::Unlimited => return (Decision::UNLIMITED, state),
             Kind::Ban => return (self.banned(n), state),
         }
         let view = self.view(state, now);
@@ -154,14 +144,7 @@ impl Bucket {
         }
         if n > self.quota.capacity() {
             let (limit, remaining, reset_after) = self.standing(view, now);
-            return (
-                Decision::Never {
-                    limit,
-                    remaining,
-                    reset_after,
-                },
-                state,
-            );
+            return (Decision::Never { limit, remaining, reset_after }, state);
         }
         match self.spend(view, n) {
             Some(next) => (self.granted(self.view(next, now), now), next),
@@ -255,18 +238,10 @@ impl Bucket {
         let (floor, ceil) = self.scale.flow.flowed(now);
         let spent = state.0 & self.mask;
         // Only a scaled flow has a tally, and it counts only while the unit that began the burst has not passed.
-        let tally = if self.scale.tally_bits == 0 {
-            0
-        } else {
-            state.0 >> (u64::BITS - self.scale.tally_bits)
-        };
+        let tally =
+            if self.scale.tally_bits == 0 { 0 } else { state.0 >> (u64::BITS - self.scale.tally_bits) };
         let same_instant = tally > 0 && spent == ceil.saturating_add(tally * self.scale.token);
-        View {
-            spent,
-            floor,
-            ceil,
-            burst: same_instant.then_some(tally),
-        }
+        View { spent, floor, ceil, burst: same_instant.then_some(tally) }
     }
 
     /// The state after `n` tokens (at least 1, at most the capacity), or none where they are not there.
@@ -307,22 +282,15 @@ impl Bucket {
 
     #[inline]
     fn standing(&self, view: View, now: u64) -> (u64, u64, Option<Duration>) {
-        let reset_after = if view.spent <= view.floor {
-            Some(Duration::ZERO)
-        } else {
-            self.until(view.spent, now)
-        };
+        let reset_after =
+            if view.spent <= view.floor { Some(Duration::ZERO) } else { self.until(view.spent, now) };
         (self.quota.capacity(), self.tokens(view), reset_after)
     }
 
     #[inline]
     fn granted(&self, view: View, now: u64) -> Decision {
         let (limit, remaining, reset_after) = self.standing(view, now);
-        Decision::Granted {
-            limit,
-            remaining,
-            reset_after,
-        }
+        Decision::Granted { limit, remaining, reset_after }
     }
 
     #[inline]
@@ -331,50 +299,22 @@ impl Bucket {
         // Once this many units have flowed, the check in `spend` passes; before that it does not.
         let needed = view.spent.saturating_add(n * self.scale.token) - self.full;
         match self.until(needed, now) {
-            None if self.scale.flow != Flow::Still => Decision::Never {
-                limit,
-                remaining,
-                reset_after,
-            },
-            retry_after => Decision::Later {
-                retry_after,
-                limit,
-                remaining,
-                reset_after,
-            },
+            None if self.scale.flow != Flow::Still => Decision::Never { limit, remaining, reset_after },
+            retry_after => Decision::Later { retry_after, limit, remaining, reset_after },
         }
     }
 
     /// Time from `now` until `units` have flowed; none where they never will.
     #[inline]
     fn until(&self, units: u64, now: u64) -> Option<Duration> {
-        Some(Duration::from_nanos(
-            self.scale.flow.instant_of(units)?.saturating_sub(now),
-        ))
-    }
-
-    fn unlimited(&self) -> Decision {
-        let limit = self.quota.capacity();
-        Decision::Granted {
-            limit,
-            remaining: limit,
-            reset_after: Some(Duration::ZERO),
-        }
+        Some(Duration::from_nanos(self.scale.flow.instant_of(units)?.saturating_sub(now)))
     }
 
     fn banned(&self, n: u64) -> Decision {
         let (limit, remaining, reset_after) = (0, 0, None);
         if n == 0 {
-            return Decision::Granted {
-                limit,
-                remaining,
-                reset_after,
-            };
+            return Decision::Granted { limit, remaining, reset_after };
         }
-        Decision::Never {
-            limit,
-            remaining,
-            reset_after,
-        }
+        Decision::Never { limit, remaining, reset_after }
     }
 }

@@ -69,10 +69,7 @@ impl Cell {
                 return answer;
             }
             let (old, new) = (state.to_word(), next.to_word());
-            match self
-                .0
-                .compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return answer,
                 Err(actual) => state = State::from_word(actual),
             }

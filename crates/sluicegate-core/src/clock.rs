@@ -59,9 +59,7 @@ impl SystemClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
@@ -152,10 +150,7 @@ impl CoarseClock {
     /// # Errors
     /// If the operating system gives no thread.
     pub fn start(resolution: Duration) -> std::io::Result<Self> {
-        let shared = Arc::new(Coarse {
-            now: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Coarse { now: AtomicU64::new(0), ended: AtomicBool::new(false) });
         let (ticking, source) = (Arc::clone(&shared), SystemClock::new());
         let tick = move || {
             while !ticking.ended.load(Ordering::Acquire) {
@@ -163,13 +158,8 @@ impl CoarseClock {
                 std::thread::park_timeout(resolution);
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("sluicegate-clock".into())
-            .spawn(tick)?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("sluicegate-clock".into()).spawn(tick)?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 }
 
@@ -237,10 +227,7 @@ pub struct Utc(u64);
 impl Utc {
     /// What the wall clock shows now; 1970 on a machine whose clock stands before it.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now() -> Self {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos))
     }

@@ -59,6 +59,10 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// What is granted where there is no limit.
+    pub const UNLIMITED: Self =
+        Self::Granted { limit: u64::MAX, remaining: u64::MAX, reset_after: Some(Duration::ZERO) };
+
     /// Whether the tokens are the caller's.
     #[must_use]
     #[inline]
@@ -108,14 +112,7 @@ impl Decision {
     /// `Later`, the one that takes longer, since a retry then passes both; of two `Granted`, the tighter.
     pub fn and(self, other: Self) -> Self {
         let first = match (&self, &other) {
-            (
-                Self::Later {
-                    retry_after: mine, ..
-                },
-                Self::Later {
-                    retry_after: theirs, ..
-                },
-            ) => {
+            (Self::Later { retry_after: mine, .. }, Self::Later { retry_after: theirs, .. }) => {
                 // A stock without tokens has no instant of its own, so no wait is longer.
                 match (mine, theirs) {
                     (None, _) => true,
@@ -123,12 +120,9 @@ impl Decision {
                     (Some(mine), Some(theirs)) => mine >= theirs,
                 }
             }
-            (
-                Self::Granted { remaining: mine, .. },
-                Self::Granted {
-                    remaining: theirs, ..
-                },
-            ) => mine <= theirs,
+            (Self::Granted { remaining: mine, .. }, Self::Granted { remaining: theirs, .. }) => {
+                mine <= theirs
+            }
             _ => self.severity() >= other.severity(),
         };
         if first { self } else { other }
@@ -147,13 +141,8 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Granted { limit, remaining, .. } => write!(f, "granted, {remaining} of {limit} left"),
-            Self::Later {
-                retry_after: Some(wait),
-                ..
-            } => write!(f, "later, in {wait:?}"),
-            Self::Later {
-                retry_after: None, ..
-            } => f.write_str("later, when tokens are put back"),
+            Self::Later { retry_after: Some(wait), .. } => write!(f, "later, in {wait:?}"),
+            Self::Later { retry_after: None, .. } => f.write_str("later, when tokens are put back"),
             Self::Never { limit, .. } => write!(f, "never, the limit is {limit}"),
         }
     }
@@ -164,29 +153,16 @@ mod tests {
     use super::*;
 
     fn granted(remaining: u64) -> Decision {
-        Decision::Granted {
-            limit: 9,
-            remaining,
-            reset_after: None,
-        }
+        Decision::Granted { limit: 9, remaining, reset_after: None }
     }
     fn later(millis: Option<u64>) -> Decision {
         let retry_after = millis.map(Duration::from_millis);
-        Decision::Later {
-            retry_after,
-            limit: 9,
-            remaining: 0,
-            reset_after: None,
-        }
+        Decision::Later { retry_after, limit: 9, remaining: 0, reset_after: None }
     }
 
     #[test]
     fn together_the_sterner_the_longer_the_tighter_counts() {
-        let never = Decision::Never {
-            limit: 9,
-            remaining: 0,
-            reset_after: None,
-        };
+        let never = Decision::Never { limit: 9, remaining: 0, reset_after: None };
         for (one, other, both) in [
             (granted(3), granted(2), granted(2)),
             (granted(3), later(Some(1)), later(Some(1))),

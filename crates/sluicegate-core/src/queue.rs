@@ -66,14 +66,7 @@ impl<T> Queue<T> {
     /// A queue in front of `idle` servers that are ready.
     #[must_use]
     pub const fn with_idle(bound: usize, idle: usize) -> Self {
-        Self {
-            bound,
-            idle,
-            waiting: BTreeMap::new(),
-            back: 0,
-            front: -1,
-            closed: false,
-        }
+        Self { bound, idle, waiting: BTreeMap::new(), back: 0, front: -1, closed: false }
     }
 
     /// An item arrives. O(log waiting).
@@ -175,10 +168,7 @@ mod tests {
         assert!(matches!(queue.offer(2), Offer::Wait(_)));
         assert_eq!(queue.come_back(1), None);
         assert_eq!(queue.offer(3), Offer::Refused(3, Refusal::Full));
-        assert_eq!(
-            (queue.ready(), queue.ready(), queue.ready()),
-            (Some(1), Some(2), None)
-        );
+        assert_eq!((queue.ready(), queue.ready(), queue.ready()), (Some(1), Some(2), None));
         assert_eq!(queue.come_back(4), Some(4), "straight to the idle server");
     }
 

@@ -133,13 +133,8 @@ impl Quota {
     /// # Errors
     /// If `rate` is not a positive finite number, or out of range.
     pub fn from_rate(rate: f64) -> Result<Self, QuotaError> {
-        let wrong = || {
-            QuotaError::new(
-                "rate",
-                rate,
-                "a finite number above 0 and up to 3.2e10 tokens a second",
-            )
-        };
+        let wrong =
+            || QuotaError::new("rate", rate, "a finite number above 0 and up to 3.2e10 tokens a second");
         if !(rate.is_finite() && rate > 0.0 && rate <= 3.2e10) {
             return Err(wrong());
         }
@@ -151,23 +146,13 @@ impl Quota {
     /// No limit: everything is granted.
     #[must_use]
     pub const fn unlimited() -> Self {
-        Self {
-            refill: Refill::Unlimited,
-            capacity: u64::MAX,
-            initial: u64::MAX,
-            scale: Scale::still(),
-        }
+        Self { refill: Refill::Unlimited, capacity: u64::MAX, initial: u64::MAX, scale: Scale::still() }
     }
 
     /// Nothing is granted.
     #[must_use]
     pub const fn ban() -> Self {
-        Self {
-            refill: Refill::Ban,
-            capacity: 0,
-            initial: 0,
-            scale: Scale::still(),
-        }
+        Self { refill: Refill::Ban, capacity: 0, initial: 0, scale: Scale::still() }
     }
 
     /// The same with this capacity. A new bucket starts full, except that a stock keeps what it starts with.
@@ -176,11 +161,9 @@ impl Quota {
     /// If `capacity` is 0 or above 2^62, below what a stock starts with, or has no meaning (`unlimited`, `ban`).
     pub fn burst(self, capacity: u64) -> Result<Self, QuotaError> {
         match self.refill {
-            Refill::Unlimited | Refill::Ban => Err(QuotaError::new(
-                "burst",
-                capacity,
-                "left out: this quota has no capacity to set",
-            )),
+            Refill::Unlimited | Refill::Ban => {
+                Err(QuotaError::new("burst", capacity, "left out: this quota has no capacity to set"))
+            }
             Refill::Stock if capacity < self.initial => Err(QuotaError::new(
                 "max",
                 capacity,
@@ -210,10 +193,7 @@ impl Quota {
                 format!("at most the burst of {}", self.capacity),
             ));
         }
-        Ok(Self {
-            initial: tokens,
-            ..self
-        })
+        Ok(Self { initial: tokens, ..self })
     }
 
     /// The one constructor: everything is checked here.
@@ -224,19 +204,9 @@ impl Quota {
             Refill::Stepped { tokens, interval } => (Scale::stepped(tokens, interval), tokens),
             _ => (Some(Scale::still()), 0),
         };
-        let too_fast = || {
-            QuotaError::new(
-                "tokens",
-                tokens,
-                "a rate of at most 32 tokens a nanosecond (3.2e10/s)",
-            )
-        };
-        Ok(Self {
-            refill,
-            capacity,
-            initial,
-            scale: scale.ok_or_else(too_fast)?,
-        })
+        let too_fast =
+            || QuotaError::new("tokens", tokens, "a rate of at most 32 tokens a nanosecond (3.2e10/s)");
+        Ok(Self { refill, capacity, initial, scale: scale.ok_or_else(too_fast)? })
     }
 
     /// How a bucket is refilled.
@@ -288,17 +258,9 @@ impl Quota {
 
 fn checked_tokens(field: &'static str, tokens: u64) -> Result<(), QuotaError> {
     match tokens {
-        0 => Err(QuotaError::new(
-            field,
-            0,
-            "at least 1 (for a limit that grants nothing, `ban`)",
-        )),
+        0 => Err(QuotaError::new(field, 0, "at least 1 (for a limit that grants nothing, `ban`)")),
         1..=CAPACITY_MAX => Ok(()),
-        _ => Err(QuotaError::new(
-            field,
-            tokens,
-            "at most 4611686018427387904 (2^62)",
-        )),
+        _ => Err(QuotaError::new(field, tokens, "at most 4611686018427387904 (2^62)")),
     }
 }
 
@@ -345,11 +307,7 @@ pub struct QuotaError {
 
 impl QuotaError {
     fn new(field: &'static str, value: impl fmt::Display, expected: impl Into<String>) -> Self {
-        Self {
-            field,
-            value: value.to_string(),
-            expected: expected.into(),
-        }
+        Self { field, value: value.to_string(), expected: expected.into() }
     }
 
     /// The name of what was wrong: `quota` (the text as a whole), `tokens`, `period`, `interval`, `burst`, `max`,

@@ -60,10 +60,8 @@ pub struct Span(pub u64);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, nanos) = UNITS
-            .iter()
-            .find(|(_, nanos)| self.0.is_multiple_of(*nanos))
-            .unwrap_or(&("ns", 1));
+        let (name, nanos) =
+            UNITS.iter().find(|(_, nanos)| self.0.is_multiple_of(*nanos)).unwrap_or(&("ns", 1));
         match self.0 / nanos {
             1 => f.write_str(name),
             count => write!(f, "{count}{name}"),

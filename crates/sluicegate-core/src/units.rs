@@ -97,10 +97,7 @@ impl Flow {
                 }
                 u64::try_from((u128::from(units) << shift).div_ceil(u128::from(rate))).ok()?
             }
-            Self::Stepped {
-                units: step,
-                interval,
-            } => units.div_ceil(step).checked_mul(interval.get())?,
+            Self::Stepped { units: step, interval } => units.div_ceil(step).checked_mul(interval.get())?,
             Self::Still => return None,
         };
         (instant <= HORIZON).then_some(instant)
@@ -111,10 +108,7 @@ impl Flow {
 #[inline]
 fn low_half(wide: u128) -> u64 {
     debug_assert!(wide <= u128::from(u64::MAX));
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "within the horizon at most 2^63 units flow"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "within the horizon at most 2^63 units flow")]
     let low = wide as u64;
     low
 }
@@ -140,11 +134,7 @@ impl Scale {
         let common = gcd(tokens, interval);
         let (rate, token) = (tokens / common, interval / common);
         if rate <= RATE_MAX && token <= CAPACITY_MAX / capacity {
-            return Some(Self {
-                token,
-                flow: Flow::Exact { rate },
-                tally_bits: 0,
-            });
+            return Some(Self { token, flow: Flow::Exact { rate }, tally_bits: 0 });
         }
         // The whole burst is tallied, or nothing is; and precision comes before the tally.
         let whole = u64::BITS - capacity.leading_zeros();
@@ -165,25 +155,14 @@ impl Scale {
     #[must_use]
     pub fn stepped(tokens: u64, interval: NonZeroU64) -> Option<Self> {
         let most = u128::from(HORIZON / interval) * u128::from(tokens);
-        let flow = Flow::Stepped {
-            units: tokens,
-            interval,
-        };
-        (most <= 1 << 63).then_some(Self {
-            token: 1,
-            flow,
-            tally_bits: 0,
-        })
+        let flow = Flow::Stepped { units: tokens, interval };
+        (most <= 1 << 63).then_some(Self { token: 1, flow, tally_bits: 0 })
     }
 
     /// Units for a bucket that nothing refills. A token is one unit.
     #[must_use]
     pub const fn still() -> Self {
-        Self {
-            token: 1,
-            flow: Flow::Still,
-            tally_bits: 0,
-        }
+        Self { token: 1, flow: Flow::Still, tally_bits: 0 }
     }
 }
 
@@ -206,10 +185,7 @@ fn scaled(units: u128, interval: u64) -> Flow {
         rest -= if rest >= interval { interval } else { 0 };
         shift += 1;
     }
-    Flow::Scaled {
-        rate: low_half(rate),
-        shift,
-    }
+    Flow::Scaled { rate: low_half(rate), shift }
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -224,63 +200,37 @@ mod tests {
 
     #[test]
     fn usual_rates_are_exact() {
-        let quotas = [
-            (1, SECOND),
-            (7, SECOND),
-            (100, SECOND),
-            (1_000_000_000, SECOND),
-            (5_000, 3600 * SECOND),
-        ];
+        let quotas =
+            [(1, SECOND), (7, SECOND), (100, SECOND), (1_000_000_000, SECOND), (5_000, 3600 * SECOND)];
         for (tokens, interval) in quotas {
             let scale = Scale::smooth(tokens, interval, tokens).unwrap();
-            assert!(
-                matches!(scale.flow, Flow::Exact { .. }),
-                "{tokens} in {interval}: {scale:?}"
-            );
+            assert!(matches!(scale.flow, Flow::Exact { .. }), "{tokens} in {interval}: {scale:?}");
         }
-        assert_eq!(
-            Scale::smooth(3, 7 * 86_400 * SECOND, 3).unwrap().flow,
-            Flow::Exact { rate: 1 }
-        );
+        assert_eq!(Scale::smooth(3, 7 * 86_400 * SECOND, 3).unwrap().flow, Flow::Exact { rate: 1 });
     }
 
     #[test]
     fn a_rate_is_never_rounded_up_and_loses_less_than_one_part_in_2_to_the_62nd() {
-        for (tokens, interval) in [
-            (999_999_937, SECOND),
-            (12_345, SECOND),
-            (1_000_003, 86_400 * SECOND),
-        ] {
+        for (tokens, interval) in [(999_999_937, SECOND), (12_345, SECOND), (1_000_003, 86_400 * SECOND)] {
             let scale = Scale::smooth(tokens, interval, tokens).unwrap();
-            let Flow::Scaled { rate, shift } = scale.flow else {
-                panic!("{scale:?}")
-            };
+            let Flow::Scaled { rate, shift } = scale.flow else { panic!("{scale:?}") };
             let a_year = 31_536_000 * SECOND;
             let exact =
                 u128::from(a_year) * u128::from(tokens) * u128::from(scale.token) / u128::from(interval);
             let flowed = u128::from(scale.flow.flowed(a_year).0);
-            assert!(
-                flowed <= exact && exact - flowed <= 1,
-                "{rate} >> {shift}: {flowed} for {exact}"
-            );
+            assert!(flowed <= exact && exact - flowed <= 1, "{rate} >> {shift}: {flowed} for {exact}");
         }
     }
 
     #[test]
     fn what_flows_until_the_horizon_fits() {
-        for (tokens, interval, capacity) in [
-            (32, 1, 1),
-            (999_999_937, SECOND, 999_999_937),
-            (31, 1, CAPACITY_MAX),
-            (3, INTERVAL_MAX, 17),
-        ] {
+        for (tokens, interval, capacity) in
+            [(32, 1, 1), (999_999_937, SECOND, 999_999_937), (31, 1, CAPACITY_MAX), (3, INTERVAL_MAX, 17)]
+        {
             let scale = Scale::smooth(tokens, interval, capacity).unwrap();
             let room = 1_u128 << (63 - scale.tally_bits);
             assert!(u128::from(scale.flow.flowed(u64::MAX).1) <= room, "{scale:?}");
-            assert!(
-                u128::from(scale.token) * u128::from(capacity) <= room / 2,
-                "{scale:?}"
-            );
+            assert!(u128::from(scale.token) * u128::from(capacity) <= room / 2, "{scale:?}");
         }
     }
 
@@ -308,10 +258,7 @@ mod tests {
                     continue;
                 };
                 assert!(scale.flow.flowed(instant).0 >= units, "{scale:?} {units}");
-                assert!(
-                    instant == 0 || scale.flow.flowed(instant - 1).0 < units,
-                    "{scale:?} {units}"
-                );
+                assert!(instant == 0 || scale.flow.flowed(instant - 1).0 < units, "{scale:?} {units}");
             }
         }
         assert_eq!(Flow::Still.instant_of(1), None);

@@ -4,6 +4,8 @@
 //! rounds. It is fed what the bucket granted, and so bounds every span at once: where it has enough for each grant, no
 //! span of the history held more than C + q·t/I.
 
+#![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -59,13 +61,7 @@ impl Model {
             _ => 1,
         };
         let level = u128::from(quota.starts_with()) * interval;
-        Self {
-            refill: quota.refill(),
-            capacity: u128::from(quota.capacity()),
-            interval,
-            level,
-            since: 0,
-        }
+        Self { refill: quota.refill(), capacity: u128::from(quota.capacity()), interval, level, since: 0 }
     }
 
     /// What is there at `now`, as a numerator.
@@ -147,11 +143,7 @@ fn check(
 ) {
     let limit = bucket.quota().capacity();
     assert_eq!(decision.limit(), limit);
-    assert_eq!(
-        decision.remaining(),
-        bucket.available(after, now),
-        "remaining is what the next may take"
-    );
+    assert_eq!(decision.remaining(), bucket.available(after, now), "remaining is what the next may take");
     match decision {
         Decision::Granted { .. } => {
             assert!(model.has(n, now), "granted {n} too many at {now}");
@@ -160,19 +152,13 @@ fn check(
         Decision::Later { retry_after, .. } => {
             assert!(n <= limit && before == after);
             let needed = u128::from(n) * model.interval;
-            assert!(
-                model.level(now) < needed + withheld(bucket, model),
-                "refused {n} that were there"
-            );
+            assert!(model.level(now) < needed + withheld(bucket, model), "refused {n} that were there");
             let Some(wait) = retry_after else {
                 assert_eq!(bucket.quota().refill(), Refill::Stock);
                 return;
             };
             let at = now + u64::try_from(wait.as_nanos()).unwrap();
-            assert!(
-                bucket.take(after, n, at).0.is_granted(),
-                "a retry exactly then succeeds"
-            );
+            assert!(bucket.take(after, n, at).0.is_granted(), "a retry exactly then succeeds");
             assert!(!bucket.take(after, n, at - 1).0.is_granted(), "and not before");
         }
         Decision::Never { .. } => {
@@ -191,10 +177,7 @@ fn check(
         && reset > put_off
     {
         let at = now + u64::try_from(reset.as_nanos()).unwrap();
-        assert!(
-            bucket.is_full(after, at) && !bucket.is_full(after, at - 1),
-            "full exactly at its reset"
-        );
+        assert!(bucket.is_full(after, at) && !bucket.is_full(after, at - 1), "full exactly at its reset");
     }
 }
 
@@ -227,11 +210,7 @@ fn run(quota: &Quota, ops: &[Op]) {
             Op::Advance(by) => now = now.saturating_add(by).min(2 * YEAR),
             Op::AdvanceToRetry(n) => {
                 let (decision, _) = bucket.take(state, n, now);
-                if let Decision::Later {
-                    retry_after: Some(wait),
-                    ..
-                } = decision
-                {
+                if let Decision::Later { retry_after: Some(wait), .. } = decision {
                     now = (now + u64::try_from(wait.as_nanos()).unwrap()).min(2 * YEAR);
                 }
             }
@@ -242,10 +221,7 @@ fn run(quota: &Quota, ops: &[Op]) {
                 let earlier = now.saturating_sub(back);
                 let could = bucket.available(state, now);
                 let (decision, next) = bucket.take(state, n, earlier);
-                assert!(
-                    !decision.is_granted() || n <= could,
-                    "an earlier instant grants no more"
-                );
+                assert!(!decision.is_granted() || n <= could, "an earlier instant grants no more");
                 if decision.is_granted() {
                     assert!(model.has(n, earlier));
                     model.take(n, earlier);
@@ -256,15 +232,9 @@ fn run(quota: &Quota, ops: &[Op]) {
         let (available, balance) = (bucket.available(state, now), bucket.balance(state, now));
         assert_eq!(i64::try_from(available).unwrap(), balance.max(0));
         if available > 0 {
-            assert!(
-                bucket.take(state, available, now).0.is_granted(),
-                "what is available can be taken"
-            );
+            assert!(bucket.take(state, available, now).0.is_granted(), "what is available can be taken");
         }
-        assert!(
-            !bucket.take(state, available + 1, now).0.is_granted(),
-            "and no more"
-        );
+        assert!(!bucket.take(state, available + 1, now).0.is_granted(), "and no more");
     }
 }
 
@@ -400,12 +370,7 @@ fn a_billion_and_a_bit_a_second_does_not_wrap_after_18_seconds_nor_in_a_year() {
 
 #[test]
 fn frequent_asking_does_not_lose_fractions() {
-    for text in [
-        "7/s burst 2",
-        "12345/s burst 2",
-        "300000000/s burst 2",
-        "600000000/s burst 2",
-    ] {
+    for text in ["7/s burst 2", "12345/s burst 2", "300000000/s burst 2", "600000000/s burst 2"] {
         let quota: Quota = text.parse().unwrap();
         let bucket = Bucket::new(quota);
         let (mut state, mut granted) = (bucket.start(), 0_u64);
@@ -414,14 +379,9 @@ fn frequent_asking_does_not_lose_fractions() {
             let (taken, next) = bucket.take_up_to(state, 1, now);
             (granted, state) = (granted + taken, next);
         }
-        let Refill::Smooth { tokens, interval } = quota.refill() else {
-            unreachable!()
-        };
+        let Refill::Smooth { tokens, interval } = quota.refill() else { unreachable!() };
         let flowed = tokens * span / interval;
-        assert!(
-            granted == flowed + 2 || granted == flowed + 1,
-            "{text}: {granted} of {flowed} + 2"
-        );
+        assert!(granted == flowed + 2 || granted == flowed + 1, "{text}: {granted} of {flowed} + 2");
     }
 }
 
@@ -474,10 +434,7 @@ fn beyond_the_horizon_the_answer_is_never() {
     let bucket = Bucket::new("1/s".parse().unwrap());
     let (decision, state) = bucket.take(bucket.start(), 1, u64::MAX);
     assert!(decision.is_granted());
-    assert!(matches!(
-        bucket.take(state, 1, u64::MAX).0,
-        Decision::Never { .. }
-    ));
+    assert!(matches!(bucket.take(state, 1, u64::MAX).0, Decision::Never { .. }));
 }
 
 #[test]
@@ -486,16 +443,7 @@ fn unlimited_and_ban() {
     let (decision, state) = unlimited.take(unlimited.start(), u64::MAX, 0);
     assert!(decision.is_granted() && unlimited.available(state, 0) == u64::MAX);
     assert_eq!(unlimited.take_up_to(state, 7, 0).0, 7);
-    assert!(matches!(
-        ban.take(ban.start(), 1, 0).0,
-        Decision::Never { limit: 0, .. }
-    ));
-    assert!(
-        ban.take(ban.start(), 0, 0).0.is_granted(),
-        "nothing is granted to who asks for nothing"
-    );
-    assert_eq!(
-        (ban.take_up_to(State::FULL, 7, 0).0, ban.put(State::FULL, 7, 0).0),
-        (0, 0)
-    );
+    assert!(matches!(ban.take(ban.start(), 1, 0).0, Decision::Never { limit: 0, .. }));
+    assert!(ban.take(ban.start(), 0, 0).0.is_granted(), "nothing is granted to who asks for nothing");
+    assert_eq!((ban.take_up_to(State::FULL, 7, 0).0, ban.put(State::FULL, 7, 0).0), (0, 0));
 }

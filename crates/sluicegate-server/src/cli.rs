@@ -1,7 +1,5 @@
 //! The command line.
 
-use std::time::Duration;
-
 use clap::{Parser, Subcommand};
 
 use crate::demo::DemoArgs;
@@ -28,17 +26,6 @@ pub enum Command {
     Demo(DemoArgs),
 }
 
-/// Parses a time such as `250ms`, `2s` or `5m`, for clap.
-///
-/// # Errors
-/// Saying what would be right.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    // A unit alone is a time in a quota, where `1/s` is meant; here it is a typing error.
-    let time =
-        sluicegate::span::parse(text).filter(|_| text.starts_with(|first: char| first.is_ascii_digit()));
-    time.ok_or_else(|| "expected a number and a unit, such as `250ms`, `2s` or `5m`".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,13 +34,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for text in ["", "s", "5", "-1s", "1.5s", "5 s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 }

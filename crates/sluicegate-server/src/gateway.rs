@@ -11,8 +11,10 @@
 //! | [`headers`] | what is stripped and added between client and service |
 //! | [`limits`] | which limits a request meets |
 //! | [`refusal`] | a request that is not served: one typed value, rendered once |
+//! | [`wellformed`] | what a request must be to be passed on |
 //! | [`request`] | the way of a request, in order |
 //! | [`connection`] | one client connection and its timeouts |
+//! | [`workers`] | the threads that serve |
 //! | [`listener`] | sockets, the accept loop and draining |
 //! | [`admin`] | health, readiness and metrics over HTTP |
 
@@ -29,6 +31,8 @@ pub mod relay;
 pub mod request;
 pub mod settings;
 pub mod upstream;
+pub mod wellformed;
+pub mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +46,7 @@ pub use settings::{LimitRule, Settings, SettingsError};
 use admin::Admin;
 use listener::Listener;
 use request::Shared;
+use workers::Workers;
 
 /// Why a gateway can't start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,9 @@ pub enum ServeError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The operating system gives no threads to serve with.
+    #[error("can't start a thread to serve with: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 /// A running gateway. Dropping it ends it at once; [`drain`](Self::drain) ends it well.
@@ -64,22 +72,23 @@ pub enum ServeError {
 pub struct Gateway {
     listener: Listener,
     admin: Option<Admin>,
+    /// Last, so that what runs on them is asked to end before they are.
+    workers: Workers,
 }
 
 impl Gateway {
-    /// Listens and serves, on the tokio runtime this is called in.
+    /// Listens on the tokio runtime this is called in, and serves on threads of its own.
     ///
     /// # Errors
     /// If a setting is wrong, or an address can't be listened on. Nothing is left running then.
     pub fn start(settings: Settings) -> Result<Self, ServeError> {
         let settings = settings.checked()?;
         let admin_address = settings.admin;
-        let shared = Arc::new(Shared::new(settings, TokioTime::new()));
-        let listener = Listener::start(Arc::clone(&shared))?;
-        let admin = admin_address
-            .map(|address| Admin::start(address, shared))
-            .transpose()?;
-        Ok(Self { listener, admin })
+        let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
+        let shared = Arc::new(Shared::new(settings, TokioTime::new(), workers.len()));
+        let listener = Listener::start(Arc::clone(&shared), &workers)?;
+        let admin = admin_address.map(|address| Admin::start(address, shared)).transpose()?;
+        Ok(Self { listener, admin, workers })
     }
 
     /// Where it serves. The port is the one that the operating system chose, if it was asked to.
@@ -101,8 +110,9 @@ impl Gateway {
     /// How many connections were cut.
     pub async fn drain(self, grace: Duration) -> Result<(), Unfinished> {
         // The admin side answers "not ready" until the end.
-        let drained = self.listener.drain(grace).await;
-        drop(self.admin);
+        let Self { listener, admin, workers } = self;
+        let drained = listener.drain(grace).await;
+        drop((admin, workers));
         drained
     }
 }

@@ -20,6 +20,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod flags;
 pub mod gateway;
 pub mod load;
 pub mod serve;

@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::duration;
+use crate::flags::{address, duration, refusal_status, timeout};
 use crate::gateway::{Gateway, LimitRule, ServeError, Settings};
 
 /// Flags of `serve`. Their defaults are those of [`Settings`].
@@ -20,10 +20,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     pub upstream: Uri,
     /// Where to serve; port 0 is any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// Where to serve /healthz, /readyz and /metrics; without, nowhere
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// A key and the quota of each of its values, such as `client.ip 100/s burst 200`; may repeat. Keys: global,
     /// client.ip, header:NAME, path, or several joined by +
@@ -39,22 +39,22 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub queue: usize,
     /// How long a request may take until its answer begins, waiting included
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub deadline: Duration,
     /// The status for a full queue
-    #[arg(long, value_name = "STATUS", default_value = "503")]
+    #[arg(long, value_name = "STATUS", default_value = "503", value_parser = refusal_status)]
     pub reject_status: StatusCode,
     /// How long connecting to the upstream may take
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = timeout)]
     pub connect_timeout: Duration,
     /// How long a client may take to send a request's header
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub header_timeout: Duration,
     /// How long a connection may be silent between requests
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     pub idle_timeout: Duration,
     /// How long a body may make no progress
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub body_stall_timeout: Duration,
     /// The size of a request's header, in bytes
     #[arg(long, value_name = "N", default_value_t = 16 * 1024)]
@@ -69,8 +69,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub upstream_idle: usize,
     /// How long an idle connection to the upstream is kept
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub upstream_idle_timeout: Duration,
+    /// How many threads serve; 0 is one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub workers: usize,
     /// How long to finish what is in flight after SIGTERM or SIGINT; what is left then is cut, and the exit code is 1
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub grace: Duration,
@@ -109,6 +112,7 @@ impl From<&ServeArgs> for Settings {
             max_connections: args.max_connections,
             upstream_idle: args.upstream_idle,
             upstream_idle_timeout: args.upstream_idle_timeout,
+            workers: args.workers,
         }
     }
 }
@@ -138,10 +142,8 @@ impl ServeCommandError {
 /// If it can't start. A drain that cuts connections is exit code 1, not an error.
 pub fn command(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
     log_to_stderr(args.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("sluicegate")
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluicegate").build()?;
     let code = runtime.block_on(serve(args))?;
     Ok(code)
 }

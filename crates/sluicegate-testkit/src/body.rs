@@ -26,12 +26,7 @@ static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
             state.to_be_bytes()[0]
         })
         .collect();
-    period
-        .iter()
-        .chain(&period[..FRAME])
-        .copied()
-        .collect::<Vec<u8>>()
-        .into()
+    period.iter().chain(&period[..FRAME]).copied().collect::<Vec<u8>>().into()
 });
 
 /// The pattern's bytes from `offset` on, at most `len` and at most a frame.
@@ -157,10 +152,7 @@ impl Script {
             Step::Pattern(len) => *len > 0,
             _ => true,
         });
-        Self {
-            steps: steps.collect(),
-            ..Self::default()
-        }
+        Self { steps: steps.collect(), ..Self::default() }
     }
 
     /// `len` bytes of the pattern.

@@ -38,21 +38,13 @@ impl Metrics {
         let mut keys = HashSet::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = rest
-                    .split_once(' ')
-                    .unwrap_or_else(|| panic!("no type in {line:?}"));
-                assert!(
-                    SUFFIXES.iter().any(|(known, _)| *known == kind),
-                    "unknown type in {line:?}"
-                );
+                let (name, kind) = rest.split_once(' ').unwrap_or_else(|| panic!("no type in {line:?}"));
+                assert!(SUFFIXES.iter().any(|(known, _)| *known == kind), "unknown type in {line:?}");
                 assert!(types.insert(name, kind).is_none(), "a second type for {name}");
             } else if !line.starts_with('#') && !line.is_empty() {
                 let sample = parse_sample(line).unwrap_or_else(|| panic!("malformed: {line:?}"));
                 assert!(belongs(&types, &sample.name), "{line:?} belongs to no family");
-                assert!(
-                    keys.insert((sample.name.clone(), sample.labels.clone())),
-                    "twice: {line:?}"
-                );
+                assert!(keys.insert((sample.name.clone(), sample.labels.clone())), "twice: {line:?}");
                 samples.push(sample);
             }
         }
@@ -67,9 +59,7 @@ impl Metrics {
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let carries = |sample: &&Sample| {
-            labels
-                .iter()
-                .all(|(label, value)| sample.labels.get(*label).is_some_and(|v| v == value))
+            labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|v| v == value))
         };
         self.samples
             .iter()
@@ -82,9 +72,7 @@ impl Metrics {
     #[must_use]
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let sum = self.sum(name, labels);
-        sum.to_string()
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}{labels:?} is {sum}"))
+        sum.to_string().parse().unwrap_or_else(|_| panic!("{name}{labels:?} is {sum}"))
     }
 
     /// Whether there is a sample of this name.
@@ -97,33 +85,19 @@ impl Metrics {
     #[must_use]
     pub fn label_values(&self, name: &str, label: &str) -> BTreeSet<String> {
         let named = self.samples.iter().filter(|sample| sample.name == name);
-        named
-            .filter_map(|sample| sample.labels.get(label).cloned())
-            .collect()
+        named.filter_map(|sample| sample.labels.get(label).cloned()).collect()
     }
 
     /// Buckets grow with their bound, and the last, `+Inf`, is the count.
     fn check_histogram(&self, name: &str) {
         let mut series: BTreeMap<BTreeMap<String, String>, Vec<(f64, f64)>> = BTreeMap::new();
-        for sample in self
-            .samples
-            .iter()
-            .filter(|sample| sample.name == format!("{name}_bucket"))
-        {
+        for sample in self.samples.iter().filter(|sample| sample.name == format!("{name}_bucket")) {
             let mut labels = sample.labels.clone();
-            let bound = labels
-                .remove("le")
-                .unwrap_or_else(|| panic!("{name}: a bucket without a bound"));
-            series
-                .entry(labels)
-                .or_default()
-                .push((number(&bound).expect("a bound"), sample.value));
+            let bound = labels.remove("le").unwrap_or_else(|| panic!("{name}: a bucket without a bound"));
+            series.entry(labels).or_default().push((number(&bound).expect("a bound"), sample.value));
         }
         for (labels, buckets) in series {
-            assert!(
-                buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1),
-                "{name}{labels:?}: {buckets:?}"
-            );
+            assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{name}{labels:?}: {buckets:?}");
             let pairs: Vec<_> = labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             let count = self.sum(&format!("{name}_count"), &pairs);
             assert_eq!(buckets.last(), Some(&(f64::INFINITY, count)), "{name}{labels:?}");
@@ -154,11 +128,7 @@ fn parse_sample(line: &str) -> Option<Sample> {
         rest = &inside[1..];
     }
     let value = number(rest.strip_prefix(' ')?)?;
-    is_name(name).then(|| Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
+    is_name(name).then(|| Sample { name: name.to_owned(), labels, value })
 }
 
 /// The text up to the closing quote, unescaped, and what follows it.
@@ -189,9 +159,7 @@ fn number(text: &str) -> Option<f64> {
 
 fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
-    bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }
 

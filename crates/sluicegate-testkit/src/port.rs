@@ -20,10 +20,7 @@ impl Reserved {
     pub fn new() -> Self {
         let placeholder = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let addr = placeholder.local_addr().expect("a bound socket has an address");
-        Self {
-            addr,
-            _placeholder: placeholder,
-        }
+        Self { addr, _placeholder: placeholder }
     }
 
     /// The address.
@@ -35,9 +32,7 @@ impl Reserved {
     /// Listens on the port. Must be called inside a tokio runtime.
     #[must_use]
     pub fn listen(&self) -> TcpListener {
-        bind(self.addr)
-            .listen(BACKLOG)
-            .expect("a reserved port can be listened on")
+        bind(self.addr).listen(BACKLOG).expect("a reserved port can be listened on")
     }
 }
 

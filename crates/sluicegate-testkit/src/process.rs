@@ -55,50 +55,29 @@ pub struct Ended {
 pub async fn run(binary: impl AsRef<OsStr>, args: &[&str]) -> Ended {
     let mut command = Command::new(binary);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = within("the command to end", command.output())
-        .await
-        .expect("the binary can be run");
+    let output = within("the command to end", command.output()).await.expect("the binary can be run");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    Ended {
-        code: output.status.code(),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-    }
+    Ended { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 impl Sluicegate {
     /// Starts `binary` with `args`, and waits until it has announced where it and its admin server listen.
     pub async fn start(binary: impl AsRef<OsStr>, args: &[&str]) -> Self {
         let mut command = Command::new(binary);
-        command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("the binary can be run");
         let pid = child.id().expect("a child that was not waited for has an id");
         let (writer, mut log) = watch::channel(Log::default());
         tokio::spawn(read(child.stdout.take().expect("piped"), writer.clone()));
         tokio::spawn(read(child.stderr.take().expect("piped"), writer));
         let announced = within("the gateway to announce its addresses", async {
-            let seen = log
-                .wait_for(|log| addresses(log).is_some() || log.ended == 2)
-                .await;
+            let seen = log.wait_for(|log| addresses(log).is_some() || log.ended == 2).await;
             seen.ok().and_then(|log| addresses(&log))
         });
         let Some((addr, admin)) = announced.await else {
-            panic!(
-                "sluicegate {args:?} ended before it listened:\n{}",
-                log.borrow().lines.join("\n")
-            );
+            panic!("sluicegate {args:?} ended before it listened:\n{}", log.borrow().lines.join("\n"));
         };
-        Self {
-            child,
-            pid,
-            log,
-            addr,
-            admin,
-        }
+        Self { child, pid, log, addr, admin }
     }
 
     /// Where the gateway listens.
@@ -144,17 +123,11 @@ impl Sluicegate {
         let path = format!("/proc/{}/status", self.pid);
         let status = std::fs::read_to_string(path).expect("the process runs");
         let bytes = |field: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(field))
-                .expect("Linux has the field");
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux has the field");
             let kib = line.trim().trim_end_matches(" kB");
             kib.parse::<u64>().expect("a number of kibibytes") * 1024
         };
-        Rss {
-            now: bytes("VmRSS:"),
-            peak: bytes("VmHWM:"),
-        }
+        Rss { now: bytes("VmRSS:"), peak: bytes("VmHWM:") }
     }
 
     /// Sends the signal of this name, such as `TERM`.
@@ -166,9 +139,7 @@ impl Sluicegate {
 
     /// Waits for the process's end.
     pub async fn wait(&mut self) -> ExitStatus {
-        within("the gateway to exit", self.child.wait())
-            .await
-            .expect("a child can be waited for")
+        within("the gateway to exit", self.child.wait()).await.expect("a child can be waited for")
     }
 
     /// Whether it has ended.
@@ -190,10 +161,7 @@ impl Drop for Sluicegate {
             let log = self.log.borrow();
             let skipped = log.lines.len().saturating_sub(SHOWN);
             let shown = log.lines[skipped..].join("\n    ");
-            eprintln!(
-                "the log of sluicegate (process {}) after {skipped} lines:\n    {shown}",
-                self.pid
-            );
+            eprintln!("the log of sluicegate (process {}) after {skipped} lines:\n    {shown}", self.pid);
         }
     }
 }
@@ -211,10 +179,7 @@ fn addresses(log: &Log) -> Option<(SocketAddr, SocketAddr)> {
     let after = |words: &str| {
         log.lines.iter().find_map(|line| {
             let (_, rest) = line.split_once(words)?;
-            rest.split(|c: char| c.is_whitespace() || c == '/')
-                .next()?
-                .parse()
-                .ok()
+            rest.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
         })
     };
     Some((after("listening on http://")?, after("admin on http://")?))

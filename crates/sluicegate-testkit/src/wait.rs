@@ -12,19 +12,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The monotonic clock's reading, for spans that enter an assertion's bounds.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one clock of the tests over real sockets"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one clock of the tests over real sockets")]
 pub fn now() -> Instant {
     Instant::now()
 }
 
 /// What `future` yields; panics with `what` if it takes longer than [`PATIENCE`].
-#[expect(
-    clippy::disallowed_methods,
-    reason = "bounds a stuck test; decides nothing in a passing one"
-)]
+#[expect(clippy::disallowed_methods, reason = "bounds a stuck test; decides nothing in a passing one")]
 pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
@@ -34,10 +28,7 @@ pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
 
 /// Asks `probe` again and again until it answers `Some`; panics with `what` after [`PATIENCE`].
 /// For what can only be polled, such as another process's counters.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "spaces the looks at something that can't notify"
-)]
+#[expect(clippy::disallowed_methods, reason = "spaces the looks at something that can't notify")]
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     within(what, async {
         loop {
@@ -51,10 +42,7 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
 }
 
 /// Waits for an instant that was announced to the test, such as the end of a `Retry-After`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an announced instant can only be waited for"
-)]
+#[expect(clippy::disallowed_methods, reason = "an announced instant can only be waited for")]
 pub async fn until(instant: Instant) {
     tokio::time::sleep_until(instant.into()).await;
 }

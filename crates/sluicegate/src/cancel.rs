@@ -61,30 +61,19 @@ impl<T: Timer> CancelToken<T> {
     /// A token above which there is none, without a deadline.
     #[must_use]
     pub fn new(time: T) -> Self {
-        Self {
-            tree: CancellationToken::new(),
-            deadline: None,
-            time,
-        }
+        Self { tree: CancellationToken::new(), deadline: None, time }
     }
 
     /// A token above which there is none, with a deadline at `at` (nanoseconds on the timer's clock).
     #[must_use]
     pub fn expiring(time: T, at: u64) -> Self {
-        Self {
-            deadline: Some(at),
-            ..Self::new(time)
-        }
+        Self { deadline: Some(at), ..Self::new(time) }
     }
 
     /// A token below this one, with the same deadline.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self {
-            tree: self.tree.child_token(),
-            deadline: self.deadline,
-            time: self.time.clone(),
-        }
+        Self { tree: self.tree.child_token(), deadline: self.deadline, time: self.time.clone() }
     }
 
     /// A token below this one whose deadline is `at` (nanoseconds on the timer's clock), or this one's if that is
@@ -92,10 +81,7 @@ impl<T: Timer> CancelToken<T> {
     #[must_use]
     pub fn with_deadline(&self, at: u64) -> Self {
         let deadline = Some(self.deadline.map_or(at, |own| own.min(at)));
-        Self {
-            deadline,
-            ..self.child()
-        }
+        Self { deadline, ..self.child() }
     }
 
     /// Cancels this token and all below it. A second call changes nothing.
@@ -201,9 +187,6 @@ mod tests {
         };
         assert_eq!(token.run(work).await, Err(Cause::DeadlineExceeded));
         assert_eq!(Arc::strong_count(&held), 1);
-        assert_eq!(
-            (token.cause(), token.remaining()),
-            (Some(Cause::DeadlineExceeded), Some(0))
-        );
+        assert_eq!((token.cause(), token.remaining()), (Some(Cause::DeadlineExceeded), Some(0)));
     }
 }

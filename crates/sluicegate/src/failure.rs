@@ -100,21 +100,9 @@ impl Failure {
     fn born(kind: Kind, lasting: Lasting, what: Cow<'static, str>) -> Self {
         let (context, places) = (Vec::new(), Vec::new());
         let (born, id, origin) = (Utc::now(), Uuid::now_v7(), Location::caller());
-        let facts = Facts {
-            kind,
-            lasting,
-            what,
-            friendly: None,
-            context,
-            born,
-            id,
-            origin,
-            places,
-            cause: None,
-        };
-        Self {
-            facts: Box::new(facts),
-        }
+        let facts =
+            Facts { kind, lasting, what, friendly: None, context, born, id, origin, places, cause: None };
+        Self { facts: Box::new(facts) }
     }
 
     /// What a user is told of it, a sentence; whether to try again and the log ID are added. A bug is told the same
@@ -143,10 +131,7 @@ impl Failure {
     #[track_caller]
     #[must_use]
     pub fn through(mut self, module: &'static str) -> Self {
-        self.facts.places.push(Place {
-            module,
-            location: Location::caller(),
-        });
+        self.facts.places.push(Place { module, location: Location::caller() });
         self
     }
 
@@ -195,23 +180,12 @@ impl Failure {
     /// One line for a user: what it means, whether to try again, and the log ID. A bug shows nothing of its inside.
     #[must_use]
     pub fn friendly(&self) -> String {
-        let Facts {
-            kind,
-            lasting,
-            what,
-            friendly,
-            id,
-            ..
-        } = &*self.facts;
+        let Facts { kind, lasting, what, friendly, id, .. } = &*self.facts;
         let sentence = match kind {
             Kind::Bug => "There was an unexpected issue; please report it.",
             Kind::Known(_) => friendly.as_ref().unwrap_or(what),
         };
-        let stop = if sentence.ends_with(['.', '!', '?']) {
-            ""
-        } else {
-            "."
-        };
+        let stop = if sentence.ends_with(['.', '!', '?']) { "" } else { "." };
         let advice = match (kind, lasting) {
             (Kind::Bug, _) => "",
             (_, Lasting::Transitory) => " Please try again later.",
@@ -257,11 +231,7 @@ impl Failure {
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            line.extend(c.escape_default())
-        } else {
-            line.push(c)
-        }
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line
 }
@@ -309,15 +279,8 @@ mod tests {
         let (id, born, origin) = (failure.id(), failure.born_at(), failure.origin());
         let line = line!() + 1;
         let failure = failure.through("store").through("gateway");
-        assert_eq!(
-            (failure.id(), failure.born_at(), failure.origin().line()),
-            (id, born, origin.line())
-        );
-        let places: Vec<_> = failure
-            .places()
-            .iter()
-            .map(|p| (p.module, p.location.line()))
-            .collect();
+        assert_eq!((failure.id(), failure.born_at(), failure.origin().line()), (id, born, origin.line()));
+        let places: Vec<_> = failure.places().iter().map(|p| (p.module, p.location.line())).collect();
         assert_eq!(places, [("store", line), ("gateway", line)]);
         assert!(origin.file().ends_with("failure.rs"));
         assert_eq!(id.get_version_num(), 7);
@@ -334,18 +297,11 @@ mod tests {
         let friendly = failure.friendly();
         assert_eq!(
             friendly,
-            format!(
-                "There was an unexpected issue; please report it. (log ID {})",
-                failure.id()
-            )
+            format!("There was an unexpected issue; please report it. (log ID {})", failure.id())
         );
         let record = failure.record();
-        for part in [
-            "[bug] index 7 of 5",
-            "path: a\\nforged line",
-            "because disk",
-            &failure.id().to_string(),
-        ] {
+        for part in ["[bug] index 7 of 5", "path: a\\nforged line", "because disk", &failure.id().to_string()]
+        {
             assert!(record.contains(part), "{part} in {record}");
         }
     }
@@ -360,9 +316,7 @@ mod tests {
     #[test]
     fn the_cause_can_be_reached_as_what_it_is() {
         let failure = low();
-        let cause = failure
-            .source()
-            .and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        let cause = failure.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
         assert_eq!(cause.unwrap().to_string(), "disk\nfull");
     }
 

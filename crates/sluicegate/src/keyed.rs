@@ -32,6 +32,15 @@ const SWEPT_AT_CAP: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key([u64; 2]);
 
+/// Where a limit stands after a decision over several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What this limit alone says.
+    pub decision: Decision,
+    /// Whether the key had no place of its own.
+    shared: bool,
+}
+
 /// A quota for each key.
 #[derive(Debug)]
 pub struct Keyed {
@@ -63,9 +72,7 @@ struct Slot {
 
 impl Shard {
     fn find(&self, key: Key) -> Option<usize> {
-        self.index
-            .find(key.0[0], |&at| self.slots[at as usize].key == key)
-            .map(|&at| at as usize)
+        self.index.find(key.0[0], |&at| self.slots[at as usize].key == key).map(|&at| at as usize)
     }
 
     fn insert(&mut self, key: Key, state: State) {
@@ -76,31 +83,22 @@ impl Shard {
         let at = u32::try_from(self.slots.len()).expect("fewer than 2^32 keys a shard");
         self.slots.push(Slot { key, state });
         let slots = &self.slots;
-        self.index
-            .insert_unique(key.0[0], at, |&at| slots[at as usize].key.0[0]);
+        self.index.insert_unique(key.0[0], at, |&at| slots[at as usize].key.0[0]);
     }
 
     fn remove(&mut self, at: usize) {
         let gone = self.slots[at].key;
         let slots = &self.slots;
-        if let Ok(entry) = self
-            .index
-            .find_entry(gone.0[0], |&other| slots[other as usize].key == gone)
-        {
+        if let Ok(entry) = self.index.find_entry(gone.0[0], |&other| slots[other as usize].key == gone) {
             entry.remove();
         }
         let last = self.slots.len() - 1;
         if at != last {
             let moved = self.slots[last].key;
             let slots = &self.slots;
-            if let Some(place) = self
-                .index
-                .find_mut(moved.0[0], |&other| slots[other as usize].key == moved)
+            if let Some(place) = self.index.find_mut(moved.0[0], |&other| slots[other as usize].key == moved)
             {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "smaller than `last`, which was a u32"
-                )]
+                #[expect(clippy::cast_possible_truncation, reason = "smaller than `last`, which was a u32")]
                 let at = at as u32;
                 *place = at;
             }
@@ -115,11 +113,7 @@ impl Shard {
             if self.hand >= self.slots.len() {
                 self.hand = 0;
             }
-            if self
-                .slots
-                .get(self.hand)
-                .is_some_and(|slot| bucket.is_full(slot.state, now))
-            {
+            if self.slots.get(self.hand).is_some_and(|slot| bucket.is_full(slot.state, now)) {
                 self.remove(self.hand);
                 forgotten += 1;
             } else {
@@ -131,8 +125,7 @@ impl Shard {
             let slots = &mut self.slots;
             slots.shrink_to(slots.len() * 2);
             let slots = &self.slots;
-            self.index
-                .shrink_to(slots.len() * 2, |&at| slots[at as usize].key.0[0]);
+            self.index.shrink_to(slots.len() * 2, |&at| slots[at as usize].key.0[0]);
         }
         forgotten
     }
@@ -201,19 +194,19 @@ impl Keyed {
     /// Decides a charge of `n` on `key`, which is kept if `keep`, told the decision, says so. Comes back with the
     /// decision, or, where it was a grant that was not kept, with the key's standing. `keep` runs while the key is
     /// locked.
-    fn decide(&self, key: Key, n: u64, now: u64, keep: impl FnOnce(Decision) -> bool) -> Decision {
-        #[expect(clippy::cast_possible_truncation, reason = "a number below SHARDS")]
-        let place = (key.0[1] % SHARDS as u64) as usize;
-        let mut shard = lock(&self.shards[place]);
+    fn decide(&self, key: Key, n: u64, now: u64, keep: impl FnOnce(Decision) -> bool) -> Standing {
+        let mut shard = self.shard(key);
         self.forget(shard.sweep(&self.bucket, SWEPT, now));
         if let Some(at) = shard.find(key) {
-            return self.charge(&mut shard.slots[at].state, n, now, keep);
+            let decision = self.charge(&mut shard.slots[at].state, n, now, keep);
+            return Standing { decision, shared: false };
         }
         if !self.reserve() {
             self.forget(shard.sweep(&self.bucket, SWEPT_AT_CAP, now));
             if !self.reserve() {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
-                return self.charge(&mut lock(&self.overflow), n, now, keep);
+                let decision = self.charge(&mut lock(&self.overflow), n, now, keep);
+                return Standing { decision, shared: true };
             }
         }
         let mut state = self.bucket.start_at(now);
@@ -224,7 +217,7 @@ impl Keyed {
         } else {
             shard.insert(key, state);
         }
-        decision
+        Standing { decision, shared: false }
     }
 
     fn charge(&self, state: &mut State, n: u64, now: u64, keep: impl FnOnce(Decision) -> bool) -> Decision {
@@ -233,19 +226,33 @@ impl Keyed {
             *state = next;
             return decision;
         }
-        if decision.is_granted() {
-            self.bucket.peek(*state, now)
-        } else {
-            decision
+        if decision.is_granted() { self.bucket.peek(*state, now) } else { decision }
+    }
+
+    /// Puts `n` tokens back where they were taken from. A key that was forgotten meanwhile is full, and needs none.
+    fn put_back(&self, key: Key, shared: bool, n: u64, now: u64) {
+        if shared {
+            let mut overflow = lock(&self.overflow);
+            *overflow = self.bucket.put(*overflow, n, now).1;
+            return;
         }
+        let mut shard = self.shard(key);
+        if let Some(at) = shard.find(key) {
+            let state = &mut shard.slots[at].state;
+            *state = self.bucket.put(*state, n, now).1;
+        }
+    }
+
+    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
+        #[expect(clippy::cast_possible_truncation, reason = "a number below SHARDS")]
+        let place = (key.0[1] % SHARDS as u64) as usize;
+        lock(&self.shards[place])
     }
 
     /// Takes a place for one more key; false where all are taken.
     fn reserve(&self) -> bool {
         let more = |keys| (keys < self.max_keys).then_some(keys + 1);
-        self.keys
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+        self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     fn forget(&self, keys: usize) {
@@ -271,7 +278,7 @@ impl Keyed {
 /// let mut each = Vec::new();
 /// assert!(limits.take(&keys, 1, 0, &mut each).is_granted());
 /// assert!(!limits.take(&keys, 1, 0, &mut each).is_granted());
-/// assert_eq!(each[0].remaining(), 9, "the first was not charged for what the second refused");
+/// assert_eq!(each[0].decision.remaining(), 9, "the first was not charged for what the second refused");
 /// # Ok::<(), sluicegate::quota::QuotaError>(())
 /// ```
 #[derive(Debug)]
@@ -304,19 +311,22 @@ impl Limits {
     }
 
     /// Takes `n` tokens of each limit for the key at the same place in `keys`, at `now` (nanoseconds since the limits
-    /// were made), all or none. `each` is left with a decision for each limit, as it stands afterwards; what comes
-    /// back is the one over all, whose `retry_after` is exact for the combination.
+    /// were made), all or none. `each` is left with where each limit stands afterwards; what comes back is the decision
+    /// over all, whose `retry_after` is exact for the combination.
     ///
     /// With no limits, or where `keys` is shorter, what has no key is granted.
-    pub fn take(&self, keys: &[Key], n: u64, now: u64, each: &mut Vec<Decision>) -> Decision {
-        let unlimited = Decision::Granted {
-            limit: u64::MAX,
-            remaining: u64::MAX,
-            reset_after: None,
-        };
+    pub fn take(&self, keys: &[Key], n: u64, now: u64, each: &mut Vec<Standing>) -> Decision {
         each.clear();
-        each.resize(self.limits.len(), unlimited);
-        take_rest(&self.limits, keys, n, now, unlimited, each)
+        each.resize(self.limits.len(), Standing { decision: Decision::UNLIMITED, shared: false });
+        take_rest(&self.limits, keys, n, now, Decision::UNLIMITED, each)
+    }
+
+    /// Puts back what a [`take`](Self::take) of `n` for `keys` was granted; `each` is what it left. For a request that
+    /// was then not served.
+    pub fn put_back(&self, keys: &[Key], each: &[Standing], n: u64, now: u64) {
+        for ((limit, key), standing) in self.limits.iter().zip(keys).zip(each) {
+            limit.put_back(*key, standing.shared, n, now);
+        }
     }
 }
 
@@ -336,7 +346,7 @@ fn take_rest(
     n: u64,
     now: u64,
     above: Decision,
-    each: &mut [Decision],
+    each: &mut [Standing],
 ) -> Decision {
     let (Some((limit, limits)), Some((key, keys)), Some((standing, each))) =
         (limits.split_first(), keys.split_first(), each.split_first_mut())
@@ -370,7 +380,7 @@ mod tests {
     }
 
     fn take(keyed: &Keyed, key: Key, n: u64, now: u64) -> Decision {
-        keyed.decide(key, n, now, |decision| decision.is_granted())
+        keyed.decide(key, n, now, |decision| decision.is_granted()).decision
     }
 
     #[test]
@@ -378,18 +388,11 @@ mod tests {
         let keyed = keyed("1/s", 10);
         let key = |parts: &[Option<&str>]| keyed.key(parts.iter().map(|part| part.map(str::as_bytes)));
         assert_ne!(key(&[Some("a"), Some("bc")]), key(&[Some("ab"), Some("c")]));
-        assert_ne!(
-            key(&[Some("user_x"), Some("path")]),
-            key(&[Some("user"), Some("x_path")])
-        );
+        assert_ne!(key(&[Some("user_x"), Some("path")]), key(&[Some("user"), Some("x_path")]));
         assert_ne!(key(&[None]), key(&[Some("")]));
         assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
         let other = Keyed::new(*keyed.quota(), 10);
-        assert_ne!(
-            key(&[Some("a")]),
-            other.key([Some(b"a".as_slice())]),
-            "seeds are random"
-        );
+        assert_ne!(key(&[Some("a")]), other.key([Some(b"a".as_slice())]), "seeds are random");
     }
 
     #[test]
@@ -398,15 +401,9 @@ mod tests {
         for key in 0..100 {
             assert!(take(&keyed, name(&keyed, key), 1, 0).is_granted());
         }
-        let granted = (100..10_000)
-            .filter(|&key| take(&keyed, name(&keyed, key), 1, 0).is_granted())
-            .count();
+        let granted = (100..10_000).filter(|&key| take(&keyed, name(&keyed, key), 1, 0).is_granted()).count();
         assert_eq!((granted, keyed.len(), keyed.overflowed()), (10, 100, 9_900));
-        assert_eq!(
-            take(&keyed, name(&keyed, 7), 1, 0).remaining(),
-            8,
-            "a key with a place keeps it"
-        );
+        assert_eq!(take(&keyed, name(&keyed, 7), 1, 0).remaining(), 8, "a key with a place keeps it");
     }
 
     #[test]
@@ -424,16 +421,9 @@ mod tests {
         }
         assert!(keyed.len() < 100, "two looked at for each asked: {}", keyed.len());
         for key in 0..10_000 {
-            assert!(
-                take(&keyed, name(&keyed, key), 2, 2 * SECOND).is_granted(),
-                "{key}"
-            );
+            assert!(take(&keyed, name(&keyed, key), 2, 2 * SECOND).is_granted(), "{key}");
         }
-        assert_eq!(
-            keyed.overflowed(),
-            0,
-            "places that were given up can be had again"
-        );
+        assert_eq!(keyed.overflowed(), 0, "places that were given up can be had again");
     }
 
     #[test]
@@ -456,9 +446,24 @@ mod tests {
             let refused = limits.take(&keys, 1, 0, &mut each);
             assert_eq!(refused.retry_after().unwrap().as_millis(), 500);
             assert_eq!(
-                each.iter().map(Decision::remaining).collect::<Vec<_>>(),
+                each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>(),
                 [98, 0, 98]
             );
+        }
+    }
+
+    #[test]
+    fn what_is_put_back_is_there_again_also_beyond_the_cap() {
+        let limits = Limits::new(vec![keyed("2/s", 1)]);
+        let (own, beyond) = ([name(&limits.limits[0], 1)], [name(&limits.limits[0], 2)]);
+        let mut each = Vec::new();
+        for keys in [own, beyond] {
+            for _ in 0..2 {
+                assert!(limits.take(&keys, 2, 0, &mut each).is_granted());
+                assert!(!limits.take(&keys, 1, 0, &mut Vec::new()).is_granted());
+                limits.put_back(&keys, &each, 2, 0);
+            }
+            assert!(limits.take(&keys, 1, 0, &mut each).is_granted(), "the cap is taken from now on");
         }
     }
 
@@ -471,9 +476,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         let mut each = Vec::new();
-                        (0..1000)
-                            .filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted())
-                            .count()
+                        (0..1000).filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted()).count()
                     })
                 })
                 .collect();
@@ -481,7 +484,8 @@ mod tests {
         });
         let mut each = Vec::new();
         let _ = limits.take(&keys, 0, 0, &mut each);
-        assert_eq!((granted, each[0].remaining(), each[1].remaining()), (700, 300, 0));
+        let left = each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>();
+        assert_eq!((granted, left), (700, vec![300, 0]));
     }
 
     proptest! {

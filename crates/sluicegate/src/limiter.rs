@@ -50,12 +50,7 @@ impl<C: Clock> TokenBucket<C> {
     pub fn with_clock(quota: Quota, clock: C) -> Self {
         let bucket = Bucket::new(quota);
         let start = clock.now();
-        Self {
-            bucket,
-            cell: Cell::new(bucket.start()),
-            clock,
-            start,
-        }
+        Self { bucket, cell: Cell::new(bucket.start()), clock, start }
     }
 
     /// Takes `n` tokens now, all or none.
@@ -149,13 +144,7 @@ mod tests {
         assert!(bucket.try_take(5).is_granted());
         let refused = bucket.try_take(5);
         assert!(
-            matches!(
-                refused,
-                Decision::Later {
-                    retry_after: None,
-                    ..
-                }
-            ),
+            matches!(refused, Decision::Later { retry_after: None, .. }),
             "only a put can help: {refused:?}"
         );
         assert_eq!(bucket.put(5), 5);

@@ -62,9 +62,7 @@ impl Permits {
     #[must_use]
     pub fn new(concurrency: usize, queue: usize) -> Self {
         let line = Mutex::new(Queue::with_idle(queue, concurrency));
-        Self {
-            shared: Arc::new(Shared { concurrency, line }),
-        }
+        Self { shared: Arc::new(Shared { concurrency, line }) }
     }
 
     /// Asks for a permit: it is there, or one waits for it, or there is no room to wait.
@@ -77,12 +75,7 @@ impl Permits {
     pub fn enter(&self) -> Result<Enter, Rejected> {
         let mut line = self.shared.line();
         let (ticket, permit) = match line.offer(None) {
-            Offer::Start(_) => (
-                None,
-                Some(Permit {
-                    shared: Arc::clone(&self.shared),
-                }),
-            ),
+            Offer::Start(_) => (None, Some(Permit { shared: Arc::clone(&self.shared) })),
             Offer::Wait(ticket) => (Some(ticket), None),
             Offer::Refused(_, why) => {
                 let (waiting, bound) = (line.waiting(), line.bound());
@@ -90,20 +83,14 @@ impl Permits {
             }
         };
         drop(line);
-        Ok(Enter {
-            shared: Arc::clone(&self.shared),
-            ticket,
-            permit,
-        })
+        Ok(Enter { shared: Arc::clone(&self.shared), ticket, permit })
     }
 
     /// Takes a permit if one is free now.
     #[must_use]
     pub fn try_enter(&self) -> Option<Permit> {
         let free = self.shared.line().leave();
-        free.then(|| Permit {
-            shared: Arc::clone(&self.shared),
-        })
+        free.then(|| Permit { shared: Arc::clone(&self.shared) })
     }
 
     /// Admits nobody from now on. Who waits is still served.
@@ -158,9 +145,7 @@ impl Enter {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.permit.is_some()
-            || self
-                .ticket
-                .is_some_and(|ticket| self.shared.line().waiting_mut(ticket).is_none())
+            || self.ticket.is_some_and(|ticket| self.shared.line().waiting_mut(ticket).is_none())
     }
 }
 
@@ -173,10 +158,7 @@ impl Future for Enter {
         if let Some(ticket) = self.ticket {
             let shared = Arc::clone(&self.shared);
             if let Some(waker) = shared.line().waiting_mut(ticket) {
-                if !waker
-                    .as_ref()
-                    .is_some_and(|waker| waker.will_wake(context.waker()))
-                {
+                if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                     *waker = Some(context.waker().clone());
                 }
                 return Poll::Pending;
@@ -184,14 +166,8 @@ impl Future for Enter {
             self.ticket = None;
             self.permit = Some(Permit { shared });
         }
-        #[expect(
-            clippy::expect_used,
-            reason = "a broken contract of Future, as in every other future"
-        )]
-        let permit = self
-            .permit
-            .take()
-            .expect("a future that was ready is not polled again");
+        #[expect(clippy::expect_used, reason = "a broken contract of Future, as in every other future")]
+        let permit = self.permit.take().expect("a future that was ready is not polled again");
         Poll::Ready(permit)
     }
 }

@@ -89,9 +89,7 @@ pub struct Queue<T> {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -128,14 +126,8 @@ impl<T> Queue<T> {
     /// A queue in which at most `bound` items wait.
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        let state = State {
-            machine: machine::Queue::new(bound),
-            workers: BTreeMap::new(),
-            next_worker: 0,
-        };
-        Self {
-            shared: Arc::new(Mutex::new(state)),
-        }
+        let state = State { machine: machine::Queue::new(bound), workers: BTreeMap::new(), next_worker: 0 };
+        Self { shared: Arc::new(Mutex::new(state)) }
     }
 
     /// Hands `item` to a worker or finds it a place.
@@ -162,21 +154,14 @@ impl<T> Queue<T> {
     /// The next item; none once the queue is closed and empty. Cancel-safe: an item handed to a future that is then
     /// dropped goes to the next worker, before all others.
     pub const fn pop(&self) -> Pop<'_, T> {
-        Pop {
-            queue: self,
-            worker: None,
-        }
+        Pop { queue: self, worker: None }
     }
 
     /// Admits nothing from now on. What waits is still handed out, then every worker gets none.
     pub fn close(&self) {
         let mut state = lock(&self.shared);
         state.machine.close();
-        let wakers: Vec<Waker> = state
-            .workers
-            .values()
-            .map(|worker| worker.waker.clone())
-            .collect();
+        let wakers: Vec<Waker> = state.workers.values().map(|worker| worker.waker.clone()).collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -235,13 +220,7 @@ impl<T> Future for Pop<'_, T> {
         }
         let id = state.next_worker;
         state.next_worker += 1;
-        state.workers.insert(
-            id,
-            Worker {
-                waker: context.waker().clone(),
-                item: None,
-            },
-        );
+        state.workers.insert(id, Worker { waker: context.waker().clone(), item: None });
         self.worker = Some(id);
         Poll::Pending
     }

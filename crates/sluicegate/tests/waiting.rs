@@ -19,16 +19,9 @@ fn is_ready<F: Future + Unpin>(future: &mut F) -> bool {
 fn of_200_at_once_on_one_permit_and_a_queue_of_10_189_are_refused() {
     let permits = Permits::new(1, 10);
     let admitted: Vec<_> = (0..200).filter_map(|_| permits.enter().ok()).collect();
-    assert_eq!(
-        (admitted.len(), permits.in_flight(), permits.waiting()),
-        (11, 1, 10)
-    );
+    assert_eq!((admitted.len(), permits.in_flight(), permits.waiting()), (11, 1, 10));
     drop(admitted);
-    assert_eq!(
-        (permits.in_flight(), permits.waiting()),
-        (0, 0),
-        "dropped anywhere, nothing is lost"
-    );
+    assert_eq!((permits.in_flight(), permits.waiting()), (0, 0), "dropped anywhere, nothing is lost");
 }
 
 #[test]
@@ -43,16 +36,12 @@ fn a_queue_of_none_admits_only_who_can_start() {
 #[test]
 fn permits_go_to_who_waited_longest_and_nobody_barges() {
     let permits = Permits::new(1, 3);
-    let Poll::Ready(held) = poll(&mut permits.enter().unwrap()) else {
-        panic!("free")
-    };
+    let Poll::Ready(held) = poll(&mut permits.enter().unwrap()) else { panic!("free") };
     let mut line: Vec<_> = (0..3).map(|_| permits.enter().unwrap()).collect();
     assert!(line.iter_mut().all(|enter| !is_ready(enter)));
     drop(held);
     assert!(permits.try_enter().is_none(), "it has gone to the first in line");
-    let Poll::Ready(held) = poll(&mut line[0]) else {
-        panic!("handed over")
-    };
+    let Poll::Ready(held) = poll(&mut line[0]) else { panic!("handed over") };
     assert!(!is_ready(&mut line[1]));
 
     // The second leaves; the third is next.
@@ -65,9 +54,7 @@ fn permits_go_to_who_waited_longest_and_nobody_barges() {
 #[test]
 fn a_permit_handed_to_a_future_that_is_dropped_goes_on() {
     let permits = Permits::new(1, 2);
-    let Poll::Ready(held) = poll(&mut permits.enter().unwrap()) else {
-        panic!("free")
-    };
+    let Poll::Ready(held) = poll(&mut permits.enter().unwrap()) else { panic!("free") };
     let (mut first, mut second) = (permits.enter().unwrap(), permits.enter().unwrap());
     assert!(!is_ready(&mut first) && !is_ready(&mut second));
     drop(held);
@@ -97,11 +84,7 @@ fn a_queue_of_none_is_a_rendezvous() {
     let mut worker = queue.pop();
     assert!(!is_ready(&mut worker));
     queue.push(2).unwrap();
-    assert_eq!(
-        queue.push(3).unwrap_err().1.why(),
-        Refusal::Full,
-        "one worker, one item"
-    );
+    assert_eq!(queue.push(3).unwrap_err().1.why(), Refusal::Full, "one worker, one item");
     assert_eq!(poll(&mut worker), Poll::Ready(Some(2)));
 }
 
@@ -144,10 +127,7 @@ fn a_closed_queue_is_emptied_and_then_ends() {
     queue.push(1).unwrap();
     queue.close();
     assert_eq!(queue.push(2).unwrap_err().1.why(), Refusal::Closed);
-    assert_eq!(
-        (poll(&mut queue.pop()), poll(&mut queue.pop())),
-        (Poll::Ready(Some(1)), Poll::Ready(None))
-    );
+    assert_eq!((poll(&mut queue.pop()), poll(&mut queue.pop())), (Poll::Ready(Some(1)), Poll::Ready(None)));
 }
 
 #[tokio::test]

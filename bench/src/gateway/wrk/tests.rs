@@ -19,14 +19,7 @@ Transfer/sec:     63.79MB
 
 #[test]
 fn a_good_turn() {
-    let expected = Sample {
-        requests: 264_213.0,
-        seconds: 5.0,
-        p50: 1.15,
-        p99: 0.96,
-        refused: 0,
-        broken: 0,
-    };
+    let expected = Sample { requests: 264_213.0, seconds: 5.0, p50: 1.15, p99: 0.96, refused: 0, broken: 0 };
     assert_eq!(parse(GOOD).unwrap(), expected);
 }
 
@@ -42,12 +35,7 @@ fn a_bad_turn_says_so() {
 
 #[test]
 fn units() {
-    for (text, expected) in [
-        ("500.00us", 0.5),
-        ("1.50ms", 1.5),
-        ("2.00s", 2000.0),
-        ("1.50m", 90_000.0),
-    ] {
+    for (text, expected) in [("500.00us", 0.5), ("1.50ms", 1.5), ("2.00s", 2000.0), ("1.50m", 90_000.0)] {
         assert_eq!(milliseconds(text), Some(expected), "{text}");
     }
     for text in ["", "5", "ms", "1.0 parsec", "1.0é"] {

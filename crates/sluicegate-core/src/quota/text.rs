@@ -17,11 +17,7 @@ impl FromStr for Quota {
     /// by `_`.
     fn from_str(text: &str) -> Result<Self, QuotaError> {
         if text.len() > TEXT_MAX {
-            return Err(QuotaError::new(
-                "quota",
-                format!("{} bytes", text.len()),
-                "at most 200 bytes",
-            ));
+            return Err(QuotaError::new("quota", format!("{} bytes", text.len()), "at most 200 bytes"));
         }
         let mut words = text.split_whitespace();
         let first = words.next().ok_or_else(|| unknown(text))?;
@@ -80,11 +76,7 @@ fn smooth(text: &str) -> Result<Quota, QuotaError> {
         && let Ok(quota) = Quota::from_rate(rate)
         && period == "s"
     {
-        return Err(QuotaError::new(
-            "tokens",
-            tokens,
-            format!("a whole number: `{quota}`"),
-        ));
+        return Err(QuotaError::new("tokens", tokens, format!("a whole number: `{quota}`")));
     }
     Quota::per(number("tokens", tokens)?, duration("period", period)?)
 }
@@ -149,30 +141,21 @@ mod tests {
 
     #[test]
     fn the_forms_of_the_table() {
-        for text in [
-            "100/s",
-            "100/s burst 200",
-            "3/w initial 0",
-            "5 every 250ms",
-            "stock 5 max 10",
-            "stock 5",
-        ]
-        .into_iter()
-        .chain([
-            "unlimited",
-            "ban",
-            "1/ns",
-            "7/15m burst 9 initial 2",
-            "1 every s burst 4",
-            "stock 0 max 1",
-        ]) {
+        for text in
+            ["100/s", "100/s burst 200", "3/w initial 0", "5 every 250ms", "stock 5 max 10", "stock 5"]
+                .into_iter()
+                .chain([
+                    "unlimited",
+                    "ban",
+                    "1/ns",
+                    "7/15m burst 9 initial 2",
+                    "1 every s burst 4",
+                    "stock 0 max 1",
+                ])
+        {
             let quota: Quota = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             let printed = quota.to_string();
-            assert_eq!(
-                printed.parse::<Quota>().unwrap(),
-                quota,
-                "{text} printed as {printed}"
-            );
+            assert_eq!(printed.parse::<Quota>().unwrap(), quota, "{text} printed as {printed}");
         }
         assert_eq!("1_000/second".parse::<Quota>().unwrap().to_string(), "1000/s");
         assert_eq!("3/7d".parse::<Quota>().unwrap().to_string(), "3/w");
@@ -199,12 +182,7 @@ mod tests {
             ("stock 5 max 4", "max", "4", "at least the 5"),
             ("unlimited burst 3", "quota", "burst", "nothing after"),
             ("5 each 3s", "quota", "5 each 3s", "such as"),
-            (
-                "99999999999999999999/s",
-                "tokens",
-                "99999999999999999999",
-                "a whole number",
-            ),
+            ("99999999999999999999/s", "tokens", "99999999999999999999", "a whole number"),
             ("_5/s", "tokens", "_5", "a whole number"),
         ] {
             let error = text.parse::<Quota>().unwrap_err();
@@ -216,12 +194,7 @@ mod tests {
 
     #[test]
     fn rates_as_numbers() {
-        for (rate, text) in [
-            (100.0, "100/s"),
-            (0.1, "1/10s"),
-            (1.0 / 3.0, "1/3s"),
-            (1e9, "1000000000/s"),
-        ] {
+        for (rate, text) in [(100.0, "100/s"), (0.1, "1/10s"), (1.0 / 3.0, "1/3s"), (1e9, "1000000000/s")] {
             assert_eq!(Quota::from_rate(rate).unwrap().to_string(), text);
         }
         for rate in [0.0, -1.0, f64::INFINITY, f64::NAN, 1e11, 1e-30, f64::MIN_POSITIVE] {

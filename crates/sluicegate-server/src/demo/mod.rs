@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::duration;
+use crate::flags::duration;
 use crate::gateway::{ServeError, SettingsError};
 use crate::load::{Bar, LoadError, PlanError};
 
@@ -110,18 +110,12 @@ pub async fn command(args: DemoArgs) -> Result<ExitCode, DemoError> {
         patience_ms: PATIENCE.as_secs_f64() * 1e3,
         phases,
     };
-    out(if args.json {
-        write_json(&numbers)
-    } else {
-        write_table(&numbers)
-    })?;
+    out(if args.json { write_json(&numbers) } else { write_table(&numbers) })?;
     if let Some(stage) = last {
         if args.keep {
             // To stderr, so that JSON on stdout stays JSON.
             out(write!(io::stderr(), "{}", text::addresses(&stage)))?;
-            tokio::signal::ctrl_c()
-                .await
-                .map_err(|source| DemoError::Signal { source })?;
+            tokio::signal::ctrl_c().await.map_err(|source| DemoError::Signal { source })?;
         }
         stage.tear_down().await;
     }
@@ -135,11 +129,7 @@ async fn run_all(
 ) -> Result<(Vec<Phase>, Option<Stage>), DemoError> {
     let each = args.duration.saturating_add(WARM_UP);
     let count = u32::try_from(phases::all().count()).unwrap_or(u32::MAX);
-    let bar = if args.json {
-        Bar::hidden()
-    } else {
-        Bar::new(each.saturating_mul(count))
-    };
+    let bar = if args.json { Bar::hidden() } else { Bar::new(each.saturating_mul(count)) };
     // Where there is no bar, a line a phase says that something is going on.
     let lines = !args.json && !io::stderr().is_terminal();
     let mut done = Vec::new();
@@ -157,9 +147,7 @@ async fn run_all(
         let before = each.saturating_mul(index);
         let stage = Stage::set_up(path)?;
         let report = stage
-            .offer(factor, args.duration, connections, |progress| {
-                bar.show(&label, before, progress)
-            })
+            .offer(factor, args.duration, connections, |progress| bar.show(&label, before, progress))
             .await?;
         done.push(Phase { factor, path, report });
         last = Some(stage);

@@ -72,9 +72,7 @@ pub(super) struct Phase {
 
 /// Every phase, in order.
 pub(super) fn all() -> impl Iterator<Item = (Path, f64)> {
-    [Path::Straight, Path::Gateway]
-        .into_iter()
-        .flat_map(|path| FACTORS.map(|factor| (path, factor)))
+    [Path::Straight, Path::Gateway].into_iter().flat_map(|path| FACTORS.map(|factor| (path, factor)))
 }
 
 /// The service, with or without the gateway. Each phase has its own, so that none pays for the one before.
@@ -96,9 +94,7 @@ impl Stage {
 
     /// Where the load goes.
     pub(super) fn address(&self) -> SocketAddr {
-        self.gateway
-            .as_ref()
-            .map_or_else(|| self.upstream.address(), Gateway::address)
+        self.gateway.as_ref().map_or_else(|| self.upstream.address(), Gateway::address)
     }
 
     /// Offers `factor` capacities for `duration` over at most `connections` connections.
@@ -130,9 +126,7 @@ impl Stage {
 fn settings(upstream: SocketAddr) -> Result<Settings, DemoError> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     Ok(Settings {
-        upstream: format!("http://{upstream}/")
-            .parse()
-            .map_err(|source| DemoError::Address { source })?,
+        upstream: format!("http://{upstream}/").parse().map_err(|source| DemoError::Address { source })?,
         listen: any_port,
         admin: Some(any_port),
         limits: vec![LIMIT.parse()?],
@@ -153,15 +147,9 @@ mod tests {
         assert!((SLOTS as f64 / SERVICE.as_secs_f64() - CAPACITY).abs() < 1e-9);
         let last_in_queue = Duration::from_secs_f64(QUEUE as f64 / CAPACITY) + SERVICE;
         assert!(last_in_queue < DEADLINE && DEADLINE < PATIENCE);
-        let smallest_overload = FACTORS
-            .into_iter()
-            .find(|factor| *factor > 1.0)
-            .unwrap_or(f64::MAX);
+        let smallest_overload = FACTORS.into_iter().find(|factor| *factor > 1.0).unwrap_or(f64::MAX);
         let line_as_long_as_the_deadline = DEADLINE.as_secs_f64() / (smallest_overload - 1.0);
-        assert!(
-            line_as_long_as_the_deadline < WARM_UP.as_secs_f64(),
-            "steady before it is counted"
-        );
+        assert!(line_as_long_as_the_deadline < WARM_UP.as_secs_f64(), "steady before it is counted");
         assert_eq!(all().count(), 6);
     }
 }

@@ -33,16 +33,11 @@ pub(super) fn connections() -> NonZeroUsize {
         }
         // A limit that can't be read is no reason to do less.
         Err(error) => {
-            note(&format!(
-                "the file limit can't be raised ({error}), the largest load needs {wanted} files"
-            ));
+            note(&format!("the file limit can't be raised ({error}), the largest load needs {wanted} files"));
             waiting
         }
     };
-    usize::try_from(allowed)
-        .ok()
-        .and_then(NonZeroUsize::new)
-        .unwrap_or(NonZeroUsize::MIN)
+    usize::try_from(allowed).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Not worth failing for if it can't be written.

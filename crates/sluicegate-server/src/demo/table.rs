@@ -10,28 +10,12 @@ use crate::load::{FailureKind, Milliseconds, Report};
 pub(super) fn table(phases: &[Phase]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
-        "load",
-        "",
-        "in time\n(goodput)",
-        "p99 of\nanswers",
-        "too late",
-        "refused",
-        "gave up",
-    ]);
+    table.set_header(["load", "", "in time\n(goodput)", "p99 of\nanswers", "too late", "refused", "gave up"]);
     for factor in FACTORS {
-        let mut row = vec![
-            format!("{factor}x\n{}/s", factor * CAPACITY),
-            "straight\nsluicegate".to_owned(),
-        ];
+        let mut row = vec![format!("{factor}x\n{}/s", factor * CAPACITY), "straight\nsluicegate".to_owned()];
         let ways = [Path::Straight, Path::Gateway].map(|path| cells(find(phases, factor, path)));
         let [straight, gateway] = ways;
-        row.extend(
-            straight
-                .into_iter()
-                .zip(gateway)
-                .map(|(above, below)| format!("{above}\n{below}")),
-        );
+        row.extend(straight.into_iter().zip(gateway).map(|(above, below)| format!("{above}\n{below}")));
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(2) {
@@ -48,16 +32,8 @@ fn cells(report: Option<&Report>) -> [String; 5] {
     };
     let served = report.latency.served;
     [
-        if report.good == 0 {
-            "0/s".to_owned()
-        } else {
-            a_second(report, report.good)
-        },
-        if served.count == 0 {
-            "none".to_owned()
-        } else {
-            Milliseconds(served.p99_ms).to_string()
-        },
+        if report.good == 0 { "0/s".to_owned() } else { a_second(report, report.good) },
+        if served.count == 0 { "none".to_owned() } else { Milliseconds(served.p99_ms).to_string() },
         a_second(report, report.late),
         a_second(report, report.refused),
         a_second(report, report.failed(FailureKind::Timeout)),
@@ -87,11 +63,7 @@ pub(super) mod tests {
     use crate::load::{Latencies, Summary};
 
     fn summary(count: u64, p99_ms: f64) -> Summary {
-        Summary {
-            count,
-            p99_ms,
-            ..Summary::default()
-        }
+        Summary { count, p99_ms, ..Summary::default() }
     }
 
     /// Ten seconds of ten times the capacity.
@@ -102,10 +74,7 @@ pub(super) mod tests {
             goodput: 17.0,
             late: 1_830,
             failures: BTreeMap::from([(FailureKind::Timeout, 18_000)]),
-            latency: Latencies {
-                served: summary(2_000, 2_950.0),
-                ..Latencies::default()
-            },
+            latency: Latencies { served: summary(2_000, 2_950.0), ..Latencies::default() },
             ..Report::default()
         };
         let gateway = Report {
@@ -123,16 +92,8 @@ pub(super) mod tests {
             ..Report::default()
         };
         [
-            Phase {
-                factor: 10.0,
-                path: Path::Straight,
-                report: straight,
-            },
-            Phase {
-                factor: 10.0,
-                path: Path::Gateway,
-                report: gateway,
-            },
+            Phase { factor: 10.0, path: Path::Straight, report: straight },
+            Phase { factor: 10.0, path: Path::Gateway, report: gateway },
         ]
     }
 
@@ -141,10 +102,7 @@ pub(super) mod tests {
         let table = table(&phases());
         let line = |words: &str| {
             let same = |line: &&str| line.split_whitespace().eq(words.split_whitespace());
-            assert!(
-                table.lines().any(|line| same(&line)),
-                "{words:?} is not in\n{table}"
-            );
+            assert!(table.lines().any(|line| same(&line)), "{words:?} is not in\n{table}");
         };
         line("10x straight 17/s 2.95 s 183/s - 1800/s");
         line("2000/s sluicegate 198/s 402 ms - 1802/s -");
@@ -153,13 +111,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_handful_is_not_none() {
-        let report = Report {
-            offered_seconds: 10.0,
-            ..Report::default()
-        };
-        assert_eq!(
-            [0, 9, 10, 14].map(|count| a_second(&report, count)),
-            ["-", "<1/s", "1/s", "1/s"]
-        );
+        let report = Report { offered_seconds: 10.0, ..Report::default() };
+        assert_eq!([0, 9, 10, 14].map(|count| a_second(&report, count)), ["-", "<1/s", "1/s", "1/s"]);
     }
 }

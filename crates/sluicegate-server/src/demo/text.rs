@@ -24,11 +24,7 @@ pub(super) fn introduction(each: Duration) -> String {
 pub(super) fn verdict(phases: &[Phase]) -> String {
     let largest = FACTORS.into_iter().fold(0.0, f64::max);
     let sentences = [straight(phases, largest), gateway(phases, largest)];
-    let mut text: String = sentences
-        .into_iter()
-        .flatten()
-        .map(|sentence| wrap(&sentence))
-        .collect();
+    let mut text: String = sentences.into_iter().flatten().map(|sentence| wrap(&sentence)).collect();
     for phase in phases {
         text.extend(not_in_the_table(phase).map(|sentence| wrap(&sentence)));
     }
@@ -85,11 +81,7 @@ fn gateway(phases: &[Phase], factor: f64) -> Option<String> {
 
 /// Requests that failed otherwise than by the client giving up; there should be none.
 fn not_in_the_table(phase: &Phase) -> Option<String> {
-    let failures = phase
-        .report
-        .failures
-        .iter()
-        .filter(|(kind, _)| **kind != FailureKind::Timeout);
+    let failures = phase.report.failures.iter().filter(|(kind, _)| **kind != FailureKind::Timeout);
     let counts: Vec<_> = failures.map(|(kind, count)| format!("{count} {kind}")).collect();
     let Phase { factor, path, .. } = phase;
     (!counts.is_empty()).then(|| format!("Not in the table, of {factor}x {path}: {}.", counts.join(", ")))
@@ -103,11 +95,7 @@ pub(super) fn addresses(stage: &Stage) -> String {
     );
     // Writing to a string does not fail.
     if let Some(gateway) = &stage.gateway {
-        let _ = writeln!(
-            text,
-            "  through sluicegate:  curl -i http://{}/",
-            gateway.address()
-        );
+        let _ = writeln!(text, "  through sluicegate:  curl -i http://{}/", gateway.address());
         if let Some(admin) = gateway.admin_address() {
             let _ = writeln!(text, "  its metrics:         curl http://{admin}/metrics");
         }
@@ -173,12 +161,7 @@ mod tests {
     #[test]
     fn a_service_that_stood_is_not_called_fallen() {
         let [mut straight, _] = phases();
-        straight.report = Report {
-            good: 2_000,
-            goodput: 200.0,
-            offered_seconds: 10.0,
-            ..Report::default()
-        };
+        straight.report = Report { good: 2_000, goodput: 200.0, offered_seconds: 10.0, ..Report::default() };
         assert!(
             unwrapped(&[straight])
                 .ends_with("200 answers a second in time, 100% of the 200 a second it could.")
@@ -188,11 +171,7 @@ mod tests {
     #[test]
     fn none_is_called_none() {
         let [mut straight, _] = phases();
-        straight.report = Report {
-            late: 1,
-            offered_seconds: 10.0,
-            ..Report::default()
-        };
+        straight.report = Report { late: 1, offered_seconds: 10.0, ..Report::default() };
         assert!(
             unwrapped(&[straight])
                 .contains("gave not one answer in time, 0% of the 200 a second it could: it")

@@ -47,20 +47,14 @@ pub(super) struct Booking {
 
 impl Slots {
     pub(super) fn new(count: usize, service: Duration) -> Self {
-        Self {
-            free_at: vec![0; count],
-            service: nanos(service),
-        }
+        Self { free_at: vec![0; count], service: nanos(service) }
     }
 
     /// Books the slot that is free first. O(slots).
     pub(super) fn book(&mut self, now: u64) -> Booking {
         let Some(free_at) = self.free_at.iter_mut().min() else {
             // No slots, no end.
-            return Booking {
-                start: u64::MAX,
-                end: u64::MAX,
-            };
+            return Booking { start: u64::MAX, end: u64::MAX };
         };
         let start = now.max(*free_at);
         *free_at = start.saturating_add(self.service);
@@ -86,15 +80,9 @@ impl Upstream {
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        let upstream = Self {
-            address,
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
-        let shared = Arc::new(Shared {
-            time: TokioTime::new(),
-            slots: Mutex::new(Slots::new(slots, service)),
-        });
+        let upstream = Self { address, stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let shared =
+            Arc::new(Shared { time: TokioTime::new(), slots: Mutex::new(Slots::new(slots, service)) });
         let (stop, tasks) = (upstream.stop.clone(), upstream.tasks.clone());
         upstream.tasks.spawn(async move {
             let accepting = accept(listener, &shared, &stop, &tasks);
@@ -144,18 +132,12 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| answer(request, Arc::clone(&shared)));
     // A client that leaves ends its connection with an error, which is no news here.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(_: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, Infallible> {
     let now = shared.time.now();
-    let booking = shared
-        .slots
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .book(now);
+    let booking = shared.slots.lock().unwrap_or_else(PoisonError::into_inner).book(now);
     shared.time.sleep_until(booking.end).await;
     let mut text = String::new();
     let milliseconds = |span: u64| span / 1_000_000;
@@ -167,10 +149,9 @@ async fn answer(_: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Fu
         milliseconds(booking.end - booking.start)
     );
     let mut response = Response::new(Full::from(text));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Ok(response)
 }
 
@@ -195,27 +176,9 @@ mod tests {
     #[test]
     fn an_idle_slot_serves_at_once() {
         let mut slots = Slots::new(2, Duration::from_millis(100));
-        assert_eq!(
-            slots.book(7),
-            Booking {
-                start: 7,
-                end: 7 + 100 * MS
-            }
-        );
-        assert_eq!(
-            slots.book(9),
-            Booking {
-                start: 9,
-                end: 9 + 100 * MS
-            }
-        );
-        assert_eq!(
-            slots.book(11),
-            Booking {
-                start: 7 + 100 * MS,
-                end: 7 + 200 * MS
-            }
-        );
+        assert_eq!(slots.book(7), Booking { start: 7, end: 7 + 100 * MS });
+        assert_eq!(slots.book(9), Booking { start: 9, end: 9 + 100 * MS });
+        assert_eq!(slots.book(11), Booking { start: 7 + 100 * MS, end: 7 + 200 * MS });
         assert_eq!(slots.book(500 * MS).start, 500 * MS);
     }
 
@@ -225,17 +188,11 @@ mod tests {
 
         let upstream = Upstream::start(1, Duration::from_millis(1)).unwrap();
         let mut client = TcpStream::connect(upstream.address()).await.unwrap();
-        client
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(
-            answer.ends_with("waited 0 ms for a slot, then took 1 ms\n"),
-            "{answer}"
-        );
+        assert!(answer.ends_with("waited 0 ms for a slot, then took 1 ms\n"), "{answer}");
 
         let mut idle = TcpStream::connect(upstream.address()).await.unwrap();
         upstream.stop().await;

@@ -128,9 +128,7 @@ impl Activity {
         self.busy.store(true, Ordering::Relaxed);
         self.idle.end();
         self.header.end();
-        Busy {
-            activity: Arc::clone(self),
-        }
+        Busy { activity: Arc::clone(self) }
     }
 
     /// Whether a request is being answered.
@@ -150,21 +148,13 @@ impl Activity {
     }
 
     fn note(&self, stamp: &Stamp, pending: bool) {
-        if pending {
-            stamp.begin(self.now())
-        } else {
-            stamp.end()
-        }
+        if pending { stamp.begin(self.now()) } else { stamp.end() }
     }
 
     /// The wait that would be too long first, and the instant from which it is.
     #[must_use]
     pub fn due(&self, patience: &Patience) -> (u64, Wait) {
-        let stalled = self
-            .write
-            .get()
-            .min(self.request_body.get())
-            .min(self.reply_body.get());
+        let stalled = self.write.get().min(self.request_body.get()).min(self.reply_body.get());
         let body = (stalled.saturating_add(patience.body), Wait::Body);
         if self.is_busy() {
             return body;

@@ -52,13 +52,8 @@ impl Admin {
     /// If the address can't be listened on.
     pub fn start(address: SocketAddr, shared: Arc<Shared>) -> Result<Self, ServeError> {
         let socket = listen(address)?;
-        let address = socket
-            .local_addr()
-            .map_err(|source| ServeError::Listen { address, source })?;
-        Ok(Self {
-            address,
-            serving: tokio::spawn(serve(socket, shared)),
-        })
+        let address = socket.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+        Ok(Self { address, serving: tokio::spawn(serve(socket, shared)) })
     }
 
     /// Where it listens.
@@ -106,15 +101,9 @@ fn respond(shared: &Arc<Shared>, request: &Request<Incoming>) -> Response<Full<B
                 response.headers_mut().insert(header::CONTENT_TYPE, OPENMETRICS);
                 response
             }
-            Err(_) => plain(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the metrics can't be written\n",
-            ),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written\n"),
         },
-        _ => plain(
-            StatusCode::NOT_FOUND,
-            "there are /healthz, /readyz and /metrics\n",
-        ),
+        _ => plain(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n"),
     }
 }
 

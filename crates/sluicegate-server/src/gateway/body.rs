@@ -80,10 +80,10 @@ enum Source {
     /// Made here.
     Own(Option<Bytes>),
     /// Streamed from the upstream.
-    Upstream {
-        exchange: Exchange,
-        permit: Option<Permit>,
-    },
+    Upstream { exchange: Exchange, permit: Permit },
+    /// The upstream's has broken off. Told a turn later than what came before: hyper drops what it has not yet written
+    /// when it is told.
+    Broken(Option<hyper::Error>),
     /// The upstream's has ended, and what it held is given back.
     Ended,
 }
@@ -92,19 +92,13 @@ impl ReplyBody {
     /// A body made here.
     #[must_use]
     pub const fn own(bytes: Bytes, busy: Busy) -> Self {
-        Self {
-            source: Source::Own(Some(bytes)),
-            busy,
-        }
+        Self { source: Source::Own(Some(bytes)), busy }
     }
 
     /// The upstream's body, which gives back `permit` when it ends.
     #[must_use]
-    pub fn upstream(exchange: Exchange, permit: Option<Permit>, busy: Busy) -> Self {
-        let mut body = Self {
-            source: Source::Upstream { exchange, permit },
-            busy,
-        };
+    pub fn upstream(exchange: Exchange, permit: Permit, busy: Busy) -> Self {
+        let mut body = Self { source: Source::Upstream { exchange, permit }, busy };
         body.give_back_at_end();
         body
     }
@@ -136,24 +130,31 @@ impl Body for ReplyBody {
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
             Source::Ended => Poll::Ready(None),
+            Source::Broken(error) => Poll::Ready(error.take().map(Err)),
             Source::Upstream { exchange, .. } => {
                 let frame = exchange.poll_frame(context);
                 this.busy.activity().reply_body(frame.is_pending());
-                if let Poll::Ready(frame) = &frame {
-                    match frame {
-                        Some(Ok(_)) => this.give_back_at_end(),
-                        None => {
-                            if let Source::Upstream { exchange, .. } =
-                                std::mem::replace(&mut this.source, Source::Ended)
-                            {
-                                exchange.finish();
-                            }
-                        }
-                        // A connection in mid-message is of no further use.
-                        Some(Err(_)) => this.source = Source::Ended,
+                match frame {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        this.give_back_at_end();
+                        Poll::Ready(Some(Ok(frame)))
                     }
+                    Poll::Ready(Some(Err(error))) => {
+                        // A connection in mid-message is of no further use: it closes here, and the permit goes back.
+                        this.source = Source::Broken(Some(error));
+                        context.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    Poll::Ready(None) => {
+                        if let Source::Upstream { exchange, .. } =
+                            std::mem::replace(&mut this.source, Source::Ended)
+                        {
+                            exchange.finish();
+                        }
+                        Poll::Ready(None)
+                    }
+                    Poll::Pending => Poll::Pending,
                 }
-                frame
             }
         }
     }
@@ -162,6 +163,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Source::Upstream { exchange, .. } => exchange.is_end_stream(),
+            Source::Broken(_) => false,
             Source::Ended => true,
         }
     }
@@ -170,6 +172,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Source::Upstream { exchange, .. } => exchange.size_hint(),
+            Source::Broken(_) => SizeHint::new(),
             Source::Ended => SizeHint::with_exact(0),
         }
     }

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use hyper::server::conn::http1::Builder;
@@ -14,7 +14,6 @@ use hyper_util::rt::TokioIo;
 use sluicegate::cancel::CancelToken;
 use sluicegate::clock::Clock;
 use sluicegate::timer::Timer;
-use tokio::net::TcpStream;
 
 use super::activity::{Activity, Patience, Watched};
 use super::headers;
@@ -29,18 +28,25 @@ const LINGER: u64 = 500_000_000;
 const FREE_HEADERS: usize = 100;
 
 /// Serves a client until it leaves, makes no progress for too long, or `drain` is cancelled and nothing is left to
-/// answer.
+/// answer. Runs on the worker of this number.
 ///
 /// Dropping it at any point closes the connection, gives back what its request held, and nothing else.
-pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, drain: CancelToken) {
+pub async fn serve(
+    shared: Arc<Shared>,
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    worker: usize,
+    drain: CancelToken,
+) {
     let time = shared.time;
     let activity = Activity::new(time.now());
     let patience = Patience::new(&shared.settings);
+    let _open = Open::new(&shared.metrics.open);
     // Small answers go out at once.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "the client left at once");
-        return;
-    }
+    let socket = match socket.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(socket)) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::debug!(%peer, %error, "the client left at once"),
+    };
     let mut builder = Builder::new();
     builder.max_buf_size(shared.settings.max_header_bytes);
     if shared.settings.max_headers != FREE_HEADERS {
@@ -48,6 +54,7 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, dra
     }
     let client = Arc::new(Client {
         peer,
+        worker,
         address: headers::address(peer.ip()),
         activity: Arc::clone(&activity),
     });
@@ -109,5 +116,20 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, dra
         }
     })
     .await;
-    shared.metrics.open.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Counts a connection as open while it is there.
+struct Open<'a>(&'a AtomicU64);
+
+impl<'a> Open<'a> {
+    fn new(open: &'a AtomicU64) -> Self {
+        count(open);
+        Self(open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -32,6 +32,8 @@ pub fn strip(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
+            // A request without its host is another request.
+            .filter(|name| *name != header::HOST)
             .collect();
         for name in named {
             headers.remove(name);
@@ -59,7 +61,13 @@ pub fn address(client: IpAddr) -> HeaderValue {
 /// Makes a client's header one to the service: strips it, says who the client is, through what it came, and leaves
 /// `Expect` to this gateway, which answers it itself by reading the body.
 pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue) {
+    let trailers = takes_trailers(headers);
     strip(headers);
+    if trailers {
+        // The field is for one connection, and this gateway, too, takes trailers: it passes them on.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
     headers.remove(header::EXPECT);
     append_to(headers, FORWARDED_FOR, client);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -67,6 +75,12 @@ pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue) {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.append(header::VIA, VIA);
+}
+
+/// Whether a client says that it takes fields behind a body.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// Makes the service's header one to the client.
@@ -81,11 +95,8 @@ fn append_to(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
         headers.insert(name, element.clone());
         return;
     }
-    let mut joined: Vec<u8> = headers
-        .get_all(&name)
-        .iter()
-        .flat_map(|value| [value.as_bytes(), b", "].concat())
-        .collect();
+    let mut joined: Vec<u8> =
+        headers.get_all(&name).iter().flat_map(|value| [value.as_bytes(), b", "].concat()).collect();
     joined.extend_from_slice(element.as_bytes());
     // Its parts were header values, and so are a comma and a space.
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
@@ -124,11 +135,8 @@ mod tests {
     #[test]
     fn the_service_is_told_who_the_client_is() {
         let client = address("10.0.0.9".parse().unwrap());
-        let mut map = headers(&[
-            ("host", "a.test"),
-            ("x-forwarded-proto", "https"),
-            ("expect", "100-continue"),
-        ]);
+        let mut map =
+            headers(&[("host", "a.test"), ("x-forwarded-proto", "https"), ("expect", "100-continue")]);
         to_upstream(&mut map, &client);
         let expected = [
             ("host", "a.test"),
@@ -139,10 +147,7 @@ mod tests {
         ];
         assert_eq!(map, headers(&expected));
 
-        let mut map = headers(&[
-            ("x-forwarded-for", "1.1.1.1"),
-            ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
-        ]);
+        let mut map = headers(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2, 3.3.3.3")]);
         to_upstream(&mut map, &client);
         assert_eq!(map[FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9");
         assert_eq!(map.get_all(FORWARDED_FOR).iter().count(), 1);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use sluicegate::decision::Decision;
-use sluicegate::keyed::{Key, Keyed, Limits};
+use sluicegate::keyed::{Key, Keyed, Limits, Standing};
 
 use super::settings::{KeyPart, LimitRule};
 
@@ -29,8 +29,38 @@ pub struct RequestLimits {
 pub struct Verdict {
     /// Over all.
     pub decision: Decision,
-    each: Vec<Decision>,
+    each: Vec<Standing>,
 }
+
+/// A request's tokens, taken from every limit. Dropped, it puts them back; [`spend`](Self::spend) keeps them.
+#[derive(Debug)]
+#[must_use = "a charge that is dropped is taken back"]
+pub struct Charge<'a> {
+    limits: &'a Limits,
+    keys: Vec<Key>,
+    at: u64,
+    /// None once spent.
+    verdict: Option<Verdict>,
+}
+
+impl Charge<'_> {
+    /// The tokens are used. Where the limits stand comes back.
+    pub fn spend(mut self) -> Verdict {
+        let nothing = || Verdict { decision: Decision::UNLIMITED, each: Vec::new() };
+        self.verdict.take().unwrap_or_else(nothing)
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if let Some(verdict) = &self.verdict {
+            self.limits.put_back(&self.keys, &verdict.each, COST, self.at);
+        }
+    }
+}
+
+/// What a request costs, in tokens.
+const COST: u64 = 1;
 
 impl RequestLimits {
     /// Limits of these rules, each with at most `max_keys` keys of its own.
@@ -39,36 +69,16 @@ impl RequestLimits {
         let mut names: Vec<String> = Vec::new();
         for rule in &rules {
             let name = rule.name();
-            let before = rules
-                .iter()
-                .take(names.len())
-                .filter(|other| other.name() == name)
-                .count();
-            names.push(if before == 0 {
-                name
-            } else {
-                format!("{name}-{}", before + 1)
-            });
+            let before = rules.iter().take(names.len()).filter(|other| other.name() == name).count();
+            names.push(if before == 0 { name } else { format!("{name}-{}", before + 1) });
         }
-        let limits = Limits::new(
-            rules
-                .iter()
-                .map(|rule| Keyed::new(rule.quota, max_keys))
-                .collect(),
-        );
+        let limits = Limits::new(rules.iter().map(|rule| Keyed::new(rule.quota, max_keys)).collect());
         let policy = join(rules.iter().zip(&names).filter_map(|(rule, name)| {
             let quota = &rule.quota;
-            let window = quota
-                .window()
-                .map_or(String::new(), |w| format!(";w={}", seconds_up(w)));
+            let window = quota.window().map_or(String::new(), |w| format!(";w={}", seconds_up(w)));
             is_told(quota.capacity()).then(|| format!("\"{name}\";q={}{window}", quota.capacity()))
         }));
-        Self {
-            rules,
-            names,
-            limits,
-            policy,
-        }
+        Self { rules, names, limits, policy }
     }
 
     /// Each limit's name and table.
@@ -76,12 +86,11 @@ impl RequestLimits {
         self.names.iter().map(String::as_str).zip(self.limits.iter())
     }
 
-    /// Decides over a request: all limits, or none. None where there are no limits.
-    #[must_use]
-    pub fn decide(&self, request: &Parts, client: IpAddr, now: u64) -> Option<Verdict> {
-        if self.limits.is_empty() {
-            return None;
-        }
+    /// Charges a request to all limits, or to none.
+    ///
+    /// # Errors
+    /// The verdict, where a limit refuses.
+    pub fn charge(&self, request: &Parts, client: IpAddr, now: u64) -> Result<Charge<'_>, Verdict> {
         let keys: Vec<Key> = self
             .rules
             .iter()
@@ -89,8 +98,12 @@ impl RequestLimits {
             .map(|(rule, limit)| key(rule, limit, request, client))
             .collect();
         let mut each = Vec::with_capacity(keys.len());
-        let decision = self.limits.take(&keys, 1, now, &mut each);
-        Some(Verdict { decision, each })
+        let decision = self.limits.take(&keys, COST, now, &mut each);
+        let verdict = Verdict { decision, each };
+        if !decision.is_granted() {
+            return Err(verdict);
+        }
+        Ok(Charge { limits: &self.limits, keys, at: now, verdict: Some(verdict) })
     }
 
     /// Adds the fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers).
@@ -98,12 +111,10 @@ impl RequestLimits {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATELIMIT_POLICY, policy.clone());
         let mut standings = String::with_capacity(64 * self.names.len());
-        for (decision, name) in verdict
-            .each
-            .iter()
-            .zip(&self.names)
-            .filter(|(decision, _)| is_told(decision.limit()))
-        {
+        for (Standing { decision, .. }, name) in verdict.each.iter().zip(&self.names) {
+            if !is_told(decision.limit()) {
+                continue;
+            }
             let separator = if standings.is_empty() { "" } else { ", " };
             // Writing to a string does not fail.
             let _ = write!(standings, "{separator}\"{name}\";r={}", decision.remaining());
@@ -120,14 +131,8 @@ impl RequestLimits {
     /// The names of the limits that a verdict says were exceeded.
     #[must_use]
     pub fn violated(&self, verdict: &Verdict) -> Vec<&str> {
-        let refused = |(decision, _): &(&Decision, &String)| !decision.is_granted();
-        verdict
-            .each
-            .iter()
-            .zip(&self.names)
-            .filter(refused)
-            .map(|(_, name)| name.as_str())
-            .collect()
+        let both = verdict.each.iter().zip(&self.names);
+        both.filter(|(standing, _)| !standing.decision.is_granted()).map(|(_, name)| name.as_str()).collect()
     }
 }
 
@@ -145,9 +150,7 @@ const fn is_told(limit: u64) -> bool {
 fn join(items: impl Iterator<Item = String>) -> Option<HeaderValue> {
     let joined = items.collect::<Vec<_>>().join(", ");
     // Names are header names and dots, and the rest digits: all of it is a header value.
-    (!joined.is_empty())
-        .then(|| HeaderValue::try_from(joined).ok())
-        .flatten()
+    (!joined.is_empty()).then(|| HeaderValue::try_from(joined).ok()).flatten()
 }
 
 fn key(rule: &LimitRule, limit: &Keyed, request: &Parts, client: IpAddr) -> Key {
@@ -198,8 +201,8 @@ mod tests {
     /// Whether two requests share a key under `rule`.
     fn same(rule: &str, one: (&Parts, IpAddr), other: (&Parts, IpAddr)) -> bool {
         let limits = limits(&[&format!("{rule} stock 1")]);
-        assert!(limits.decide(one.0, one.1, 0).unwrap().decision.is_granted());
-        !limits.decide(other.0, other.1, 0).unwrap().decision.is_granted()
+        let _ = limits.charge(one.0, one.1, 0).unwrap().spend();
+        limits.charge(other.0, other.1, 0).is_err()
     }
 
     #[test]
@@ -210,22 +213,12 @@ mod tests {
             same("client.ip", (&a, CLIENT), (&b, CLIENT)) && !same("client.ip", (&a, CLIENT), (&a, OTHER))
         );
         assert!(!same("path", (&a, CLIENT), (&b, CLIENT)));
-        assert!(
-            same("path", (&a, CLIENT), (&request("/a?y", &[]), OTHER)),
-            "the query is not the path"
-        );
+        assert!(same("path", (&a, CLIENT), (&request("/a?y", &[]), OTHER)), "the query is not the path");
         assert!(!same("header:k", (&a, CLIENT), (&b, CLIENT)));
         assert!(!same("client.ip+path", (&a, CLIENT), (&a, OTHER)));
         let none = request("/", &[]);
-        assert!(
-            same("header:k", (&none, CLIENT), (&none, OTHER)),
-            "without the header is one more key"
-        );
-        assert!(!same(
-            "header:k",
-            (&none, CLIENT),
-            (&request("/", &[("k", "")]), CLIENT)
-        ));
+        assert!(same("header:k", (&none, CLIENT), (&none, OTHER)), "without the header is one more key");
+        assert!(!same("header:k", (&none, CLIENT), (&request("/", &[("k", "")]), CLIENT)));
     }
 
     #[test]
@@ -236,18 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn a_charge_that_is_dropped_is_taken_back_from_all() {
+        let limits = limits(&["global stock 1", "client.ip stock 1"]);
+        for _ in 0..10 {
+            drop(limits.charge(&request("/", &[]), CLIENT, 0).unwrap());
+        }
+        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().spend();
+        assert!(limits.charge(&request("/", &[]), CLIENT, 0).is_err());
+    }
+
+    #[test]
     fn fields_tell_every_limit_once() {
         let limits = limits(&["client.ip 100/s burst 200", "client.ip 3/m", "global unlimited"]);
-        let verdict = limits.decide(&request("/", &[]), CLIENT, 0).unwrap();
+        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().spend();
         let mut headers = HeaderMap::new();
         limits.tell(&verdict, &mut headers);
-        assert_eq!(
-            headers[RATELIMIT_POLICY],
-            r#""client.ip";q=200;w=2, "client.ip-2";q=3;w=60"#
-        );
-        assert_eq!(
-            headers[RATELIMIT],
-            r#""client.ip";r=199;t=1, "client.ip-2";r=2;t=20"#
-        );
+        assert_eq!(headers[RATELIMIT_POLICY], r#""client.ip";q=200;w=2, "client.ip-2";q=3;w=60"#);
+        assert_eq!(headers[RATELIMIT], r#""client.ip";r=199;t=1, "client.ip-2";r=2;t=20"#);
     }
 }

@@ -11,19 +11,24 @@ use sluicegate::clock::{Clock, nanos};
 use sluicegate::permits::Permits;
 use sluicegate::timer::Timer;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ServeError;
 use super::connection;
 use super::metrics::count;
 use super::request::Shared;
+use super::workers::Workers;
 
 /// How many connections the operating system keeps that are not accepted yet.
 const BACKLOG: i32 = 1024;
 
 /// How long to wait where nothing can be accepted because the process has no file descriptor left, in nanoseconds.
 const EXHAUSTED: u64 = 50_000_000;
+
+/// How often idle connections to the upstream are looked at, in nanoseconds.
+const SWEEP: u64 = 1_000_000_000;
 
 /// Listens on `address`.
 ///
@@ -72,31 +77,23 @@ impl Drop for Abort {
 }
 
 impl Listener {
-    /// Listens and accepts.
+    /// Listens here, and has connections served by `workers`.
     ///
     /// # Errors
     /// If the address can't be listened on.
-    pub fn start(shared: Arc<Shared>) -> Result<Self, ServeError> {
+    pub fn start(shared: Arc<Shared>, workers: &Workers) -> Result<Self, ServeError> {
         let wanted = shared.settings.listen;
         let socket = listen(wanted)?;
-        let address = socket.local_addr().map_err(|source| ServeError::Listen {
-            address: wanted,
-            source,
-        })?;
+        let address = socket.local_addr().map_err(|source| ServeError::Listen { address: wanted, source })?;
         let (drain, cut) = (CancelToken::new(shared.time), CancelToken::new(shared.time));
         let accepting = Abort(tokio::spawn(accept(
             Arc::clone(&shared),
             socket,
+            workers.handles(),
             drain.clone(),
             cut.clone(),
         )));
-        Ok(Self {
-            address,
-            shared,
-            drain,
-            cut,
-            accepting,
-        })
+        Ok(Self { address, shared, drain, cut, accepting })
     }
 
     /// Where it listens.
@@ -131,18 +128,34 @@ impl Listener {
 }
 
 /// Accepts until `drain`, then waits for the connections until `cut`. Says how many were cut.
-async fn accept(shared: Arc<Shared>, socket: TcpListener, drain: CancelToken, cut: CancelToken) -> usize {
+///
+/// Connections go to the workers in turn: whoever keeps one open sends requests over it, so in turn is even.
+async fn accept(
+    shared: Arc<Shared>,
+    socket: TcpListener,
+    workers: Vec<Handle>,
+    drain: CancelToken,
+    cut: CancelToken,
+) -> usize {
     let places = Permits::new(shared.settings.max_connections, 1);
     let mut connections = JoinSet::new();
-    let admit = |connections: &mut JoinSet<()>, (stream, peer), place| {
+    let mut turn = 0;
+    let mut admit = |connections: &mut JoinSet<()>, (stream, peer): (TcpStream, SocketAddr), place| {
         count(&shared.metrics.accepted);
-        count(&shared.metrics.open);
-        let serving = connection::serve(Arc::clone(&shared), stream, peer, drain.child());
-        connections.spawn(async move {
+        // From here it belongs to another thread's runtime.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%peer, %error, "the client left at once"),
+        };
+        turn = (turn + 1) % workers.len();
+        let serving = connection::serve(Arc::clone(&shared), stream, peer, turn, drain.child());
+        let serving = async move {
             serving.await;
             drop(place);
-        });
+        };
+        connections.spawn_on(serving, &workers[turn]);
     };
+    let mut swept = shared.time.now();
     loop {
         // A place first: who can't be served stays in the operating system's line, and is not accepted to wait here.
         let next = async {
@@ -155,6 +168,10 @@ async fn accept(shared: Arc<Shared>, socket: TcpListener, drain: CancelToken, cu
         tokio::select! {
             biased;
             _ = drain.stopped() => break,
+            () = shared.time.sleep_until(swept.saturating_add(SWEEP)) => {
+                swept = shared.time.now();
+                shared.upstream.sweep();
+            }
             Some(ended) = connections.join_next() => report(ended),
             (accepted, place) = next => match accepted {
                 Ok(accepted) => admit(&mut connections, accepted, place),

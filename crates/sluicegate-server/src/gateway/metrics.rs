@@ -14,9 +14,8 @@ use prometheus_client::registry::Registry;
 use super::request::Shared;
 
 /// Upper bounds of the answer times, in seconds: from what a gateway adds to what a deadline allows.
-const BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Why a request was not served, as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +103,7 @@ impl Metrics {
         if let Some(counter) = self.statuses.get(usize::from(status.as_u16())) {
             count(counter);
         }
-        self.seconds
-            .observe(std::time::Duration::from_nanos(nanos).as_secs_f64());
+        self.seconds.observe(std::time::Duration::from_nanos(nanos).as_secs_f64());
     }
 
     /// Counts a refusal.
@@ -136,11 +134,7 @@ impl Collector for Snapshot {
 
         let mut family =
             encoder.encode_descriptor("requests", "Answers by status", None, MetricType::Counter)?;
-        for (status, counter) in metrics
-            .statuses
-            .iter()
-            .enumerate()
-            .filter(|(_, counter)| read(counter) > 0)
+        for (status, counter) in metrics.statuses.iter().enumerate().filter(|(_, counter)| read(counter) > 0)
         {
             let labels = [("status", status.to_string())];
             ConstCounter::new(read(counter)).encode(family.encode_family(&labels)?)?;
@@ -153,26 +147,10 @@ impl Collector for Snapshot {
                 .encode(family.encode_family(&labels)?)?;
         }
         let counters = [
-            (
-                "clients_gone",
-                "Clients that left before their answer began",
-                &metrics.clients_gone,
-            ),
-            (
-                "connections_accepted",
-                "Client connections accepted",
-                &metrics.accepted,
-            ),
-            (
-                "connections_timed_out",
-                "Client connections closed for making no progress",
-                &metrics.timed_out,
-            ),
-            (
-                "records_unlogged",
-                "Log records left out because there were too many",
-                &metrics.unlogged,
-            ),
+            ("clients_gone", "Clients that left before their answer began", &metrics.clients_gone),
+            ("connections_accepted", "Client connections accepted", &metrics.accepted),
+            ("connections_timed_out", "Client connections closed for making no progress", &metrics.timed_out),
+            ("records_unlogged", "Log records left out because there were too many", &metrics.unlogged),
         ];
         for (name, help, counter) in counters {
             let counter = ConstCounter::new(read(counter));
@@ -185,17 +163,9 @@ impl Collector for Snapshot {
                 "Client connections open",
                 size(usize::try_from(read(&metrics.open)).unwrap_or(0)),
             ),
-            ("in_flight", "Requests at the upstream", size(shared.in_flight())),
-            (
-                "queue_waiting",
-                "Requests waiting for a place at the upstream",
-                size(shared.waiting()),
-            ),
-            (
-                "upstream_idle",
-                "Idle connections to the upstream",
-                size(shared.upstream.idle()),
-            ),
+            ("in_flight", "Requests at the upstream", size(shared.permits.in_flight())),
+            ("queue_waiting", "Requests waiting for a place at the upstream", size(shared.permits.waiting())),
+            ("upstream_idle", "Idle connections to the upstream", size(shared.upstream.idle())),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

@@ -30,6 +30,8 @@ pub enum Refusal {
     },
     /// The upstream gave no answer.
     Upstream(UpstreamError),
+    /// It could be read in more than one way, or in none.
+    Malformed(&'static str),
     /// What it asks for is not what a gateway does.
     Unsupported(&'static str),
 }
@@ -74,7 +76,9 @@ impl Refusal {
                 Reason::UpstreamUnreachable
             }
             Self::Upstream(UpstreamError::Broken(_)) => Reason::UpstreamBroken,
-            Self::Upstream(UpstreamError::ClientBody(_)) | Self::Unsupported(_) => Reason::BadRequest,
+            Self::Upstream(UpstreamError::ClientBody(_)) | Self::Malformed(_) | Self::Unsupported(_) => {
+                Reason::BadRequest
+            }
         }
     }
 
@@ -96,36 +100,28 @@ impl Refusal {
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Some(UNREACHABLE_RETRY)
             }
-            Self::Upstream(_) | Self::Deadline { .. } | Self::Unsupported(_) => None,
+            Self::Upstream(_) | Self::Deadline { .. } | Self::Malformed(_) | Self::Unsupported(_) => None,
         }
     }
 
-    const fn kind(&self) -> (&'static str, &'static str) {
+    /// The problem's type and title; without a type of its own, a problem is what its status says.
+    fn kind(&self, status: StatusCode) -> (&'static str, &'static str) {
         match self.reason() {
             Reason::Quota => (QUOTA_EXCEEDED, "Quota exceeded"),
             Reason::QueueFull => (REDUCED_CAPACITY, "Temporarily over capacity"),
-            Reason::Deadline => ("about:blank", "Gateway Timeout"),
-            Reason::UpstreamUnreachable | Reason::UpstreamBroken => ("about:blank", "Bad Gateway"),
-            Reason::BadRequest => ("about:blank", "Bad Request"),
+            _ => ("about:blank", status.canonical_reason().unwrap_or("Error")),
         }
     }
 
     /// Renders it: counted, logged under its ID, and as an answer for the client.
     #[must_use]
     pub fn render(self, shared: &Shared) -> Response<Bytes> {
-        let (reason, status, retry_after, (kind, title)) = (
-            self.reason(),
-            self.status(shared),
-            self.retry_after(),
-            self.kind(),
-        );
+        let (reason, status, retry_after) = (self.reason(), self.status(shared), self.retry_after());
+        let (kind, title) = self.kind(status);
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
         }
@@ -146,10 +142,7 @@ impl Refusal {
         // Strings and numbers always serialize; were they not to, the status still says it.
         *response.body_mut() = serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default();
         shared.metrics.refused(reason);
-        shared.log(
-            &failure,
-            matches!(reason, Reason::Quota | Reason::QueueFull | Reason::Deadline),
-        );
+        shared.log(&failure, matches!(reason, Reason::Quota | Reason::QueueFull | Reason::Deadline));
         response
     }
 
@@ -183,7 +176,7 @@ impl Refusal {
             Self::Upstream(error) => Failure::known(code, Transitory, "the upstream can't be reached")
                 .showing("The service behind this gateway can't be reached.")
                 .because(error),
-            Self::Unsupported(what) => Failure::known(code, Permanent, what),
+            Self::Malformed(what) | Self::Unsupported(what) => Failure::known(code, Permanent, what),
         }
     }
 }

@@ -56,11 +56,7 @@ impl Relay {
             missed: AtomicBool::new(false),
         };
         let target = Arc::new(target);
-        Self {
-            waker: Waker::from(Arc::clone(&target)),
-            target,
-            task: Waker::noop().clone(),
-        }
+        Self { waker: Waker::from(Arc::clone(&target)), target, task: Waker::noop().clone() }
     }
 
     /// The context to poll the connection in, which from now on wakes the task of `context`. Ends a hold: what was
@@ -68,11 +64,7 @@ impl Relay {
     pub fn drive(&mut self, context: &Context<'_>) -> Context<'_> {
         if !self.task.will_wake(context.waker()) {
             self.task.clone_from(context.waker());
-            self.target
-                .task
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone_from(context.waker());
+            self.target.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(context.waker());
         }
         self.target.held.store(false, Ordering::SeqCst);
         self.target.missed.store(false, Ordering::SeqCst);
@@ -166,10 +158,7 @@ mod tests {
                 }
             });
             relay.let_go(true);
-            assert!(
-                counter.0.load(Ordering::SeqCst) >= round,
-                "the wake of round {round} is lost"
-            );
+            assert!(counter.0.load(Ordering::SeqCst) >= round, "the wake of round {round} is lost");
         }
     }
 }

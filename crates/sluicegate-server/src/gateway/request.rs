@@ -24,6 +24,7 @@ use super::metrics::{Metrics, count};
 use super::refusal::{Refusal, Stage};
 use super::settings::Settings;
 use super::upstream::{Exchange, Upstream};
+use super::wellformed;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -34,8 +35,8 @@ pub struct Shared {
     pub time: TokioTime,
     /// The limits a request meets.
     pub limits: RequestLimits,
-    /// Places at the upstream, and the queue for them; none where as many go there as come.
-    pub permits: Option<Permits>,
+    /// Places at the upstream, and the queue for them.
+    pub permits: Permits,
     /// The service.
     pub upstream: Arc<Upstream>,
     /// What is counted.
@@ -51,36 +52,23 @@ const LOG_RATE: u64 = 20;
 const LOG_BURST: u64 = 100;
 
 impl Shared {
-    /// For `settings` that have been checked.
+    /// For `settings` that have been checked, and so many workers.
     #[must_use]
-    pub fn new(settings: Settings, time: TokioTime) -> Self {
+    pub fn new(settings: Settings, time: TokioTime, workers: usize) -> Self {
         let quota =
             Quota::per(LOG_RATE, std::time::Duration::from_secs(1)).and_then(|quota| quota.burst(LOG_BURST));
         Self {
             time,
             limits: RequestLimits::new(settings.limits.clone(), settings.max_keys),
-            permits: settings
-                .concurrency
-                .map(|concurrency| Permits::new(concurrency, settings.queue)),
-            upstream: Upstream::new(&settings, time),
+            // Without a bound nobody waits.
+            permits: Permits::new(settings.concurrency.unwrap_or(usize::MAX), settings.queue),
+            upstream: Upstream::new(&settings, time, workers),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
             // The constants are in range; were they changed to be out of it, everything would be logged.
             log_limit: TokenBucket::with_clock(quota.unwrap_or(Quota::unlimited()), time),
             settings,
         }
-    }
-
-    /// How many requests are at the upstream now; 0 where that is not bounded and so not tracked.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.permits.as_ref().map_or(0, Permits::in_flight)
-    }
-
-    /// How many wait for a place there.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.permits.as_ref().map_or(0, Permits::waiting)
     }
 
     /// Whether nothing new is to be begun.
@@ -107,6 +95,8 @@ impl Shared {
 pub struct Client {
     /// The TCP peer.
     pub peer: SocketAddr,
+    /// The worker that serves it.
+    pub worker: usize,
     /// Its address as a header value.
     pub address: HeaderValue,
     /// What its connection waits for.
@@ -117,31 +107,20 @@ pub struct Client {
 pub async fn answer(shared: &Shared, client: &Client, request: Request<Incoming>) -> Response<ReplyBody> {
     let arrived = client.activity.now();
     let busy = client.activity.request();
-    let leaving = Leaving {
-        metrics: &shared.metrics,
-        answered: false,
-    };
+    let leaving = Leaving { metrics: &shared.metrics, answered: false };
     let (request, body) = request.into_parts();
     let http_10 = request.version == Version::HTTP_10;
     let outcome = serve(shared, client, request, body, arrived).await;
     let mut response = match outcome {
-        Ok(Served {
-            head,
-            exchange,
-            permit,
-        }) => head.map(|()| ReplyBody::upstream(exchange, permit, busy)),
+        Ok(Served { head, exchange, permit }) => head.map(|()| ReplyBody::upstream(exchange, permit, busy)),
         Err(refusal) => refusal.render(shared).map(|bytes| ReplyBody::own(bytes, busy)),
     };
     // HTTP/1.0 clients close anyway; others are told when this is their last answer.
     if shared.is_draining() && !http_10 {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     leaving.answered();
-    shared
-        .metrics
-        .answered(response.status(), client.activity.now().saturating_sub(arrived));
+    shared.metrics.answered(response.status(), client.activity.now().saturating_sub(arrived));
     response
 }
 
@@ -149,7 +128,7 @@ pub async fn answer(shared: &Shared, client: &Client, request: Request<Incoming>
 struct Served {
     head: Response<()>,
     exchange: Exchange,
-    permit: Option<Permit>,
+    permit: Permit,
 }
 
 /// The order of things, a reason each.
@@ -160,70 +139,35 @@ async fn serve(
     body: Incoming,
     arrived: u64,
 ) -> Result<Served, Refusal> {
-    // What no step could serve spends nothing.
-    let target = target(&request)?;
+    // What no step could serve, or two servers would read two ways, spends nothing.
+    let target = wellformed::target(&mut request)?;
     // The deadline runs from the first byte that is ours to answer for, so that it includes every wait below.
     let deadline = shared.settings.deadline;
     let time_left = CancelToken::expiring(shared.time, arrived.saturating_add(nanos(deadline)));
     // Limits before the queue: who is over quota takes no place in it. All of them are one decision.
-    let verdict = match shared.limits.decide(&request, client.peer.ip(), arrived) {
-        Some(verdict) if !verdict.decision.is_granted() => return Err(Refusal::Quota(verdict)),
-        verdict => verdict,
-    };
+    let charge = shared.limits.charge(&request, client.peer.ip(), arrived).map_err(Refusal::Quota)?;
     // The queue refuses at once, and a place at the upstream is held from here until the body has ended.
-    let permit = match &shared.permits {
-        None => None,
-        Some(permits) => {
-            let enter = permits.enter().map_err(Refusal::QueueFull)?;
-            let late = |_| Refusal::Deadline {
-                stage: Stage::Queue,
-                deadline,
-            };
-            Some(time_left.run(enter).await.map_err(late)?)
-        }
-    };
+    let late = |_| Refusal::Deadline { stage: Stage::Queue, deadline };
+    let enter = shared.permits.enter().map_err(Refusal::QueueFull)?;
+    let permit = time_left.run(enter).await.map_err(late)?;
+    // Who has come this far has used its quota; who was turned away or left before has its tokens back.
+    let verdict = charge.spend();
     // Headers last: only what is served is worth rewriting.
     headers::to_upstream(&mut request.headers, &client.address);
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
-        RequestBody::Stream {
-            incoming: body,
-            activity: Arc::clone(&client.activity),
-        }
+        RequestBody::Stream { incoming: body, activity: Arc::clone(&client.activity) }
     };
     let outgoing = outgoing(request.method, target, request.headers, body);
-    let late = |_| Refusal::Deadline {
-        stage: Stage::Upstream,
-        deadline,
-    };
-    let sent = time_left.run(shared.upstream.send(outgoing, repeatable)).await;
+    let late = |_| Refusal::Deadline { stage: Stage::Upstream, deadline };
+    let sent = time_left.run(shared.upstream.send(client.worker, outgoing, repeatable)).await;
     let (mut head, exchange) = sent.map_err(late)?.map_err(Refusal::Upstream)?;
     // The version is a hop's own.
     *head.version_mut() = Version::HTTP_11;
     headers::to_client(head.headers_mut());
-    if let Some(verdict) = &verdict {
-        shared.limits.tell(verdict, head.headers_mut());
-    }
-    Ok(Served {
-        head,
-        exchange,
-        permit,
-    })
-}
-
-/// What to ask the upstream for: the path and query, whatever form the client used.
-fn target(request: &http::request::Parts) -> Result<Uri, Refusal> {
-    if request.method == Method::CONNECT {
-        return Err(Refusal::Unsupported(
-            "CONNECT asks for a tunnel, and this gateway is none",
-        ));
-    }
-    if request.uri.scheme().is_none() && request.uri.authority().is_none() {
-        return Ok(request.uri.clone());
-    }
-    let path = request.uri.path_and_query().cloned();
-    Ok(path.map_or_else(|| Uri::from_static("/"), Uri::from))
+    shared.limits.tell(&verdict, head.headers_mut());
+    Ok(Served { head, exchange, permit })
 }
 
 /// A copy of a request that may be sent twice, for when a kept connection closes under it: it has no body, and its

@@ -47,6 +47,8 @@ pub struct Settings {
     pub upstream_idle: usize,
     /// How long an idle connection to the upstream is kept.
     pub upstream_idle_timeout: Duration,
+    /// How many threads serve connections; 0 is one a core.
+    pub workers: usize,
 }
 
 impl Default for Settings {
@@ -70,6 +72,7 @@ impl Default for Settings {
             max_connections: 10_000,
             upstream_idle: 512,
             upstream_idle_timeout: Duration::from_secs(30),
+            workers: 0,
         }
     }
 }
@@ -81,19 +84,17 @@ impl Settings {
     /// Naming the setting, its value and what would be right.
     pub fn checked(self) -> Result<Self, SettingsError> {
         let path = self.upstream.path_and_query().map_or("", |path| path.as_str());
-        if self.upstream.scheme_str() != Some("http")
-            || self.upstream.host().is_none()
-            || !matches!(path, "" | "/")
-        {
+        let port = self.upstream.authority().and_then(|authority| authority.as_str().rsplit_once(':'));
+        // A port that is none is taken for a part of the host.
+        let port_is_one = port.is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
+        let is_host =
+            self.upstream.scheme_str() == Some("http") && self.upstream.host().is_some() && port_is_one;
+        if !is_host || !matches!(path, "" | "/") {
             let expected = "an address such as http://127.0.0.1:9000, without a path";
             return Err(SettingsError::new("upstream", &self.upstream, expected));
         }
         if self.concurrency == Some(0) {
-            return Err(SettingsError::new(
-                "concurrency",
-                0,
-                "at least 1, or left out for no bound",
-            ));
+            return Err(SettingsError::new("concurrency", 0, "at least 1, or left out for no bound"));
         }
         if !(self.reject_status.is_client_error() || self.reject_status.is_server_error()) {
             return Err(SettingsError::new(
@@ -112,11 +113,7 @@ impl Settings {
         ];
         for (setting, time) in times {
             if time < Duration::from_millis(1) || time > Duration::from_secs(86_400) {
-                return Err(SettingsError::new(
-                    setting,
-                    format!("{time:?}"),
-                    "from 1ms to 24h",
-                ));
+                return Err(SettingsError::new(setting, format!("{time:?}"), "from 1ms to 24h"));
             }
         }
         let sizes = [
@@ -127,14 +124,11 @@ impl Settings {
             ("queue", self.queue, 0, 1_000_000),
             ("concurrency", self.concurrency.unwrap_or(1), 1, 1_000_000),
             ("limit", self.limits.len(), 0, 32),
+            ("workers", self.workers, 0, 1024),
         ];
         for (setting, size, least, most) in sizes {
             if size < least || size > most {
-                return Err(SettingsError::new(
-                    setting,
-                    size,
-                    format!("from {least} to {most}"),
-                ));
+                return Err(SettingsError::new(setting, size, format!("from {least} to {most}")));
             }
         }
         Ok(self)
@@ -155,11 +149,7 @@ pub struct SettingsError {
 
 impl SettingsError {
     fn new(setting: &'static str, value: impl fmt::Display, expected: impl Into<String>) -> Self {
-        Self {
-            setting,
-            value: value.to_string(),
-            expected: expected.into(),
-        }
+        Self { setting, value: value.to_string(), expected: expected.into() }
     }
 }
 
@@ -200,11 +190,7 @@ impl LimitRule {
     /// The key as text: the limit's name in answers and metrics.
     #[must_use]
     pub fn name(&self) -> String {
-        self.key
-            .iter()
-            .map(KeyPart::to_string)
-            .collect::<Vec<_>>()
-            .join("+")
+        self.key.iter().map(KeyPart::to_string).collect::<Vec<_>>().join("+")
     }
 }
 
@@ -260,10 +246,7 @@ mod tests {
             ("", "global, client.ip"),
         ] {
             let error = text.parse::<LimitRule>().unwrap_err();
-            assert!(
-                error.expected.contains(expected) && error.value == text,
-                "{text}: {error}"
-            );
+            assert!(error.expected.contains(expected) && error.value == text, "{text}: {error}");
         }
     }
 
@@ -277,6 +260,7 @@ mod tests {
         assert_eq!(wrong(|s| s.upstream = Uri::from_static("https://a")), "upstream");
         assert_eq!(wrong(|s| s.upstream = Uri::from_static("http://a/b")), "upstream");
         assert_eq!(wrong(|s| s.upstream = Uri::from_static("/b")), "upstream");
+        assert_eq!(wrong(|s| s.upstream = Uri::from_static("http://a:99999")), "upstream");
         assert_eq!(wrong(|s| s.concurrency = Some(0)), "concurrency");
         assert_eq!(wrong(|s| s.reject_status = StatusCode::OK), "reject-status");
         assert_eq!(wrong(|s| s.deadline = Duration::ZERO), "deadline");

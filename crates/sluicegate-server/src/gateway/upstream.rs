@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use sluicegate::cancel::CancelToken;
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::timer::TokioTime;
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
 use super::body::RequestBody;
 use super::relay::Relay;
@@ -28,10 +29,6 @@ use super::settings::Settings;
 
 /// The largest header of an answer, in bytes.
 const MAX_REPLY_HEADER: usize = 64 * 1024;
-
-/// After how long an idle connection may be closed by the service at any moment, in nanoseconds. Services keep idle
-/// connections for seconds at least.
-const RESTED: u64 = 500_000_000;
 
 /// Why the service gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +57,9 @@ pub struct Upstream {
     /// How many idle connections are kept, and how long, in nanoseconds.
     idle_max: usize,
     idle_timeout: u64,
-    /// The most recently used at the back.
-    idle: Mutex<VecDeque<Idle>>,
+    /// For each worker, the most recently used at the back. A connection stays with the worker that opened it, whose
+    /// runtime watches its socket.
+    idle: Vec<Mutex<VecDeque<Idle>>>,
 }
 
 #[derive(Debug)]
@@ -74,29 +72,33 @@ struct Idle {
 #[derive(Debug)]
 struct Link {
     sender: SendRequest<RequestBody>,
-    driver: Connection<TokioIo<TcpStream>, RequestBody>,
+    /// None once it has ended. Only then does hyper hand back a request that it had taken and not sent.
+    driver: Option<Connection<TokioIo<TcpStream>, RequestBody>>,
     /// Between the driver and the task. What else of hyper's is polled here can only become ready by the driver, and
     /// is polled after it, so that needs no waker at all.
     relay: Relay,
 }
 
 impl Link {
-    /// Lets the connection read and write. Ready once it is of no further use.
-    fn drive(&mut self, context: &Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.driver.poll_without_shutdown(&mut self.relay.drive(context))
+    /// Lets the connection read and write.
+    fn drive(&mut self, context: &Context<'_>) {
+        drive(&mut self.driver, &mut self.relay, context);
     }
 
-    /// Whether it can take a request: it is open, and nothing is left of the one before.
-    fn is_idle(&mut self, context: &Context<'_>) -> bool {
-        self.drive(context).is_pending() && self.sender.is_ready()
+    /// Whether it can take a request: it is open, and nothing is left of the one before. Nobody is to be woken for it:
+    /// what it can do, it does now.
+    fn is_idle(&mut self) -> bool {
+        self.drive(&Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of the answer. `Err` has the request where it was not sent at all.
     async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
         self.relay.hold();
-        let mut reply = pin!(self.sender.try_send_request(request));
+        // Without tokio's budget: once it is spent, a channel says "pending" and wakes whoever asked, who here is nobody.
+        let mut reply = pin!(unconstrained(self.sender.try_send_request(request)));
         poll_fn(|context| {
-            let ended = self.driver.poll_without_shutdown(&mut self.relay.drive(context));
+            drive(&mut self.driver, &mut self.relay, context);
             self.relay.hold();
             let reply = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             self.relay.let_go(reply.is_pending());
@@ -104,22 +106,26 @@ impl Link {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
                 Poll::Ready(Err(mut error)) => {
                     let unsent = error.take_message().map(Box::new);
-                    Poll::Ready(Err(SendError {
-                        error: error.into_error(),
-                        unsent,
-                    }))
+                    Poll::Ready(Err(SendError { error: error.into_error(), unsent }))
                 }
-                // The connection answers before it ends; were it not to, this would wait until the deadline.
-                Poll::Pending => {
-                    debug_assert!(
-                        ended.is_pending(),
-                        "a connection ended without answering its request"
-                    );
-                    Poll::Pending
-                }
+                Poll::Pending => Poll::Pending,
             }
         })
         .await
+    }
+}
+
+/// Lets a connection read and write, and lets go of it once it has ended.
+fn drive(
+    driver: &mut Option<Connection<TokioIo<TcpStream>, RequestBody>>,
+    relay: &mut Relay,
+    context: &Context<'_>,
+) {
+    if let Some(connection) = driver
+        && connection.poll_without_shutdown(&mut relay.drive(context)).is_ready()
+    {
+        // How it ended is told to the request or the body that is on it.
+        *driver = None;
     }
 }
 
@@ -129,16 +135,11 @@ struct SendError {
 }
 
 impl Upstream {
-    /// The service at `settings.upstream`, which has been checked.
+    /// The service at `settings.upstream`, which has been checked, for so many workers.
     #[must_use]
-    pub fn new(settings: &Settings, time: TokioTime) -> Arc<Self> {
+    pub fn new(settings: &Settings, time: TokioTime, workers: usize) -> Arc<Self> {
         let uri: &Uri = &settings.upstream;
-        let host = uri
-            .host()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         Arc::new(Self {
             host,
             port: uri.port_u16().unwrap_or(80),
@@ -146,17 +147,28 @@ impl Upstream {
             connect_timeout: settings.connect_timeout,
             idle_max: settings.upstream_idle,
             idle_timeout: nanos(settings.upstream_idle_timeout),
-            idle: Mutex::default(),
+            idle: (0..workers).map(|_| Mutex::default()).collect(),
         })
     }
 
     /// How many idle connections are kept now.
     #[must_use]
     pub fn idle(&self) -> usize {
-        self.lock().len()
+        self.idle.iter().map(|idle| lock(idle).len()).sum()
     }
 
-    /// Sends `request` and waits for the head of the answer.
+    /// Closes connections that the service has closed, or that have been idle for too long. To be called now and then:
+    /// between requests nobody else looks.
+    pub fn sweep(&self) {
+        let now = self.time.now();
+        for idle in &self.idle {
+            lock(idle).retain_mut(|idle| {
+                now.saturating_sub(idle.since) <= self.idle_timeout && idle.link.is_idle()
+            });
+        }
+    }
+
+    /// Sends `request` from the worker of this number, and waits for the head of the answer.
     ///
     /// Over a connection that was kept: where it turns out to be closed before anything was sent, the request goes
     /// over another one. Where it was sent and the service closed without answering, which happens when it closes an
@@ -169,18 +181,15 @@ impl Upstream {
     /// If the service can't be reached or does not answer.
     pub async fn send(
         self: &Arc<Self>,
+        worker: usize,
         mut request: Request<RequestBody>,
         copy: impl Fn(&Request<RequestBody>) -> Option<Request<RequestBody>>,
     ) -> Result<(Response<()>, Exchange), UpstreamError> {
-        while let Some(Idle { mut link, since }) = self.take_idle().await {
-            // What was in use a moment ago is not about to be closed for being idle: no copy is made for nothing.
-            let rested = self.time.now().saturating_sub(since) > RESTED;
-            let again = if rested { copy(&request) } else { None };
+        while let Some(mut link) = self.take_idle(worker) {
+            let again = copy(&request);
             match link.send(request).await {
-                Ok(response) => return Ok(self.exchange(link, response)),
-                Err(SendError {
-                    unsent: Some(unsent), ..
-                }) => request = *unsent,
+                Ok(response) => return Ok(self.exchange(worker, link, response)),
+                Err(SendError { unsent: Some(unsent), .. }) => request = *unsent,
                 Err(SendError { error, .. }) if error.is_user() => {
                     return Err(UpstreamError::ClientBody(error));
                 }
@@ -195,39 +204,30 @@ impl Upstream {
         }
         let mut link = self.connect().await?;
         match link.send(request).await {
-            Ok(response) => Ok(self.exchange(link, response)),
+            Ok(response) => Ok(self.exchange(worker, link, response)),
             Err(SendError { error, .. }) if error.is_user() => Err(UpstreamError::ClientBody(error)),
             Err(SendError { error, .. }) => Err(UpstreamError::Broken(error)),
         }
     }
 
-    fn exchange(self: &Arc<Self>, link: Box<Link>, response: Response<Incoming>) -> (Response<()>, Exchange) {
+    fn exchange(
+        self: &Arc<Self>,
+        worker: usize,
+        link: Box<Link>,
+        response: Response<Incoming>,
+    ) -> (Response<()>, Exchange) {
         let (head, incoming) = response.into_parts();
-        (
-            Response::from_parts(head, ()),
-            Exchange {
-                incoming,
-                link,
-                upstream: Arc::clone(self),
-            },
-        )
+        (Response::from_parts(head, ()), Exchange { incoming, link, worker, upstream: Arc::clone(self) })
     }
 
-    /// A kept connection that is still open, the most recently used first.
-    async fn take_idle(&self) -> Option<Idle> {
-        loop {
-            let mut idle = self.lock().pop_back()?;
-            if poll_fn(|context| Poll::Ready(idle.link.is_idle(context))).await {
-                return Some(idle);
-            }
-        }
+    /// A kept connection, the most recently used first. If the service has closed it, sending finds out.
+    fn take_idle(&self, worker: usize) -> Option<Box<Link>> {
+        lock(&self.idle[worker]).pop_back().map(|idle| idle.link)
     }
 
     async fn connect(&self) -> Result<Box<Link>, UpstreamError> {
-        let until = CancelToken::expiring(
-            self.time,
-            self.time.now().saturating_add(nanos(self.connect_timeout)),
-        );
+        let until =
+            CancelToken::expiring(self.time, self.time.now().saturating_add(nanos(self.connect_timeout)));
         let socket = until
             .run(TcpStream::connect((self.host.as_str(), self.port)))
             .await
@@ -239,40 +239,35 @@ impl Upstream {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(UpstreamError::Broken)?;
-        Ok(Box::new(Link {
-            sender,
-            driver,
-            relay: Relay::new(),
-        }))
+        Ok(Box::new(Link { sender, driver: Some(driver), relay: Relay::new() }))
     }
 
-    fn keep(&self, link: Box<Link>) {
+    fn keep(&self, worker: usize, link: Box<Link>) {
         let now = self.time.now();
-        let mut idle = self.lock();
+        let mut idle = lock(&self.idle[worker]);
         idle.push_back(Idle { link, since: now });
         let expired = |idle: &Idle| now.saturating_sub(idle.since) > self.idle_timeout;
-        let gone = if idle.len() > self.idle_max || idle.front().is_some_and(expired) {
-            idle.pop_front()
-        } else {
-            None
-        };
+        let gone =
+            if idle.len() > self.idle_max.div_ceil(self.idle.len()) || idle.front().is_some_and(expired) {
+                idle.pop_front()
+            } else {
+                None
+            };
         drop(idle);
         // Closed outside the lock.
         drop(gone);
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A list that is changed in one step can't be left half changed.
+fn lock(idle: &Mutex<VecDeque<Idle>>) -> MutexGuard<'_, VecDeque<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_reset(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-        )
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     })
 }
 
@@ -282,6 +277,7 @@ fn is_reset(error: &hyper::Error) -> bool {
 pub struct Exchange {
     incoming: Incoming,
     link: Box<Link>,
+    worker: usize,
     upstream: Arc<Upstream>,
 }
 
@@ -295,7 +291,7 @@ impl Exchange {
         self.link.relay.hold();
         let mut frame = self.poll_incoming();
         if frame.is_pending() {
-            let _ = self.link.drive(context);
+            self.link.drive(context);
             self.link.relay.hold();
             frame = self.poll_incoming();
         }
@@ -323,15 +319,10 @@ impl Exchange {
     /// The body has ended: the connection is kept for another request, if it can take one. It can't where the request's
     /// own body is still being sent, or where one side has asked to close.
     pub fn finish(self) {
-        let Self {
-            incoming,
-            mut link,
-            upstream,
-        } = self;
+        let Self { incoming, mut link, worker, upstream } = self;
         drop(incoming);
-        // Nobody is to be woken: what the connection can do, it does now.
-        if link.is_idle(&Context::from_waker(Waker::noop())) {
-            upstream.keep(link);
+        if link.is_idle() {
+            upstream.keep(worker, link);
         }
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::plan::{Plan, PlanError};
 use super::schedule::{Arrivals, Rate};
 use super::target::Target;
-use crate::cli::duration;
+use crate::flags::duration;
 
 /// Offers an HTTP service requests on a schedule, whether it keeps up or not, and reports what came of them.
 ///
@@ -78,11 +78,7 @@ impl TryFrom<LoadArgs> for Plan {
     type Error = PlanError;
 
     fn try_from(args: LoadArgs) -> Result<Self, PlanError> {
-        let method = args.method.unwrap_or(if args.body.is_some() {
-            Method::POST
-        } else {
-            Method::GET
-        });
+        let method = args.method.unwrap_or(if args.body.is_some() { Method::POST } else { Method::GET });
         let mut plan = Plan::new(args.url, args.rate, args.duration)?
             .warm_up(args.warm_up)?
             .arrivals(args.arrivals, args.seed)
@@ -101,17 +97,9 @@ impl TryFrom<LoadArgs> for Plan {
 
 /// A header as curl's `-H` takes it.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or("there is no colon in it; write 'NAME: VALUE'")?;
-    let name = name
-        .trim()
-        .parse()
-        .map_err(|_| format!("{:?} can't be a header's name", name.trim()))?;
-    let value = value
-        .trim()
-        .parse()
-        .map_err(|_| format!("{:?} can't be a header's value", value.trim()))?;
+    let (name, value) = text.split_once(':').ok_or("there is no colon in it; write 'NAME: VALUE'")?;
+    let name = name.trim().parse().map_err(|_| format!("{:?} can't be a header's name", name.trim()))?;
+    let value = value.trim().parse().map_err(|_| format!("{:?} can't be a header's value", value.trim()))?;
     Ok((name, value))
 }
 
@@ -136,14 +124,8 @@ mod tests {
     #[test]
     fn defaults_are_those_the_help_states() {
         let plan = plan("http://localhost/").unwrap();
-        assert_eq!(
-            (plan.rate, plan.duration),
-            (Rate::per_second(1000.0).unwrap(), Duration::from_secs(10))
-        );
-        assert_eq!(
-            (plan.deadline, plan.timeout),
-            (Duration::from_secs(1), Duration::from_secs(10))
-        );
+        assert_eq!((plan.rate, plan.duration), (Rate::per_second(1000.0).unwrap(), Duration::from_secs(10)));
+        assert_eq!((plan.deadline, plan.timeout), (Duration::from_secs(1), Duration::from_secs(10)));
         assert_eq!((plan.method, plan.connections), (Method::GET, Plan::CONNECTIONS));
     }
 
@@ -154,27 +136,12 @@ mod tests {
              --connections|7|-H|a: b|--header|c:d|--body|text|--expect|404",
         )
         .unwrap();
-        assert_eq!(
-            (plan.rate, plan.duration),
-            (Rate::per_second(0.5).unwrap(), Duration::from_secs(120))
-        );
-        assert_eq!(
-            (plan.warm_up, plan.arrivals, plan.seed),
-            (Duration::from_secs(4), Arrivals::Poisson, 9)
-        );
-        assert_eq!(
-            (plan.deadline, plan.timeout),
-            (Duration::from_millis(50), Duration::from_secs(3))
-        );
-        assert_eq!(
-            (plan.connections.get(), plan.expect),
-            (7, Some(StatusCode::NOT_FOUND))
-        );
+        assert_eq!((plan.rate, plan.duration), (Rate::per_second(0.5).unwrap(), Duration::from_secs(120)));
+        assert_eq!((plan.warm_up, plan.arrivals, plan.seed), (Duration::from_secs(4), Arrivals::Poisson, 9));
+        assert_eq!((plan.deadline, plan.timeout), (Duration::from_millis(50), Duration::from_secs(3)));
+        assert_eq!((plan.connections.get(), plan.expect), (7, Some(StatusCode::NOT_FOUND)));
         assert_eq!((plan.method, &plan.body[..]), (Method::POST, &b"text"[..]));
-        assert_eq!(
-            (plan.headers["a"].as_bytes(), plan.headers["c"].as_bytes()),
-            (&b"b"[..], &b"d"[..])
-        );
+        assert_eq!((plan.headers["a"].as_bytes(), plan.headers["c"].as_bytes()), (&b"b"[..], &b"d"[..]));
     }
 
     #[test]

@@ -27,18 +27,9 @@ impl Bar {
 
     /// Shows a load's progress behind `label`; the load began when `before` of the bar had passed.
     pub(crate) fn show(&self, label: &str, before: Duration, progress: &Progress) {
-        self.0
-            .set_position(milliseconds(before + progress.elapsed.min(progress.planned)));
-        let Progress {
-            offered,
-            good,
-            refused,
-            failed,
-            ..
-        } = progress;
-        self.0.set_message(format!(
-            "{label}{offered} sent, {good} good, {refused} refused, {failed} failed"
-        ));
+        self.0.set_position(milliseconds(before + progress.elapsed.min(progress.planned)));
+        let Progress { offered, good, refused, failed, .. } = progress;
+        self.0.set_message(format!("{label}{offered} sent, {good} good, {refused} refused, {failed} failed"));
     }
 
     /// Takes the bar off the terminal.

@@ -54,12 +54,7 @@ pub(super) struct Slot(Arc<Counts>);
 
 impl Connections {
     pub(super) fn new(addresses: Vec<SocketAddr>, limit: usize) -> Self {
-        Self {
-            addresses,
-            idle: Mutex::default(),
-            counts: Arc::default(),
-            limit,
-        }
+        Self { addresses, idle: Mutex::default(), counts: Arc::default(), limit }
     }
 
     /// The connection used last of those that are still open, or else a slot for a new one.
@@ -87,23 +82,16 @@ impl Connections {
 
     /// Opens a connection in the slot.
     pub(super) async fn open(&self, slot: Slot) -> Result<Connection, FailureKind> {
-        let stream = self
-            .connect()
-            .await
-            .map_err(|error| FailureKind::of_connect(&error))?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| FailureKind::of_exchange(&error))?;
+        let stream = self.connect().await.map_err(|error| FailureKind::of_connect(&error))?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| FailureKind::of_exchange(&error))?;
         slot.0.opened.fetch_add(1, Ordering::Relaxed);
         let driver = tokio::spawn(async move {
             let _slot = slot;
             // What ends the connection ends the request on it, which tells why.
             let _ = connection.await;
         });
-        Ok(Connection {
-            sender,
-            _driver: AbortOnDropHandle::new(driver),
-        })
+        Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -115,11 +103,7 @@ impl Connections {
 
     fn slot(&self) -> Option<Slot> {
         let room = |open: usize| (open < self.limit).then_some(open + 1);
-        let before = self
-            .counts
-            .open
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, room)
-            .ok()?;
+        let before = self.counts.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
         self.counts.peak.fetch_max(before + 1, Ordering::Relaxed);
         Some(Slot(Arc::clone(&self.counts)))
     }

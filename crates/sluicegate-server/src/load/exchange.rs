@@ -108,10 +108,5 @@ async fn read(
         let frame = frame.map_err(|error| FailureKind::of_exchange(&error))?;
         bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
     }
-    Ok(Answer {
-        status,
-        bytes,
-        retry_after,
-        finished: time.now(),
-    })
+    Ok(Answer { status, bytes, retry_after, finished: time.now() })
 }

@@ -40,11 +40,7 @@ impl FailureKind {
     pub(super) fn of_connect(error: &io::Error) -> Self {
         /// EMFILE and ENFILE, which `io::ErrorKind` does not name; the same on every Unix.
         const FILE_LIMITS: [i32; 2] = [24, 23];
-        if cfg!(unix)
-            && error
-                .raw_os_error()
-                .is_some_and(|code| FILE_LIMITS.contains(&code))
-        {
+        if cfg!(unix) && error.raw_os_error().is_some_and(|code| FILE_LIMITS.contains(&code)) {
             return Self::FileLimit;
         }
         match error.kind() {
@@ -63,10 +59,7 @@ impl FailureKind {
         let mut source = error.source();
         while let Some(cause) = source {
             if let Some(io) = cause.downcast_ref::<io::Error>()
-                && matches!(
-                    io.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                )
+                && matches!(io.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
             {
                 return Self::Reset;
             }
@@ -103,9 +96,6 @@ mod tests {
         assert_eq!(of(io::ErrorKind::AddrNotAvailable), FailureKind::NoPort);
         assert_eq!(of(io::ErrorKind::NetworkUnreachable), FailureKind::ConnectFailed);
         #[cfg(unix)]
-        assert_eq!(
-            FailureKind::of_connect(&io::Error::from_raw_os_error(24)),
-            FailureKind::FileLimit
-        );
+        assert_eq!(FailureKind::of_connect(&io::Error::from_raw_os_error(24)), FailureKind::FileLimit);
     }
 }

@@ -94,23 +94,12 @@ pub async fn run_until(
     ended?;
     progress(&load.progress());
     let whole = Duration::from_nanos(time.now().saturating_sub(load.counted_from));
-    Ok(Report::new(
-        &load.plan,
-        &load.record(),
-        &load.connections,
-        whole,
-        stop.is_cancelled(),
-    ))
+    Ok(Report::new(&load.plan, &load.record(), &load.connections, whole, stop.is_cancelled()))
 }
 
 async fn resolve(plan: &Plan) -> Result<Vec<SocketAddr>, LoadError> {
-    let failed = |source| LoadError::Resolve {
-        host: plan.target.host().to_owned(),
-        source,
-    };
-    let found = tokio::net::lookup_host((plan.target.host(), plan.target.port()))
-        .await
-        .map_err(failed)?;
+    let failed = |source| LoadError::Resolve { host: plan.target.host().to_owned(), source };
+    let found = tokio::net::lookup_host((plan.target.host(), plan.target.port())).await.map_err(failed)?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
         return Err(failed(std::io::ErrorKind::NotFound.into()));
@@ -148,29 +137,21 @@ impl Load {
         match result {
             Ok(answer) => {
                 let hoped_for = self.plan.hopes_for(answer.status);
-                self.record()
-                    .answer(answer, hoped_for, intended, nanos(self.plan.deadline));
+                self.record().answer(answer, hoped_for, intended, nanos(self.plan.deadline));
             }
             Err(kind) => self.record().failure(kind),
         }
     }
 
     fn progress(&self) -> Progress {
-        Progress::new(
-            &self.plan,
-            &self.record(),
-            self.time.now().saturating_sub(self.start),
-        )
+        Progress::new(&self.plan, &self.record(), self.time.now().saturating_sub(self.start))
     }
 }
 
 /// The generating thread: a runtime of its own, gone with all its connections when this returns.
 fn generate(load: &Arc<Load>, stop: &CancellationToken) -> Result<(), LoadError> {
     let start = |source| LoadError::Start { source };
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(start)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
     let (due, arrivals) = mpsc::channel(AHEAD);
     let pacer = thread::Builder::new()
         .name("load-pacer".to_owned())
@@ -224,8 +205,7 @@ async fn send_all(load: &Arc<Load>, mut arrivals: mpsc::Receiver<u64>, stop: &Ca
 
 fn release(load: &Arc<Load>, exchanges: &TaskTracker, intended: u64) {
     if load.counts(intended) {
-        load.record()
-            .release(load.counted_from, intended, load.time.now());
+        load.record().release(load.counted_from, intended, load.time.now());
     }
     let give_up = intended.saturating_add(nanos(load.plan.timeout));
     let lent = load.connections.lend();

@@ -84,17 +84,11 @@ pub async fn command(args: LoadArgs) -> Result<ExitCode, LoadError> {
     let json = args.json;
     let plan = Plan::try_from(args)?;
     warn_of_file_limit(&plan);
-    let bar = if json {
-        Bar::hidden()
-    } else {
-        Bar::new(plan.duration)
-    };
+    let bar = if json { Bar::hidden() } else { Bar::new(plan.duration) };
 
     let stop = CancellationToken::new();
     let report = {
-        let load = run_until(plan, &stop, |progress| {
-            bar.show("", std::time::Duration::ZERO, progress)
-        });
+        let load = run_until(plan, &stop, |progress| bar.show("", std::time::Duration::ZERO, progress));
         let mut load = std::pin::pin!(load);
         tokio::select! {
             biased;
@@ -108,11 +102,7 @@ pub async fn command(args: LoadArgs) -> Result<ExitCode, LoadError> {
     };
     bar.clear();
     write_report(&report, json).map_err(|source| LoadError::Output { source })?;
-    Ok(if report.answered() > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.answered() > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn write_report(report: &Report, json: bool) -> io::Result<()> {
@@ -131,9 +121,7 @@ fn write_report(report: &Report, json: bool) -> io::Result<()> {
 fn warn_of_file_limit(plan: &Plan) {
     /// Files besides connections: standard streams, event queues, libraries.
     const BESIDES: u64 = 64;
-    let wanted = u64::try_from(plan.connections.get())
-        .unwrap_or(u64::MAX)
-        .saturating_add(BESIDES);
+    let wanted = u64::try_from(plan.connections.get()).unwrap_or(u64::MAX).saturating_add(BESIDES);
     let limit = match raise_file_limit(wanted) {
         Ok(allowed) if allowed >= wanted => return,
         Ok(allowed) => format!("allows {allowed} files"),

@@ -143,11 +143,7 @@ impl Plan {
     /// How arrivals are spread, and the seed of random ones.
     #[must_use]
     pub fn arrivals(self, arrivals: Arrivals, seed: u64) -> Self {
-        Self {
-            arrivals,
-            seed,
-            ..self
-        }
+        Self { arrivals, seed, ..self }
     }
 
     /// Until when an answer counts as in time, and when the client leaves, both from the intended start.
@@ -160,11 +156,7 @@ impl Plan {
         if timeout.is_zero() || timeout < deadline {
             return Err(PlanError::Timeout { timeout, deadline });
         }
-        Ok(Self {
-            deadline,
-            timeout,
-            ..self
-        })
+        Ok(Self { deadline, timeout, ..self })
     }
 
     /// The most connections open at once. An arrival that finds none idle and may open none is not sent and
@@ -204,10 +196,7 @@ impl Plan {
     /// The one status that counts as good; without it every 2xx does.
     #[must_use]
     pub fn expect(self, status: StatusCode) -> Self {
-        Self {
-            expect: Some(status),
-            ..self
-        }
+        Self { expect: Some(status), ..self }
     }
 
     /// When each request is meant to leave, those of the warm-up included.
@@ -218,8 +207,7 @@ impl Plan {
 
     /// Whether this status is what the plan hopes for.
     pub(super) fn hopes_for(&self, status: StatusCode) -> bool {
-        self.expect
-            .map_or_else(|| status.is_success(), |expected| expected == status)
+        self.expect.map_or_else(|| status.is_success(), |expected| expected == status)
     }
 }
 
@@ -228,11 +216,7 @@ mod tests {
     use super::*;
 
     fn plan(duration: Duration) -> Result<Plan, PlanError> {
-        Plan::new(
-            "http://localhost:1/".parse().unwrap(),
-            Rate::per_second(1.0).unwrap(),
-            duration,
-        )
+        Plan::new("http://localhost:1/".parse().unwrap(), Rate::per_second(1.0).unwrap(), duration)
     }
 
     fn second() -> Plan {
@@ -244,27 +228,14 @@ mod tests {
         assert!(plan(Duration::ZERO).unwrap_err().to_string().starts_with("for: "));
         let beyond = Plan::MAX_DURATION + Duration::from_nanos(1);
         assert!(plan(beyond).is_err());
-        assert!(
-            second()
-                .warm_up(beyond)
-                .unwrap_err()
-                .to_string()
-                .starts_with("warm-up: ")
-        );
-        let short = second()
-            .limits(Duration::from_secs(2), Some(Duration::from_secs(1)))
-            .unwrap_err();
+        assert!(second().warm_up(beyond).unwrap_err().to_string().starts_with("warm-up: "));
+        let short = second().limits(Duration::from_secs(2), Some(Duration::from_secs(1))).unwrap_err();
         assert_eq!(
             short.to_string(),
             "timeout: 1s should be more than 0s and no shorter than the deadline of 2s"
         );
-        assert_eq!(
-            second().request(Method::CONNECT, Bytes::new()).unwrap_err(),
-            PlanError::Method
-        );
-        let framing = second()
-            .header(header::CONTENT_LENGTH, HeaderValue::from_static("3"))
-            .unwrap_err();
+        assert_eq!(second().request(Method::CONNECT, Bytes::new()).unwrap_err(), PlanError::Method);
+        let framing = second().header(header::CONTENT_LENGTH, HeaderValue::from_static("3")).unwrap_err();
         assert!(framing.to_string().starts_with("header: content-length"));
     }
 
@@ -272,25 +243,16 @@ mod tests {
     fn the_timeout_follows_the_deadline_unless_given() {
         let plan = second().limits(Duration::from_millis(500), None).unwrap();
         assert_eq!(plan.timeout, Duration::from_secs(5));
-        assert!(
-            second().limits(Duration::ZERO, None).is_err(),
-            "a client that leaves at once asks nothing"
-        );
+        assert!(second().limits(Duration::ZERO, None).is_err(), "a client that leaves at once asks nothing");
     }
 
     #[test]
     fn headers_add_up_but_host_is_one() {
         let value = HeaderValue::from_static;
         let plan = second().header(header::HOST, value("a")).unwrap();
-        let plan = plan
-            .header(header::ACCEPT, value("b"))
-            .unwrap()
-            .header(header::ACCEPT, value("c"))
-            .unwrap();
-        assert_eq!(
-            plan.headers.get_all(header::HOST).iter().collect::<Vec<_>>(),
-            ["a"]
-        );
+        let plan =
+            plan.header(header::ACCEPT, value("b")).unwrap().header(header::ACCEPT, value("c")).unwrap();
+        assert_eq!(plan.headers.get_all(header::HOST).iter().collect::<Vec<_>>(), ["a"]);
         assert_eq!(plan.headers.get_all(header::ACCEPT).iter().count(), 2);
     }
 

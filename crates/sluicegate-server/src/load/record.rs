@@ -97,10 +97,7 @@ fn is_refusal(status: StatusCode) -> bool {
 }
 
 /// From a microsecond to an hour in nanoseconds, to three significant digits; what is longer counts as an hour.
-#[expect(
-    clippy::expect_used,
-    reason = "the bounds are constants, and the test below builds one"
-)]
+#[expect(clippy::expect_used, reason = "the bounds are constants, and the test below builds one")]
 fn histogram() -> Histogram<u64> {
     const HOUR: u64 = 3_600_000_000_000;
     Histogram::new_with_bounds(1_000, HOUR, 3)
@@ -126,16 +123,8 @@ mod tests {
         // Released 70 ms late and answered 10 ms after that: the client waited 80 ms.
         record.release(0, 1_000_000_000, 1_070_000_000);
         record.answer(answer(200, 1_080_000_000), true, 1_000_000_000, 100_000_000);
-        assert!(
-            record.good.max().abs_diff(80_000_000) < 100_000,
-            "{}",
-            record.good.max()
-        );
-        assert!(
-            record.lateness.max().abs_diff(70_000_000) < 100_000,
-            "{}",
-            record.lateness.max()
-        );
+        assert!(record.good.max().abs_diff(80_000_000) < 100_000, "{}", record.good.max());
+        assert!(record.lateness.max().abs_diff(70_000_000) < 100_000, "{}", record.lateness.max());
     }
 
     #[test]

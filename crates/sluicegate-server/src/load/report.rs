@@ -113,11 +113,7 @@ impl Report {
         let planned = if stopped { Duration::ZERO } else { plan.duration };
         let offering = planned.max(Duration::from_nanos(record.last_release));
         let a_second = |count: u64| {
-            if offering.is_zero() {
-                0.0
-            } else {
-                count as f64 / offering.as_secs_f64()
-            }
+            if offering.is_zero() { 0.0 } else { count as f64 / offering.as_secs_f64() }
         };
         Self {
             url: plan.target.to_string(),

@@ -29,9 +29,7 @@ impl Rate {
     /// [`PlanError::Rate`] for what is no number or outside [`Rate::MIN`] to [`Rate::MAX`].
     pub fn per_second(rate: f64) -> Result<Self, PlanError> {
         if !(Self::MIN..=Self::MAX).contains(&rate) {
-            return Err(PlanError::Rate {
-                value: rate.to_string(),
-            });
+            return Err(PlanError::Rate { value: rate.to_string() });
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -53,9 +51,7 @@ impl FromStr for Rate {
     type Err = PlanError;
 
     fn from_str(text: &str) -> Result<Self, PlanError> {
-        let rate = text.parse().map_err(|_| PlanError::Rate {
-            value: text.to_owned(),
-        })?;
+        let rate = text.parse().map_err(|_| PlanError::Rate { value: text.to_owned() })?;
         Self::per_second(rate)
     }
 }
@@ -103,16 +99,9 @@ impl Schedule {
     pub fn new(rate: Rate, duration: Duration, arrivals: Arrivals, seed: u64) -> Self {
         let next = match arrivals {
             Arrivals::Constant => Next::Constant { index: 0 },
-            Arrivals::Poisson => Next::Poisson {
-                at: 0.0,
-                random: SplitMix { state: seed },
-            },
+            Arrivals::Poisson => Next::Poisson { at: 0.0, random: SplitMix { state: seed } },
         };
-        Self {
-            rate,
-            end: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
-            next,
-        }
+        Self { rate, end: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), next }
     }
 }
 
@@ -167,12 +156,7 @@ mod tests {
     use super::*;
 
     fn schedule(rate: f64, seconds: u64, arrivals: Arrivals, seed: u64) -> Schedule {
-        Schedule::new(
-            Rate::per_second(rate).unwrap(),
-            Duration::from_secs(seconds),
-            arrivals,
-            seed,
-        )
+        Schedule::new(Rate::per_second(rate).unwrap(), Duration::from_secs(seconds), arrivals, seed)
     }
 
     #[test]
@@ -215,11 +199,7 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_and_another_differs() {
-        let first = |seed| {
-            schedule(1000.0, 1, Arrivals::Poisson, seed)
-                .take(20)
-                .collect::<Vec<_>>()
-        };
+        let first = |seed| schedule(1000.0, 1, Arrivals::Poisson, seed).take(20).collect::<Vec<_>>();
         assert_eq!(first(1), first(1));
         assert_ne!(first(1), first(2));
     }

@@ -41,10 +41,7 @@ impl Target {
     /// The path and query to request, `/` where the URL has none.
     #[must_use]
     pub fn path(&self) -> PathAndQuery {
-        self.uri
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"))
+        self.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
     }
 }
 
@@ -52,27 +49,17 @@ impl FromStr for Target {
     type Err = PlanError;
 
     fn from_str(text: &str) -> Result<Self, PlanError> {
-        let invalid = |reason: &str| PlanError::Url {
-            value: text.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let uri: Uri = text
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| invalid(&error.to_string()))?;
+        let invalid = |reason: &str| PlanError::Url { value: text.to_owned(), reason: reason.to_owned() };
+        let uri: Uri = text.parse().map_err(|error: http::uri::InvalidUri| invalid(&error.to_string()))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
-                return Err(PlanError::Https {
-                    value: text.to_owned(),
-                });
+                return Err(PlanError::Https { value: text.to_owned() });
             }
             Some(other) => return Err(invalid(&format!("{other}:// is not spoken here"))),
             None => return Err(invalid("it has no http:// in front")),
         }
-        let host = uri
-            .host()
-            .filter(|host| !host.is_empty())
-            .ok_or_else(|| invalid("it names no host"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| invalid("it names no host"))?;
         let port = uri.port_u16().unwrap_or(80);
         if uri.authority().is_some_and(|whole| whole.as_str().ends_with(':')) || port == 0 {
             return Err(invalid("its port is missing or 0"));
@@ -84,9 +71,7 @@ impl FromStr for Target {
         Ok(Self {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
-            authority: authority
-                .try_into()
-                .map_err(|_| invalid("its host can't be put in a Host field"))?,
+            authority: authority.try_into().map_err(|_| invalid("its host can't be put in a Host field"))?,
             uri,
         })
     }
@@ -109,10 +94,7 @@ mod tests {
         assert_eq!(target.path().as_str(), "/a?b=c");
         assert_eq!(target.authority(), "example.org:8080");
         let target: Target = "http://[::1]".parse().unwrap();
-        assert_eq!(
-            (target.host(), target.port(), target.path().as_str()),
-            ("::1", 80, "/")
-        );
+        assert_eq!((target.host(), target.port(), target.path().as_str()), ("::1", 80, "/"));
         assert_eq!(target.authority(), "[::1]");
     }
 
@@ -120,20 +102,11 @@ mod tests {
     fn what_cannot_be_loaded_says_why() {
         let why = |text: &str| text.parse::<Target>().unwrap_err().to_string();
         assert!(why("https://example.org/").contains("TLS"));
-        for text in [
-            "127.0.0.1:80",
-            "ftp://example.org/",
-            "http://",
-            "/path",
-            "",
-            "http://a:0/",
-            "http://a b/",
-        ] {
+        for text in
+            ["127.0.0.1:80", "ftp://example.org/", "http://", "/path", "", "http://a:0/", "http://a b/"]
+        {
             let why = why(text);
-            assert!(
-                why.starts_with("url: ") && why.contains("http://127.0.0.1:8080/"),
-                "{text}: {why}"
-            );
+            assert!(why.starts_with("url: ") && why.contains("http://127.0.0.1:8080/"), "{text}: {why}");
         }
     }
 }

@@ -28,12 +28,7 @@ const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
 /// `count` arrivals, a millisecond apart, that are given up after `timeout`.
 fn plan(address: SocketAddr, count: u64, timeout: Duration) -> Plan {
     let target = format!("http://{address}/path").parse().unwrap();
-    let plan = Plan::new(
-        target,
-        Rate::per_second(1000.0).unwrap(),
-        Duration::from_millis(count),
-    )
-    .unwrap();
+    let plan = Plan::new(target, Rate::per_second(1000.0).unwrap(), Duration::from_millis(count)).unwrap();
     plan.limits(timeout, Some(timeout)).unwrap()
 }
 
@@ -84,12 +79,7 @@ async fn every_arrival_of_a_healthy_service_is_good() {
     let (address, accepted) = serve(|request| async move {
         assert_eq!(request.uri().path(), "/path");
         assert_eq!(request.headers()["x-mine"], "yes");
-        assert!(
-            request.headers()["host"]
-                .to_str()
-                .unwrap()
-                .starts_with("127.0.0.1:")
-        );
+        assert!(request.headers()["host"].to_str().unwrap().starts_with("127.0.0.1:"));
         let body = request.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(&body[..], b"question");
         status(200, "answer")
@@ -102,22 +92,11 @@ async fn every_arrival_of_a_healthy_service_is_good() {
         .unwrap();
     let report = run(plan, |_| ()).await.unwrap();
     assert_eq!((report.offered, report.good, report.answered()), (200, 200, 200));
-    assert_eq!(
-        (
-            report.late,
-            report.refused,
-            report.unfinished,
-            report.failures.len()
-        ),
-        (0, 0, 0, 0)
-    );
+    assert_eq!((report.late, report.refused, report.unfinished, report.failures.len()), (0, 0, 0, 0));
     assert_eq!((report.statuses.get(&200), report.body_bytes), (Some(&200), 1200));
     assert_eq!((report.latency.good.count, report.lateness.count), (200, 200));
     assert_eq!(report.connections_opened, accepted.load(Ordering::SeqCst));
-    assert!(
-        report.connections_opened < 200,
-        "an answered request leaves its connection to the next"
-    );
+    assert!(report.connections_opened < 200, "an answered request leaves its connection to the next");
 }
 
 #[tokio::test]
@@ -129,14 +108,9 @@ async fn the_warm_up_is_offered_but_not_counted() {
         async { status(200, "") }
     })
     .await;
-    let plan = plan(address, 100, NEVER)
-        .warm_up(Duration::from_millis(50))
-        .unwrap();
+    let plan = plan(address, 100, NEVER).warm_up(Duration::from_millis(50)).unwrap();
     let report = run(plan, |_| ()).await.unwrap();
-    assert_eq!(
-        (report.offered, report.good, report.lateness.count),
-        (100, 100, 100)
-    );
+    assert_eq!((report.offered, report.good, report.lateness.count), (100, 100, 100));
     assert_eq!(seen.load(Ordering::SeqCst), 150);
 }
 
@@ -155,42 +129,24 @@ async fn refusals_are_counted_apart() {
     })
     .await;
     let report = run(plan(address, 100, NEVER), |_| ()).await.unwrap();
-    assert_eq!(
-        report.statuses.into_iter().collect::<Vec<_>>(),
-        [(200, 25), (404, 25), (429, 25), (503, 25)]
-    );
+    assert_eq!(report.statuses.into_iter().collect::<Vec<_>>(), [(200, 25), (404, 25), (429, 25), (503, 25)]);
     assert_eq!((report.good, report.refused, report.retry_after), (25, 50, 25));
-    assert_eq!(
-        (report.latency.refusals.count, report.latency.answers.count),
-        (50, 100)
-    );
+    assert_eq!((report.latency.refusals.count, report.latency.answers.count), (50, 100));
 }
 
 #[tokio::test]
 async fn an_answer_past_its_deadline_is_late() {
     let (address, _) = serve(|_| async { status(200, "") }).await;
-    let plan = plan(address, 20, NEVER)
-        .limits(Duration::ZERO, Some(NEVER))
-        .unwrap();
+    let plan = plan(address, 20, NEVER).limits(Duration::ZERO, Some(NEVER)).unwrap();
     let report = run(plan, |_| ()).await.unwrap();
-    assert_eq!(
-        (report.good, report.late, report.latency.served.count),
-        (0, 20, 20)
-    );
+    assert_eq!((report.good, report.late, report.latency.served.count), (0, 20, 20));
 }
 
 #[tokio::test]
 async fn nobody_listening_is_a_refused_connection() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let report = run(plan(address, 50, NEVER), |_| ()).await.unwrap();
-    assert_eq!(
-        (report.failed(FailureKind::ConnectRefused), report.answered()),
-        (50, 0)
-    );
+    assert_eq!((report.failed(FailureKind::ConnectRefused), report.answered()), (50, 0));
 }
 
 #[tokio::test]
@@ -207,15 +163,9 @@ async fn an_abandoned_request_closes_its_connection() {
         }
     })
     .await;
-    let report = run(plan(address, 20, Duration::from_millis(500)), |_| ())
-        .await
-        .unwrap();
+    let report = run(plan(address, 20, Duration::from_millis(500)), |_| ()).await.unwrap();
     assert_eq!((report.failed(FailureKind::Timeout), report.offered), (20, 20));
-    assert_eq!(
-        accepted.load(Ordering::SeqCst),
-        20,
-        "none carried a second request"
-    );
+    assert_eq!(accepted.load(Ordering::SeqCst), 20, "none carried a second request");
     for _ in 0..20 {
         closes.recv().await.unwrap();
     }
@@ -228,11 +178,7 @@ async fn a_connection_cut_off_or_talking_nonsense_has_its_kind() {
         let turn = turn.fetch_add(1, Ordering::SeqCst);
         async move {
             let _ = stream.read(&mut [0; 1024]).await;
-            let answer: &[u8] = if turn.is_multiple_of(2) {
-                HALF
-            } else {
-                b"SSH-2.0\r\n\r\n"
-            };
+            let answer: &[u8] = if turn.is_multiple_of(2) { HALF } else { b"SSH-2.0\r\n\r\n" };
             let _ = stream.write_all(answer).await;
         }
     })
@@ -246,9 +192,7 @@ async fn a_connection_cut_off_or_talking_nonsense_has_its_kind() {
 async fn a_connection_the_server_ends_is_not_used_again() {
     let (address, accepted) = serve(|_| async {
         let mut response = status(200, "");
-        response
-            .headers_mut()
-            .insert("connection", "close".parse().unwrap());
+        response.headers_mut().insert("connection", "close".parse().unwrap());
         response
     })
     .await;
@@ -284,12 +228,7 @@ async fn arrivals_beyond_the_connections_are_counted_and_not_sent() {
 async fn a_stopped_load_reports_what_it_has() {
     let (address, _) = serve(|_| std::future::pending()).await;
     let target = format!("http://{address}/").parse().unwrap();
-    let plan = Plan::new(
-        target,
-        Rate::per_second(1000.0).unwrap(),
-        Duration::from_secs(3600),
-    )
-    .unwrap();
+    let plan = Plan::new(target, Rate::per_second(1000.0).unwrap(), Duration::from_secs(3600)).unwrap();
     let stop = CancellationToken::new();
     let report = run_until(plan, &stop, |progress| {
         if progress.offered > 0 {
@@ -299,10 +238,7 @@ async fn a_stopped_load_reports_what_it_has() {
     .await
     .unwrap();
     assert!(report.offered > 0);
-    assert_eq!(
-        report.unfinished + report.failed(FailureKind::Timeout),
-        report.offered
-    );
+    assert_eq!(report.unfinished + report.failed(FailureKind::Timeout), report.offered);
 }
 
 #[tokio::test]
@@ -318,18 +254,9 @@ async fn both_faces_of_a_report_say_the_same() {
     let (address, _) = serve(|_| async { status(503, "busy") }).await;
     let report = run(plan(address, 10, NEVER), |_| ()).await.unwrap();
     let text = report.to_string();
-    assert!(
-        text.contains("answers      503: 10\n") && text.contains("no answer    none\n"),
-        "{text}"
-    );
+    assert!(text.contains("answers      503: 10\n") && text.contains("no answer    none\n"), "{text}");
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!(
-        (&json["offered"], &json["statuses"]["503"]),
-        (&10.into(), &10.into())
-    );
-    assert_eq!(
-        (&json["refused"], &json["arrivals"]),
-        (&10.into(), &"constant".into())
-    );
+    assert_eq!((&json["offered"], &json["statuses"]["503"]), (&10.into(), &10.into()));
+    assert_eq!((&json["refused"], &json["arrivals"]), (&10.into(), &"constant".into()));
     assert!(json["latency"]["refusals"]["p999_ms"].is_number() && json["failures"].is_object());
 }

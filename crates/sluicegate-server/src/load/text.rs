@@ -23,18 +23,11 @@ impl fmt::Display for Report {
             f,
             "goodput      {:.1}/s: good answers within {deadline}, {} of what was offered",
             self.goodput,
-            Share {
-                part: self.good,
-                whole: self.offered
-            }
+            Share { part: self.good, whole: self.offered }
         )?;
         writeln!(f, "answers      {}", List(self.statuses.iter()))?;
         if self.late > 0 {
-            writeln!(
-                f,
-                "             {} would have been good but came later than {deadline}",
-                self.late
-            )?;
+            writeln!(f, "             {} would have been good but came later than {deadline}", self.late)?;
         }
         if self.refused > 0 {
             writeln!(
@@ -45,11 +38,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "no answer    {}", List(self.failures.iter()))?;
         if self.unfinished > 0 {
-            writeln!(
-                f,
-                "             {} still waiting when the load was stopped",
-                self.unfinished
-            )?;
+            writeln!(f, "             {} still waiting when the load was stopped", self.unfinished)?;
         }
         writeln!(
             f,
@@ -78,12 +67,7 @@ impl Report {
     fn doubts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Below this share of the asked rate, the rate was not reached.
         const REACHED: f64 = 0.99;
-        let own: u64 = self
-            .failures
-            .iter()
-            .filter(|(kind, _)| kind.is_own())
-            .map(|(_, count)| count)
-            .sum();
+        let own: u64 = self.failures.iter().filter(|(kind, _)| kind.is_own()).map(|(_, count)| count).sum();
         // A stopped load and one of a handful of random arrivals say nothing about the generator.
         if self.arrivals == Arrivals::Constant && self.rate_reached < REACHED * self.rate_asked {
             writeln!(
@@ -104,13 +88,7 @@ impl Report {
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {
     write!(f, "{name:<24}{:>9}", summary.count)?;
-    for value in [
-        summary.p50_ms,
-        summary.p90_ms,
-        summary.p99_ms,
-        summary.p999_ms,
-        summary.max_ms,
-    ] {
+    for value in [summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.p999_ms, summary.max_ms] {
         if summary.count == 0 {
             write!(f, "{:>10}", "-")?;
         } else {
@@ -130,11 +108,7 @@ impl<'a, K: fmt::Display + 'a, I: Iterator<Item = (&'a K, &'a u64)> + Clone> fmt
             write!(f, "{gap}{key}: {count}")?;
             gap = "   ";
         }
-        if gap.is_empty() {
-            f.write_str("none")
-        } else {
-            Ok(())
-        }
+        if gap.is_empty() { f.write_str("none") } else { Ok(()) }
     }
 }
 

@@ -17,18 +17,11 @@ const FLAT: u64 = 32 * MIB;
 async fn a_gibibyte_comes_down_in_flat_memory() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &[]).await;
-    assert_eq!(
-        gateway.client().get(&format!("/bytes/{MIB}")).await.body.len() as u64,
-        MIB
-    );
+    assert_eq!(gateway.client().get(&format!("/bytes/{MIB}")).await.body.len() as u64, MIB);
     let before = gateway.rss();
     for target in ["bytes", "chunked"] {
         let mut link = gateway.client().link().await.unwrap();
-        let mut body = link
-            .send(get(&format!("/{target}/{GIB}")))
-            .await
-            .unwrap()
-            .into_body();
+        let mut body = link.send(get(&format!("/{target}/{GIB}"))).await.unwrap().into_body();
         let mut checker = Checker::new();
         while let Some(frame) = within("the next bytes", body.frame()).await {
             if let Some(data) = frame.unwrap().data_ref() {
@@ -46,22 +39,12 @@ async fn a_gibibyte_goes_up_in_flat_memory() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &[]).await;
     let put = async |body: Script| -> Sunk {
-        gateway
-            .client()
-            .send(request(Method::PUT, "/sink", body))
-            .await
-            .json()
+        gateway.client().send(request(Method::PUT, "/sink", body)).await.json()
     };
     put(Script::pattern(MIB)).await;
     let before = gateway.rss();
     for body in [Script::pattern(GIB), Script::pattern(GIB).chunked()] {
-        assert_eq!(
-            put(body).await,
-            Sunk {
-                len: GIB,
-                intact: true
-            }
-        );
+        assert_eq!(put(body).await, Sunk { len: GIB, intact: true });
     }
     let grown = gateway.rss().peak - before.now;
     assert!(grown < FLAT, "grew by {} MiB", grown / MIB);
@@ -87,13 +70,7 @@ async fn a_body_passes_while_it_is_made() {
     let asked = tokio::spawn(async move { client.send(request(Method::PUT, "/sink", body)).await });
     upstream.until("half a body", |seen| seen.sunk == 5000).await;
     go.send(()).unwrap();
-    assert_eq!(
-        asked.await.unwrap().json::<Sunk>(),
-        Sunk {
-            len: 10_000,
-            intact: true
-        }
-    );
+    assert_eq!(asked.await.unwrap().json::<Sunk>(), Sunk { len: 10_000, intact: true });
     until_idle(&gateway).await;
 }
 
@@ -102,30 +79,14 @@ async fn bodies_of_every_size_arrive_whole() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &[]).await;
     let mut link = gateway.client().link().await.unwrap();
-    for len in [
-        0,
-        1,
-        2,
-        1023,
-        8191,
-        8192,
-        8193,
-        65_535,
-        65_536,
-        100_003,
-        3 * MIB + 1,
-    ] {
+    for len in [0, 1, 2, 1023, 8191, 8192, 8193, 65_535, 65_536, 100_003, 3 * MIB + 1] {
         for framing in ["bytes", "chunked"] {
             let answer = link.send(get(&format!("/{framing}/{len}"))).await.unwrap();
             let answer = Answer::read(answer).await.unwrap();
             let mut checker = Checker::new();
             checker.take(&answer.body);
             assert_eq!((checker.len(), checker.intact()), (len, true), "{framing}/{len}");
-            let body = if framing == "bytes" {
-                Script::pattern(len)
-            } else {
-                Script::pattern(len).chunked()
-            };
+            let body = if framing == "bytes" { Script::pattern(len) } else { Script::pattern(len).chunked() };
             let answer = link.send(request(Method::POST, "/sink", body)).await.unwrap();
             let sunk: Sunk = Answer::read(answer).await.unwrap().json();
             assert_eq!(sunk, Sunk { len, intact: true }, "{framing}");
@@ -146,26 +107,15 @@ async fn answers_without_a_body_leave_the_connection_in_step() {
         ("GET /bytes/0", "200", Some("0")),
     ] {
         client
-            .write(format!(
-                "{asked} HTTP/1.1\r\nhost: a\r\n\r\nGET /bytes/3 HTTP/1.1\r\nhost: a\r\n\r\n"
-            ))
+            .write(format!("{asked} HTTP/1.1\r\nhost: a\r\n\r\nGET /bytes/3 HTTP/1.1\r\nhost: a\r\n\r\n"))
             .await;
         let head = client.read_head().await.to_lowercase();
-        assert!(
-            head.starts_with(&format!("http/1.1 {status} ")),
-            "{asked}: {head}"
-        );
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{asked}: {head}");
         if let Some(length) = length {
-            assert!(
-                head.contains(&format!("\r\ncontent-length: {length}\r\n")),
-                "{asked}: {head}"
-            );
+            assert!(head.contains(&format!("\r\ncontent-length: {length}\r\n")), "{asked}: {head}");
         }
         if status == "204" {
-            assert!(
-                !head.contains("content-length") && !head.contains("transfer-encoding"),
-                "{head}"
-            );
+            assert!(!head.contains("content-length") && !head.contains("transfer-encoding"), "{head}");
         }
         let next = client.read_head().await;
         assert!(
@@ -186,9 +136,7 @@ async fn trailers_go_up() {
     client
         .write("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\nconnection: close\r\n\r\n")
         .await;
-    client
-        .write("2\r\nab\r\n2;ext=1\r\ncd\r\n0\r\nx-sum: 4\r\n\r\n")
-        .await;
+    client.write("2\r\nab\r\n2;ext=1\r\ncd\r\n0\r\nx-sum: 4\r\n\r\n").await;
     let (answer, _) = client.read_to_end().await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
@@ -203,15 +151,9 @@ async fn trailers_come_down_to_who_takes_them() {
     let gateway = serve(&upstream, &[]).await;
     let without = gateway.client().get("/trailers/10").await;
     assert_eq!((without.body.len(), without.trailers), (10, None));
-    let answer = gateway
-        .client()
-        .send(get_with("/trailers/10", "te", "trailers"))
-        .await;
+    let answer = gateway.client().send(get_with("/trailers/10", "te", "trailers")).await;
     assert_eq!(answer.body.len(), 10);
-    assert_eq!(
-        answer.trailers.expect("the client asked for trailers")["x-sum"],
-        "10"
-    );
+    assert_eq!(answer.trailers.expect("the client asked for trailers")["x-sum"], "10");
 }
 
 #[tokio::test]
@@ -220,9 +162,7 @@ async fn both_ways_at_once() {
     let gateway = serve(&upstream, &[]).await;
     // Each piece is sent only when the one before has come back.
     let mut client = Raw::connect(gateway.addr()).await;
-    client
-        .write("POST /mirror HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
-        .await;
+    client.write("POST /mirror HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
     assert!(client.read_head().await.starts_with("HTTP/1.1 200 "));
     for n in 0..20 {
         let piece = format!("4\r\n{n:04}\r\n");
@@ -232,10 +172,7 @@ async fn both_ways_at_once() {
     client.write("0\r\n\r\n").await;
     assert_eq!(client.read_exact(5).await, "0\r\n\r\n");
     // More than fits into the buffers on the way, by a client that reads while it writes.
-    let answer = gateway
-        .client()
-        .send(request(Method::POST, "/mirror", Script::pattern(20 * MIB)))
-        .await;
+    let answer = gateway.client().send(request(Method::POST, "/mirror", Script::pattern(20 * MIB))).await;
     let mut checker = Checker::new();
     checker.take(&answer.body);
     assert_eq!((checker.len(), checker.intact()), (20 * MIB, true));
@@ -249,15 +186,8 @@ async fn an_older_client_is_served_as_it_expects() {
     let mut client = Raw::connect(gateway.addr()).await;
     client.write("GET /chunked/100 HTTP/1.0\r\n\r\n").await;
     let head = client.read_head().await.to_lowercase();
-    assert!(
-        head.contains(" 200 ") && !head.contains("transfer-encoding"),
-        "{head}"
-    );
+    assert!(head.contains(" 200 ") && !head.contains("transfer-encoding"), "{head}");
     let (body, _) = client.read_to_end().await;
-    assert_eq!(
-        body.len(),
-        100,
-        "a body that ends with the connection, not in chunks"
-    );
+    assert_eq!(body.len(), 100, "a body that ends with the connection, not in chunks");
     assert_eq!(gateway.client().get("/").await.status, StatusCode::OK);
 }

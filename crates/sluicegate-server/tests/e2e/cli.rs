@@ -5,15 +5,8 @@ use sluicegate_testkit::upstream::Upstream;
 use sluicegate_testkit::wait::eventually;
 
 /// Arguments that make `serve` start, but for what a test adds.
-const FINE: &[&str] = &[
-    "serve",
-    "--upstream",
-    "http://127.0.0.1:9",
-    "--listen",
-    "127.0.0.1:0",
-    "--admin",
-    ADMIN,
-];
+const FINE: &[&str] =
+    &["serve", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--admin", ADMIN];
 const ADMIN: &str = "127.0.0.2:0";
 
 #[tokio::test]
@@ -54,10 +47,7 @@ async fn a_bad_value_is_named_with_what_would_be_right() {
     let taken = upstream.addr().to_string();
     let mut wrong = Vec::new();
     for (flag, value, right) in cases {
-        let mut args: Vec<&str> = FINE
-            .iter()
-            .map(|arg| if *arg == ADMIN { &taken } else { *arg })
-            .collect();
+        let mut args: Vec<&str> = FINE.iter().map(|arg| if *arg == ADMIN { &taken } else { *arg }).collect();
         // A flag that comes once must not come twice.
         if let Some(at) = args.iter().position(|arg| arg == flag) {
             args.drain(at..at + 2);
@@ -66,10 +56,7 @@ async fn a_bad_value_is_named_with_what_would_be_right() {
         args.push(&joined);
         let ended = run(SLUICEGATE, &args).await;
         let said = &ended.stderr;
-        let missing = right
-            .iter()
-            .chain([flag, value])
-            .filter(|part| !said.contains(**part));
+        let missing = right.iter().chain([flag, value]).filter(|part| !said.contains(**part));
         let missing: Vec<_> = missing.collect();
         if ended.code != Some(2) || !missing.is_empty() || said.contains("panicked") {
             wrong.push(format!("{joined}: {:?}, without {missing:?}: {said}", ended.code));
@@ -85,11 +72,7 @@ async fn a_missing_or_misspelt_flag_is_named() {
     assert!(ended.stderr.contains("serve"), "{}", ended.stderr);
     let ended = run(SLUICEGATE, &[FINE, &["--limt", "client.ip 100/s"]].concat()).await;
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("--limt") && ended.stderr.contains("--limit"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("--limt") && ended.stderr.contains("--limit"), "{}", ended.stderr);
     let ended = run(SLUICEGATE, &["sevre"]).await;
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("serve"), "{}", ended.stderr);
@@ -102,10 +85,7 @@ async fn an_address_in_use_is_named() {
     for flag in ["--listen", "--admin"] {
         let taken = gateway.addr().to_string();
         let mut args: Vec<&str> = FINE.to_vec();
-        let at = args
-            .iter()
-            .position(|arg| *arg == flag)
-            .expect("a flag that is always there");
+        let at = args.iter().position(|arg| *arg == flag).expect("a flag that is always there");
         args[at + 1] = &taken;
         let ended = run(SLUICEGATE, &args).await;
         assert_eq!(ended.code, Some(1), "{flag}: {}", ended.stderr);
@@ -132,15 +112,8 @@ async fn a_log_in_a_file_is_plain_text() {
     for _ in 0..3 {
         gateway.client().get("/").await;
     }
-    eventually("the failures in the log", async || {
-        (gateway.log().lines().count() >= 5).then_some(())
-    })
-    .await;
-    assert!(
-        !gateway.log().contains('\u{1b}'),
-        "escape codes are for terminals:\n{}",
-        gateway.log()
-    );
+    eventually("the failures in the log", async || (gateway.log().lines().count() >= 5).then_some(())).await;
+    assert!(!gateway.log().contains('\u{1b}'), "escape codes are for terminals:\n{}", gateway.log());
 }
 
 #[tokio::test]
@@ -149,11 +122,7 @@ async fn a_log_id_is_found_in_the_log() {
     let problem = gateway.client().get("/").await.problem();
     let id = problem.instance.trim_start_matches("urn:uuid:").to_owned();
     let line = eventually("the refusal's record", async || {
-        gateway
-            .log()
-            .lines()
-            .find(|line| line.contains(&id))
-            .map(str::to_owned)
+        gateway.log().lines().find(|line| line.contains(&id)).map(str::to_owned)
     })
     .await;
     let record: serde_json::Value = serde_json::from_str(&line).expect("a record is one JSON object");

@@ -20,10 +20,7 @@ async fn one_slot(upstream: &Upstream, args: &[&str]) -> Sluicegate {
 /// The slot is taken: the next request is refused.
 async fn assert_taken(gateway: &Sluicegate) {
     gateway.until_metric("sluicegate_in_flight", &[], 1).await;
-    assert_eq!(
-        gateway.client().get("/").await.status,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
+    assert_eq!(gateway.client().get("/").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 /// Everything is free: the next request is served, and no connection is left.
@@ -37,32 +34,24 @@ async fn assert_freed(gateway: &Sluicegate) {
 async fn one_that_vanishes_in_mid_upload_frees_its_slot() {
     let upstream = Upstream::start();
     let gateway = one_slot(&upstream, &[]).await;
-    for (round, framing) in [
-        "content-length: 1000\r\n\r\nabc",
-        "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
-    ]
-    .into_iter()
-    .cycle()
-    .take(4)
-    .enumerate()
+    for (round, framing) in
+        ["content-length: 1000\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"]
+            .into_iter()
+            .cycle()
+            .take(4)
+            .enumerate()
     {
         let mut client = Raw::connect(gateway.addr()).await;
-        client
-            .write(format!("PUT /sink HTTP/1.1\r\nhost: a\r\n{framing}"))
-            .await;
+        client.write(format!("PUT /sink HTTP/1.1\r\nhost: a\r\n{framing}")).await;
         let sunk = 3 * (round as u64 + 1);
-        upstream
-            .until("the beginning of the body", |seen| seen.sunk == sunk)
-            .await;
+        upstream.until("the beginning of the body", |seen| seen.sunk == sunk).await;
         assert_taken(&gateway).await;
         if round < 2 {
             client.vanish();
         } else {
             drop(client);
         }
-        upstream
-            .until("the upload to be given up", |seen| seen.aborted == round + 1)
-            .await;
+        upstream.until("the upload to be given up", |seen| seen.aborted == round + 1).await;
         assert_freed(&gateway).await;
     }
 }
@@ -71,22 +60,14 @@ async fn one_that_vanishes_in_mid_upload_frees_its_slot() {
 async fn one_that_vanishes_in_mid_download_frees_its_slot() {
     let upstream = Upstream::start();
     let gateway = one_slot(&upstream, &[]).await;
-    for target in [
-        format!("/bytes/{MUCH}"),
-        format!("/chunked/{MUCH}"),
-        "/stall/10".to_owned(),
-    ] {
+    for target in [format!("/bytes/{MUCH}"), format!("/chunked/{MUCH}"), "/stall/10".to_owned()] {
         let aborted = upstream.counters().aborted;
         let mut client = Raw::connect(gateway.addr()).await;
-        client
-            .write(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"))
-            .await;
+        client.write(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         client.read_head().await;
         assert_taken(&gateway).await;
         client.vanish();
-        upstream
-            .until("the download to be given up", |seen| seen.aborted == aborted + 1)
-            .await;
+        upstream.until("the download to be given up", |seen| seen.aborted == aborted + 1).await;
         assert_freed(&gateway).await;
     }
 }
@@ -97,13 +78,9 @@ async fn one_that_vanishes_before_the_answer_frees_its_slot() {
     let gateway = one_slot(&upstream, &[]).await;
     let mut client = Raw::connect(gateway.addr()).await;
     client.write("GET /gated HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    upstream
-        .until("a request at the gate", |seen| seen.in_flight == 1)
-        .await;
+    upstream.until("a request at the gate", |seen| seen.in_flight == 1).await;
     client.vanish();
-    upstream
-        .until("the request to be given up", |seen| seen.aborted == 1)
-        .await;
+    upstream.until("the request to be given up", |seen| seen.aborted == 1).await;
     assert_freed(&gateway).await;
 }
 
@@ -133,18 +110,11 @@ async fn one_that_stops_sending_counts_until_its_bound() {
     let upstream = Upstream::start();
     let gateway = one_slot(&upstream, &["--body-stall-timeout", "1s"]).await;
     let mut client = Raw::connect(gateway.addr()).await;
-    client
-        .write("PUT /sink HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nabc")
-        .await;
-    upstream
-        .until("the upload to be given up", |seen| seen.aborted == 1)
-        .await;
+    client.write("PUT /sink HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nabc").await;
+    upstream.until("the upload to be given up", |seen| seen.aborted == 1).await;
     let (answer, _) = client.read_to_end().await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
-        "{answer}"
-    );
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert_freed(&gateway).await;
 }
 
@@ -167,13 +137,7 @@ async fn a_slow_but_steady_body_is_not_cut() {
         upstream.drip(1);
     }
     assert_eq!(down.await.unwrap().body.len(), drops as usize);
-    assert_eq!(
-        up.await.unwrap().json::<Sunk>(),
-        Sunk {
-            len: u64::from(drops),
-            intact: true
-        }
-    );
+    assert_eq!(up.await.unwrap().json::<Sunk>(), Sunk { len: u64::from(drops), intact: true });
 }
 
 #[tokio::test]
@@ -186,10 +150,7 @@ async fn a_header_that_never_ends_is_cut() {
         client.write(begun).await;
         let (answer, _) = client.read_to_end().await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
-            "{begun:?}: {answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{begun:?}: {answer}");
     }
     assert_eq!(upstream.counters().total, 0);
     assert_freed(&gateway).await;
@@ -230,10 +191,7 @@ async fn one_that_takes_its_time_within_the_bounds_is_served() {
         client.write([*byte]).await;
     }
     assert!(client.read_head().await.starts_with("HTTP/1.1 200 "));
-    assert_eq!(
-        spawn_get(gateway.client(), "/").await.unwrap().status,
-        StatusCode::OK
-    );
+    assert_eq!(spawn_get(gateway.client(), "/").await.unwrap().status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -244,19 +202,13 @@ async fn headers_too_large_or_too_many_are_refused() {
     let large = format!("x-large: {}\r\n", "a".repeat(1 << 20));
     let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(1 << 20));
     let with = |headers| format!("GET / HTTP/1.1\r\nhost: a\r\n{headers}\r\n");
-    for (what, request) in [
-        ("many", with(many)),
-        ("large", with(large)),
-        ("a long target", long),
-    ] {
+    for (what, request) in [("many", with(many)), ("large", with(large)), ("a long target", long)] {
         let mut client = Raw::connect(gateway.addr()).await;
         // The gateway may answer and close before it has read everything.
         let _ = client.try_write(request).await;
         let (answer, _) = client.read_to_end().await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let fits = ["HTTP/1.1 431 ", "HTTP/1.1 414 "]
-            .iter()
-            .any(|status| answer.starts_with(status));
+        let fits = ["HTTP/1.1 431 ", "HTTP/1.1 414 "].iter().any(|status| answer.starts_with(status));
         assert!(fits, "{what}: {answer:?}");
     }
     assert_eq!(upstream.counters().total, 0);
@@ -270,28 +222,16 @@ async fn the_bounds_of_a_header_are_as_set() {
     for (fields, status) in [(20, "200"), (21, "431")] {
         let more: String = (1..fields).map(|n| format!("x-{n}: 1\r\n")).collect();
         let mut client = Raw::connect(gateway.addr()).await;
-        client
-            .write(format!("GET / HTTP/1.1\r\nhost: a\r\n{more}\r\n"))
-            .await;
+        client.write(format!("GET / HTTP/1.1\r\nhost: a\r\n{more}\r\n")).await;
         let head = client.read_head().await;
-        assert!(
-            head.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{fields} fields: {head}"
-        );
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{fields} fields: {head}");
     }
     for (bytes, status) in [(9_000, "200"), (30_000, "431")] {
         let mut client = Raw::connect(gateway.addr()).await;
-        let _ = client
-            .try_write(format!(
-                "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
-                "a".repeat(bytes)
-            ))
-            .await;
+        let _ =
+            client.try_write(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(bytes))).await;
         let head = client.read_head().await;
-        assert!(
-            head.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{bytes} bytes: {head}"
-        );
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes} bytes: {head}");
     }
 }
 

@@ -30,16 +30,7 @@ async fn assert_exits(mut gateway: Sluicegate, code: i32) {
 #[tokio::test]
 async fn what_is_in_flight_or_waiting_is_answered() {
     let upstream = Upstream::start();
-    let args = [
-        "--concurrency",
-        "8",
-        "--queue",
-        "100",
-        "--deadline",
-        "60s",
-        "--grace",
-        "60s",
-    ];
+    let args = ["--concurrency", "8", "--queue", "100", "--deadline", "60s", "--grace", "60s"];
     let gateway = serve(&upstream, &args).await;
     let mut links = Vec::new();
     for _ in 0..28 {
@@ -47,36 +38,19 @@ async fn what_is_in_flight_or_waiting_is_answered() {
     }
     let mut asked = JoinSet::new();
     for mut link in links {
-        asked.spawn(async move {
-            Answer::read(link.send(get("/gated")).await.unwrap())
-                .await
-                .unwrap()
-        });
+        asked.spawn(async move { Answer::read(link.send(get("/gated")).await.unwrap()).await.unwrap() });
     }
-    upstream
-        .until("eight at the gate", |seen| seen.in_flight == 8)
-        .await;
+    upstream.until("eight at the gate", |seen| seen.in_flight == 8).await;
     gateway.until_metric("sluicegate_queue_waiting", &[], 20).await;
 
     assert_eq!(gateway.admin().get("/readyz").await.status, OK);
     terminate(&gateway).await;
-    assert_eq!(
-        gateway.admin().get("/readyz").await.status,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
-    assert_eq!(
-        gateway.admin().get("/healthz").await.status,
-        OK,
-        "alive while it drains"
-    );
+    assert_eq!(gateway.admin().get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(gateway.admin().get("/healthz").await.status, OK, "alive while it drains");
     upstream.open_all();
     for answer in asked.join_all().await {
         assert_eq!(answer.status, OK);
-        assert_eq!(
-            answer.header("connection"),
-            Some("close"),
-            "the client is told not to come back here"
-        );
+        assert_eq!(answer.header("connection"), Some("close"), "the client is told not to come back here");
     }
     assert_exits(gateway, 0).await;
     let seen = upstream.counters();
@@ -91,8 +65,7 @@ async fn bodies_on_their_way_arrive_whole() {
     down.write("GET /stall/1000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
     down.read_head().await;
     let mut up = Raw::connect(gateway.addr()).await;
-    up.write("PUT /sink HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc")
-        .await;
+    up.write("PUT /sink HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc").await;
     upstream.until("half an upload", |seen| seen.sunk == 3).await;
     terminate(&gateway).await;
     upstream.resume();
@@ -106,14 +79,7 @@ async fn bodies_on_their_way_arrive_whole() {
 async fn idle_and_silent_connections_do_not_hold_it_up() {
     let upstream = Upstream::start();
     // The exit code would be 1 if the grace time ran out.
-    let args = [
-        "--grace",
-        "5s",
-        "--header-timeout",
-        "10m",
-        "--idle-timeout",
-        "10m",
-    ];
+    let args = ["--grace", "5s", "--header-timeout", "10m", "--idle-timeout", "10m"];
     let gateway = serve(&upstream, &args).await;
     let mut idle = Raw::connect(gateway.addr()).await;
     idle.write("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -131,31 +97,18 @@ async fn a_grace_time_that_runs_out_cuts_the_rest() {
     let gateway = serve(&upstream, &["--grace", "500ms", "--deadline", "60s"]).await;
     let mut client = Raw::connect(gateway.addr()).await;
     client.write("GET /gated HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    upstream
-        .until("one at the gate", |seen| seen.in_flight == 1)
-        .await;
+    upstream.until("one at the gate", |seen| seen.in_flight == 1).await;
     gateway.signal("TERM").await;
     assert_exits(gateway, 1).await;
     let (answer, _) = client.read_to_end().await;
     assert!(!answer.starts_with(b"HTTP/1.1 200 "));
-    upstream
-        .until("the request to be given up", |seen| seen.aborted == 1)
-        .await;
+    upstream.until("the request to be given up", |seen| seen.aborted == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_every_request_that_got_through_is_answered() {
     let upstream = Upstream::start();
-    let args = [
-        "--concurrency",
-        "4",
-        "--queue",
-        "100",
-        "--deadline",
-        "60s",
-        "--grace",
-        "60s",
-    ];
+    let args = ["--concurrency", "4", "--queue", "100", "--deadline", "60s", "--grace", "60s"];
     let gateway = serve(&upstream, &args).await;
     let draining = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicUsize::new(0));
@@ -173,10 +126,7 @@ async fn under_load_every_request_that_got_through_is_answered() {
             served
         });
     }
-    eventually("some load", async || {
-        (answered.load(Ordering::Relaxed) > 200).then_some(())
-    })
-    .await;
+    eventually("some load", async || (answered.load(Ordering::Relaxed) > 200).then_some(())).await;
     draining.store(true, Ordering::SeqCst);
     gateway.signal("TERM").await;
     let served: usize = clients.join_all().await.into_iter().sum();

@@ -13,9 +13,7 @@ const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
 /// When a refused client may come back, given when its answer arrived.
 fn announced(refused: &Answer, arrived: Instant) -> Instant {
-    let seconds = refused
-        .retry_after()
-        .expect("a refusal for a quota says when to come back");
+    let seconds = refused.retry_after().expect("a refusal for a quota says when to come back");
     assert!(seconds > 0, "a Retry-After of 0 is early");
     arrived + Duration::from_secs(seconds)
 }
@@ -46,22 +44,11 @@ async fn a_burst_passes_with_what_the_clock_refilled_meanwhile() {
     assert_eq!(upstream.counters().total, passed.len());
     assert!(refused.iter().all(|(answer, _)| answer.status == TOO_MANY));
 
-    let soonest = refused
-        .iter()
-        .map(|(answer, arrived)| announced(answer, *arrived))
-        .min()
-        .unwrap();
+    let soonest = refused.iter().map(|(answer, arrived)| announced(answer, *arrived)).min().unwrap();
     until(soonest).await;
-    assert_eq!(
-        gateway.client().get("/").await.status,
-        OK,
-        "a retry at the announced instant passes"
-    );
+    assert_eq!(gateway.client().get("/").await.status, OK, "a retry at the announced instant passes");
     let metrics = gateway.metrics().await;
-    assert_eq!(
-        metrics.count("sluicegate_refusals_total", &[("reason", "quota")]),
-        refused.len() as u64
-    );
+    assert_eq!(metrics.count("sluicegate_refusals_total", &[("reason", "quota")]), refused.len() as u64);
 }
 
 #[tokio::test]
@@ -81,10 +68,9 @@ async fn retry_after_is_never_rounded_down() {
 
 #[tokio::test]
 async fn a_refusal_by_the_second_limit_spends_nothing_from_the_first() {
-    for [first, second] in [
-        ["global stock 3", "header:x-user stock 1"],
-        ["header:x-user stock 1", "global stock 3"],
-    ] {
+    for [first, second] in
+        [["global stock 3", "header:x-user stock 1"], ["header:x-user stock 1", "global stock 3"]]
+    {
         let upstream = Upstream::start();
         let gateway = serve(&upstream, &["--limit", first, "--limit", second]).await;
         let client = gateway.client();
@@ -92,29 +78,15 @@ async fn a_refusal_by_the_second_limit_spends_nothing_from_the_first() {
         let passed = ask("a").await;
         assert_eq!(passed.status, OK);
         let before = fields::remaining(&passed);
-        assert!(
-            before.values().any(|left| *left == 2),
-            "the global stock shows in {before:?}"
-        );
+        assert!(before.values().any(|left| *left == 2), "the global stock shows in {before:?}");
         for _ in 0..10 {
             let refused = ask("a").await;
             assert_eq!(refused.status, TOO_MANY);
-            assert_eq!(
-                refused.retry_after(),
-                None,
-                "nobody can tell when a stock is filled again"
-            );
+            assert_eq!(refused.retry_after(), None, "nobody can tell when a stock is filled again");
         }
         let after = fields::remaining(&ask("b").await);
-        assert!(
-            after.values().any(|left| *left == 1),
-            "ten refusals took nothing: {after:?}"
-        );
-        assert_eq!(
-            ask("c").await.status,
-            OK,
-            "the third of three, whatever was refused"
-        );
+        assert!(after.values().any(|left| *left == 1), "ten refusals took nothing: {after:?}");
+        assert_eq!(ask("c").await.status, OK, "the third of three, whatever was refused");
         assert_eq!(ask("d").await.status, TOO_MANY);
         assert_eq!(upstream.counters().total, 3, "{first}, {second}");
     }
@@ -139,11 +111,7 @@ async fn client_ip_is_the_peer_whatever_it_claims() {
     let gateway = serve(&upstream, &["--limit", "client.ip stock 1"]).await;
     let host = |last| gateway.client().from(Ipv4Addr::new(127, 0, 0, last));
     assert_eq!(host(1).get("/").await.status, OK);
-    assert_eq!(
-        host(2).get("/").await.status,
-        OK,
-        "another host has a quota of its own"
-    );
+    assert_eq!(host(2).get("/").await.status, OK, "another host has a quota of its own");
     for claim in ["x-forwarded-for", "x-real-ip", "forwarded"] {
         let lie = host(1).send(get_with("/", claim, "9.9.9.9")).await;
         assert_eq!(lie.status, TOO_MANY, "{claim} is not believed");
@@ -161,11 +129,7 @@ async fn a_key_is_what_its_words_say() {
             &[("/a", "1", "1", 1), ("/b", "1", "1", 1), ("/A", "1", "1", 1)],
             &[("/a?x=2", "2", "2", 2)],
         ),
-        (
-            "header:X-A",
-            &[("/a", "1", "1", 1), ("/a", "2", "1", 1)],
-            &[("/b", "1", "2", 2)],
-        ),
+        ("header:X-A", &[("/a", "1", "1", 1), ("/a", "2", "1", 1)], &[("/b", "1", "2", 2)]),
         (
             "client.ip+path",
             &[("/a", "1", "1", 1), ("/a", "1", "1", 2), ("/b", "1", "1", 1)],
@@ -197,26 +161,13 @@ async fn a_key_is_what_its_words_say() {
         let ask = async |(path, a, b, host): Request| {
             let mut request = get_with(path, "x-a", a);
             request.headers_mut().insert("x-b", b.parse().unwrap());
-            gateway
-                .client()
-                .from(Ipv4Addr::new(127, 0, 0, host))
-                .send(request)
-                .await
-                .status
+            gateway.client().from(Ipv4Addr::new(127, 0, 0, host)).send(request).await.status
         };
         for request in apart {
-            assert_eq!(
-                ask(*request).await,
-                OK,
-                "{key}: {request:?} has a quota of its own"
-            );
+            assert_eq!(ask(*request).await, OK, "{key}: {request:?} has a quota of its own");
         }
         for request in apart.iter().chain(same) {
-            assert_eq!(
-                ask(*request).await,
-                TOO_MANY,
-                "{key}: {request:?} was here before"
-            );
+            assert_eq!(ask(*request).await, TOO_MANY, "{key}: {request:?} was here before");
         }
     }
 }
@@ -227,31 +178,19 @@ async fn a_key_is_forgotten_once_its_bucket_is_full_again() {
     let gateway = serve(&upstream, &["--limit", "header:x-user 1000/s"]).await;
     let mut link = gateway.client().link().await.unwrap();
     for user in 0..500 {
-        let answer = link
-            .send(get_with("/", "x-user", &user.to_string()))
-            .await
-            .unwrap();
+        let answer = link.send(get_with("/", "x-user", &user.to_string())).await.unwrap();
         assert_eq!(Answer::read(answer).await.unwrap().status, OK);
     }
-    gateway
-        .until_metric("sluicegate_limit_keys", &[("limit", "0")], 0)
-        .await;
+    gateway.until_metric("sluicegate_limit_keys", &[("limit", "0")], 0).await;
 }
 
 #[tokio::test]
 async fn a_flood_of_keys_is_bounded_and_resets_no_live_limit() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--limit", "header:x-user stock 1", "--max-keys", "100"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--limit", "header:x-user stock 1", "--max-keys", "100"]).await;
     let mut link = gateway.client().link().await.unwrap();
     let mut ask = async |user: &str| {
-        Answer::read(link.send(get_with("/", "x-user", user)).await.unwrap())
-            .await
-            .unwrap()
-            .status
+        Answer::read(link.send(get_with("/", "x-user", user)).await.unwrap()).await.unwrap().status
     };
     assert_eq!(ask("first").await, OK);
     for user in 0..1000 {

@@ -39,15 +39,7 @@ async fn serve(upstream: &Upstream, args: &[&str]) -> Sluicegate {
 
 /// The same in front of any server.
 async fn serve_url(upstream: &str, args: &[&str]) -> Sluicegate {
-    let mut all = vec![
-        "serve",
-        "--upstream",
-        upstream,
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-    ];
+    let mut all = vec!["serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     all.extend(args);
     Sluicegate::start(SLUICEGATE, &all).await
 }
@@ -61,9 +53,7 @@ fn spawn_get(client: Client, target: &str) -> JoinHandle<Answer> {
 /// A GET with one header more.
 fn get_with(target: &str, name: &'static str, value: &str) -> http::Request<Script> {
     let mut request = get(target);
-    request
-        .headers_mut()
-        .insert(name, value.parse().expect("a header's value"));
+    request.headers_mut().insert(name, value.parse().expect("a header's value"));
     request
 }
 

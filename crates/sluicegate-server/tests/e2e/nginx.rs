@@ -25,18 +25,10 @@ impl Nginx {
         fs::create_dir_all(folder.join("www")).unwrap();
         fs::write(folder.join("www/large"), large()).unwrap();
         fs::write(folder.join("www/index.html"), "hello\n").unwrap();
-        let conf = CONF
-            .replace("ADDR", &port.addr().to_string())
-            .replace("FOLDER", folder.to_str().unwrap());
+        let conf = CONF.replace("ADDR", &port.addr().to_string()).replace("FOLDER", folder.to_str().unwrap());
         fs::write(folder.join("nginx.conf"), conf).unwrap();
         let mut command = Command::new(tool("nginx", "nginx"));
-        command
-            .arg("-p")
-            .arg(&folder)
-            .arg("-c")
-            .arg(folder.join("nginx.conf"))
-            .arg("-e")
-            .arg("error.log");
+        command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg("error.log");
         let child = command.stdin(Stdio::null()).spawn().expect("nginx can be run");
         let mut nginx = Self { child, port, folder };
         eventually("nginx to listen", async || {
@@ -91,33 +83,18 @@ http {
 fn tool(command: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let mut found = folders
-        .map(|folder| folder.join(command))
-        .filter(|file| file.is_file());
-    found
-        .next()
-        .unwrap_or_else(|| panic!("{command} is not installed: apt-get install {package}"))
+    let mut found = folders.map(|folder| folder.join(command)).filter(|file| file.is_file());
+    found.next().unwrap_or_else(|| panic!("{command} is not installed: apt-get install {package}"))
 }
 
 /// Text that compresses, but isn't the same everywhere.
 fn large() -> Vec<u8> {
-    (0..)
-        .flat_map(|n: u32| format!("{n:x}\n").into_bytes())
-        .take(LARGE)
-        .collect()
+    (0..).flat_map(|n: u32| format!("{n:x}\n").into_bytes()).take(LARGE).collect()
 }
 
 async fn curl(gateway: &Sluicegate, args: &[&str], target: &str) -> Ended {
     let url = format!("http://{}{target}", gateway.addr());
-    let fixed = [
-        "--silent",
-        "--show-error",
-        "--noproxy",
-        "*",
-        "--max-time",
-        "50",
-        "--http1.1",
-    ];
+    let fixed = ["--silent", "--show-error", "--noproxy", "*", "--max-time", "50", "--http1.1"];
     let ended = run(tool("curl", "curl"), &[&fixed, args, &[&url]].concat()).await;
     assert_eq!(ended.code, Some(0), "curl {args:?} {target}: {}", ended.stderr);
     ended
@@ -134,76 +111,34 @@ async fn curl_talks_to_nginx_through_the_gateway() {
     let down = format!("{folder}/down");
     for how in [&["--output", &down][..], &["--compressed", "--output", &down]] {
         curl(&gateway, how, "/large").await;
-        assert!(
-            fs::read(&down).unwrap() == large(),
-            "{how:?}: every byte came down"
-        );
+        assert!(fs::read(&down).unwrap() == large(), "{how:?}: every byte came down");
     }
-    let head = curl(&gateway, &["--head", "-H", "x-user: head"], "/large")
-        .await
-        .stdout
-        .to_lowercase();
+    let head = curl(&gateway, &["--head", "-H", "x-user: head"], "/large").await.stdout.to_lowercase();
     assert!(head.contains(&format!("content-length: {LARGE}")), "{head}");
-    let range = curl(&gateway, &["--range", "10-19", "-H", "x-user: range"], "/large")
-        .await
-        .stdout;
+    let range = curl(&gateway, &["--range", "10-19", "-H", "x-user: range"], "/large").await.stdout;
     assert_eq!(range.as_bytes(), &large()[10..20]);
-    let etag = head
-        .lines()
-        .find_map(|line| line.strip_prefix("etag: "))
-        .expect("nginx sets an ETag")
-        .trim();
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("nginx sets an ETag").trim();
     let same = format!("if-none-match: {etag}");
     let code = ["--write-out", "%{http_code}", "--output", "/dev/null"];
-    let cached = curl(
-        &gateway,
-        &[&code[..], &["-H", &same, "-H", "x-user: 304"]].concat(),
-        "/large",
-    )
-    .await;
+    let cached = curl(&gateway, &[&code[..], &["-H", &same, "-H", "x-user: 304"]].concat(), "/large").await;
     assert_eq!(cached.stdout, "304");
     let gone = curl(&gateway, &[&code[..], &["-H", "x-user: gone"]].concat(), "/gone").await;
     assert_eq!(gone.stdout, "410");
 
     // curl asks for 100-continue before it sends as much.
-    let put = [
-        "--upload-file",
-        &format!("{folder}/www/large"),
-        "-H",
-        "x-user: put",
-    ];
+    let put = ["--upload-file", &format!("{folder}/www/large"), "-H", "x-user: put"];
     curl(&gateway, &put, "/up/file").await;
-    assert!(
-        fs::read(nginx.folder.join("up/file")).unwrap() == large(),
-        "every byte went up"
-    );
+    assert!(fs::read(nginx.folder.join("up/file")).unwrap() == large(), "every byte went up");
     let chunked = [&put[..], &["-H", "transfer-encoding: chunked"]].concat();
     curl(&gateway, &chunked, "/up/chunked").await;
-    assert!(
-        fs::read(nginx.folder.join("up/chunked")).unwrap() == large(),
-        "every byte went up in chunks"
-    );
+    assert!(fs::read(nginx.folder.join("up/chunked")).unwrap() == large(), "every byte went up in chunks");
 
-    let says = curl(
-        &gateway,
-        &["-H", "x-user: says", "-H", "host: example.test"],
-        "/headers",
-    )
-    .await
-    .stdout;
+    let says = curl(&gateway, &["-H", "x-user: says", "-H", "host: example.test"], "/headers").await.stdout;
     assert!(says.starts_with("127.0.0.1|http|example.test|1.1 "), "{says}");
 
     // Five over one connection, the last two over the quota.
-    let range = [
-        &code[..],
-        &[
-            "--write-out",
-            "%{http_code} %{num_connects}\n",
-            "-H",
-            "x-user: five",
-        ],
-    ]
-    .concat();
+    let range =
+        [&code[..], &["--write-out", "%{http_code} %{num_connects}\n", "-H", "x-user: five"]].concat();
     let five = curl(&gateway, &range, "/index.html?[1-5]").await.stdout;
     assert_eq!(five, "200 1\n200 0\n200 0\n429 0\n429 0\n");
     until_idle(&gateway).await;

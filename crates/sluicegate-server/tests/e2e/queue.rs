@@ -29,11 +29,7 @@ async fn storm(gateway: &Sluicegate, n: usize, refused: usize) -> (Vec<Answer>, 
 #[tokio::test]
 async fn of_200_at_once_one_is_served_ten_wait_and_the_rest_are_refused() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "1", "--queue", "10", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "1", "--queue", "10", "--deadline", "60s"]).await;
     let (refused, asking) = storm(&gateway, 200, 189).await;
     for answer in &refused {
         assert_eq!(answer.status, UNAVAILABLE);
@@ -43,11 +39,7 @@ async fn of_200_at_once_one_is_served_ten_wait_and_the_rest_are_refused() {
     gateway.until_metric("sluicegate_queue_waiting", &[], 10).await;
     gateway.until_metric("sluicegate_in_flight", &[], 1).await;
     let seen = upstream.counters();
-    assert_eq!(
-        (seen.in_flight, seen.total),
-        (1, 1),
-        "the queue holds the others back"
-    );
+    assert_eq!((seen.in_flight, seen.total), (1, 1), "the queue holds the others back");
 
     upstream.open_all();
     let answers = asking.join_all().await;
@@ -57,32 +49,17 @@ async fn of_200_at_once_one_is_served_ten_wait_and_the_rest_are_refused() {
     assert_eq!((seen.max_in_flight, seen.total, seen.aborted), (1, 11, 0));
     until_idle(&gateway).await;
     let metrics = gateway.metrics().await;
-    assert_eq!(
-        metrics.count("sluicegate_refusals_total", &[("reason", "queue_full")]),
-        189
-    );
+    assert_eq!(metrics.count("sluicegate_refusals_total", &[("reason", "queue_full")]), 189);
 }
 
 #[tokio::test]
 async fn the_status_of_a_full_queue_can_be_chosen() {
     let upstream = Upstream::start();
-    let args = [
-        "--concurrency",
-        "1",
-        "--queue",
-        "0",
-        "--deadline",
-        "60s",
-        "--reject-status",
-        "502",
-    ];
+    let args = ["--concurrency", "1", "--queue", "0", "--deadline", "60s", "--reject-status", "502"];
     let gateway = serve(&upstream, &args).await;
     let (refused, asking) = storm(&gateway, 5, 4).await;
     for answer in &refused {
-        assert_eq!(
-            (answer.status, answer.retry_after()),
-            (StatusCode::BAD_GATEWAY, Some(1))
-        );
+        assert_eq!((answer.status, answer.retry_after()), (StatusCode::BAD_GATEWAY, Some(1)));
         answer.problem();
     }
     upstream.open_all();
@@ -92,41 +69,24 @@ async fn the_status_of_a_full_queue_can_be_chosen() {
 #[tokio::test]
 async fn a_queue_of_none_serves_as_many_as_there_are_slots() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "3", "--queue", "0", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "3", "--queue", "0", "--deadline", "60s"]).await;
     for round in 1..=3 {
         let (refused, asking) = storm(&gateway, 20, 17).await;
         assert!(refused.iter().all(|answer| answer.status == UNAVAILABLE));
         upstream.open(3);
         let answers = asking.join_all().await;
-        assert_eq!(
-            answers.iter().filter(|answer| answer.status == OK).count(),
-            3,
-            "round {round}"
-        );
+        assert_eq!(answers.iter().filter(|answer| answer.status == OK).count(), 3, "round {round}");
         until_idle(&gateway).await;
     }
-    assert_eq!(
-        (upstream.counters().max_in_flight, upstream.counters().total),
-        (3, 9)
-    );
+    assert_eq!((upstream.counters().max_in_flight, upstream.counters().total), (3, 9));
 }
 
 #[tokio::test]
 async fn who_waits_is_served_in_the_order_of_arrival() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "1", "--queue", "5", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "1", "--queue", "5", "--deadline", "60s"]).await;
     let mut asking = vec![spawn_get(gateway.client(), "/gated/0")];
-    upstream
-        .until("the first at the gate", |seen| seen.in_flight == 1)
-        .await;
+    upstream.until("the first at the gate", |seen| seen.in_flight == 1).await;
     for place in 1..=5 {
         asking.push(spawn_get(gateway.client(), &format!("/gated/{place}")));
         gateway.until_metric("sluicegate_queue_waiting", &[], place).await;
@@ -135,24 +95,16 @@ async fn who_waits_is_served_in_the_order_of_arrival() {
     for answer in asking {
         assert_eq!(answer.await.unwrap().status, OK);
     }
-    let order = [
-        "/gated/0", "/gated/1", "/gated/2", "/gated/3", "/gated/4", "/gated/5",
-    ];
+    let order = ["/gated/0", "/gated/1", "/gated/2", "/gated/3", "/gated/4", "/gated/5"];
     assert_eq!(upstream.targets(), order);
 }
 
 #[tokio::test]
 async fn a_client_that_vanishes_while_it_waits_leaves_the_queue() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "1", "--queue", "2", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "1", "--queue", "2", "--deadline", "60s"]).await;
     let served = spawn_get(gateway.client(), "/gated/served");
-    upstream
-        .until("one at the gate", |seen| seen.in_flight == 1)
-        .await;
+    upstream.until("one at the gate", |seen| seen.in_flight == 1).await;
     for reset in [true, false] {
         let mut gone = Raw::connect(gateway.addr()).await;
         gone.write("GET /gated/gone HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -164,10 +116,7 @@ async fn a_client_that_vanishes_while_it_waits_leaves_the_queue() {
         }
         gateway.until_metric("sluicegate_queue_waiting", &[], 0).await;
     }
-    let waiting = [
-        spawn_get(gateway.client(), "/gated/next"),
-        spawn_get(gateway.client(), "/gated/next"),
-    ];
+    let waiting = [spawn_get(gateway.client(), "/gated/next"), spawn_get(gateway.client(), "/gated/next")];
     gateway.until_metric("sluicegate_queue_waiting", &[], 2).await;
     upstream.open_all();
     assert_eq!(served.await.unwrap().status, OK);
@@ -185,19 +134,11 @@ async fn a_client_that_vanishes_while_it_waits_leaves_the_queue() {
 #[tokio::test]
 async fn a_body_is_not_invited_before_its_request_is_admitted() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "1", "--queue", "1", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "1", "--queue", "1", "--deadline", "60s"]).await;
     let served = spawn_get(gateway.client(), "/gated");
-    upstream
-        .until("one at the gate", |seen| seen.in_flight == 1)
-        .await;
+    upstream.until("one at the gate", |seen| seen.in_flight == 1).await;
     let mut waiting = Raw::connect(gateway.addr()).await;
-    waiting
-        .write("PUT /sink HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
-        .await;
+    waiting.write("PUT /sink HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n").await;
     gateway.until_metric("sluicegate_queue_waiting", &[], 1).await;
     assert!(waiting.silent(), "who waits is not told to send its body");
     upstream.open_all();

@@ -19,29 +19,13 @@ async fn an_ambiguous_request_is_refused_before_the_upstream_sees_it() {
         ("a list of lengths", "content-length: 3, 4", "abcd"),
         ("a signed length", "content-length: +3", "abc"),
         ("a length that is no number", "content-length: 0x3", "abc"),
-        (
-            "a length that overflows",
-            "content-length: 18446744073709551617",
-            "abc",
-        ),
+        ("a length that overflows", "content-length: 18446744073709551617", "abc"),
         ("chunked not last", "transfer-encoding: chunked, gzip", &chunked),
-        (
-            "a coding below the chunks",
-            "transfer-encoding: gzip, chunked",
-            &chunked,
-        ),
+        ("a coding below the chunks", "transfer-encoding: gzip, chunked", &chunked),
         ("chunked twice", "transfer-encoding: chunked, chunked", &chunked),
         ("an unknown coding", "transfer-encoding: xchunked", &chunked),
-        (
-            "a space before the colon",
-            "transfer-encoding : chunked",
-            &chunked,
-        ),
-        (
-            "a folded header",
-            "x-a: 1\r\n transfer-encoding: chunked",
-            &chunked,
-        ),
+        ("a space before the colon", "transfer-encoding : chunked", &chunked),
+        ("a folded header", "x-a: 1\r\n transfer-encoding: chunked", &chunked),
         ("a header without a name", ": chunked", ""),
         ("a control byte in a value", "x-a: a\u{0}b", ""),
         ("a second host", "host: b", ""),
@@ -51,10 +35,7 @@ async fn an_ambiguous_request_is_refused_before_the_upstream_sees_it() {
         let request = format!("POST /smuggled HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n{body}");
         let answer = converse(&gateway, &request).await;
         if !is_refused(&answer) || !upstream.targets().is_empty() {
-            wrong.push(format!(
-                "{what}: {answer}\nand the upstream saw {:?}",
-                upstream.take_targets()
-            ));
+            wrong.push(format!("{what}: {answer}\nand the upstream saw {:?}", upstream.take_targets()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -79,10 +60,7 @@ async fn of_two_framings_at_most_one_is_believed() {
         } else {
             assert_eq!(upstream.take_targets(), ["/one"], "{headers}: {answer}");
             assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-            assert!(
-                answer.contains("\r\nconnection: close\r\n"),
-                "{headers}: {answer}"
-            );
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{headers}: {answer}");
             assert!(!answer.contains("[\"content-length\""), "{headers}: {answer}");
         }
     }
@@ -123,10 +101,7 @@ async fn a_broken_request_line_is_refused() {
     ] {
         let answer = converse(&gateway, &format!("{head}\r\n\r\n")).await;
         if !is_refused(&answer) || !upstream.targets().is_empty() {
-            wrong.push(format!(
-                "{head:?}: {answer}\nand the upstream saw {:?}",
-                upstream.take_targets()
-            ));
+            wrong.push(format!("{head:?}: {answer}\nand the upstream saw {:?}", upstream.take_targets()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -136,35 +111,17 @@ async fn a_broken_request_line_is_refused() {
 async fn a_chunk_that_lies_breaks_the_upload() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &[]).await;
-    for body in [
-        "3\r\nabcdef\r\n0\r\n\r\n",
-        "zz\r\n",
-        "-1\r\n",
-        "fffffffffffffffff\r\nab",
-    ] {
+    for body in ["3\r\nabcdef\r\n0\r\n\r\n", "zz\r\n", "-1\r\n", "fffffffffffffffff\r\nab"] {
         let aborted = upstream.counters().aborted;
         let finished = upstream.counters().finished;
         let mut client = Raw::connect(gateway.addr()).await;
-        client
-            .write("PUT /sink HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
-            .await;
-        upstream
-            .until("the beginning of the body", |seen| seen.in_flight == 1)
-            .await;
+        client.write("PUT /sink HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n").await;
+        upstream.until("the beginning of the body", |seen| seen.in_flight == 1).await;
         client.write(body).await;
         let (answer, _) = client.read_to_end().await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
-            "{body:?}: {answer}"
-        );
-        let seen = upstream
-            .until("the upload to be given up", |seen| seen.in_flight == 0)
-            .await;
-        assert_eq!(
-            (seen.aborted, seen.finished),
-            (aborted + 1, finished),
-            "{body:?}: never taken for whole"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{body:?}: {answer}");
+        let seen = upstream.until("the upload to be given up", |seen| seen.in_flight == 0).await;
+        assert_eq!((seen.aborted, seen.finished), (aborted + 1, finished), "{body:?}: never taken for whole");
     }
 }

@@ -15,24 +15,16 @@ async fn one_that_dies_in_mid_body_breaks_the_answer_and_frees_the_slot() {
     let gateway = serve(&upstream, &["--concurrency", "1", "--queue", "0"]).await;
     for target in ["/die/1000", "/die/100000", "/die-chunked/1000"] {
         let mut client = Raw::connect(gateway.addr()).await;
-        client
-            .write(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"))
-            .await;
+        client.write(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         let head = client.read_head().await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         let (rest, _) = client.read_to_end().await;
-        assert!(
-            !rest.ends_with(b"0\r\n\r\n"),
-            "{target}: a broken body must not end like a whole one"
-        );
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{target}: a broken body must not end like a whole one");
         until_idle(&gateway).await;
         assert_eq!(gateway.client().get("/").await.status, OK);
     }
     for target in ["/die/1000", "/die-chunked/1000"] {
-        let error = gateway
-            .client()
-            .try_send(sluicegate_testkit::client::get(target))
-            .await;
+        let error = gateway.client().try_send(sluicegate_testkit::client::get(target)).await;
         assert!(error.is_err(), "{target}: an ordinary client sees the break");
     }
 }
@@ -67,16 +59,10 @@ async fn one_that_is_stopped_comes_back() {
 #[tokio::test]
 async fn one_that_is_stopped_before_it_answers_is_a_bad_gateway() {
     let mut upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "3", "--queue", "0", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "3", "--queue", "0", "--deadline", "60s"]).await;
     for round in 1..=2 {
         let asked: Vec<_> = (0..3).map(|_| spawn_get(gateway.client(), "/gated")).collect();
-        upstream
-            .until("three at the gate", |seen| seen.in_flight == 3)
-            .await;
+        upstream.until("three at the gate", |seen| seen.in_flight == 3).await;
         upstream.stop().await;
         for answer in asked {
             let answer = answer.await.unwrap();
@@ -97,19 +83,8 @@ async fn one_that_accepts_nobody_is_given_up() {
     let listener = socket.listen(0).unwrap();
     let address = listener.local_addr().unwrap();
     let first = TcpStream::connect(address).await.unwrap();
-    let others: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(TcpStream::connect(address)))
-        .collect();
-    let args = [
-        "--connect-timeout",
-        "200ms",
-        "--concurrency",
-        "1",
-        "--queue",
-        "0",
-        "--deadline",
-        "60s",
-    ];
+    let others: Vec<_> = (0..3).map(|_| tokio::spawn(TcpStream::connect(address))).collect();
+    let args = ["--connect-timeout", "200ms", "--concurrency", "1", "--queue", "0", "--deadline", "60s"];
     let gateway = serve_url(&format!("http://{address}"), &args).await;
     for _ in 0..2 {
         let answer = gateway.client().get("/").await;
@@ -123,15 +98,9 @@ async fn one_that_accepts_nobody_is_given_up() {
 #[tokio::test]
 async fn one_that_answers_before_it_has_the_body_is_heard() {
     let upstream = Upstream::start();
-    let gateway = serve(
-        &upstream,
-        &["--concurrency", "1", "--queue", "0", "--deadline", "60s"],
-    )
-    .await;
+    let gateway = serve(&upstream, &["--concurrency", "1", "--queue", "0", "--deadline", "60s"]).await;
     let mut client = Raw::connect(gateway.addr()).await;
-    client
-        .write("PUT /early/413 HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n")
-        .await;
+    client.write("PUT /early/413 HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n").await;
     client.write([b'a'; 50_000]).await;
     let head = client.read_head().await;
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
@@ -164,10 +133,7 @@ async fn one_that_refuses_connections_is_a_bad_gateway() {
     }
     until_idle(&gateway).await;
     let metrics = gateway.metrics().await;
-    assert_eq!(
-        metrics.count("sluicegate_requests_total", &[("status", "502")]),
-        3
-    );
+    assert_eq!(metrics.count("sluicegate_requests_total", &[("status", "502")]), 3);
 }
 
 /// A server that answers each connection with these bytes, and closes it.
@@ -197,11 +163,8 @@ async fn one_that_answers_nonsense_is_a_bad_gateway() {
         &long,
     ] {
         let what: String = answer.chars().take(60).collect();
-        let gateway = serve_url(
-            &canned(answer.to_owned()).await,
-            &["--concurrency", "1", "--queue", "0"],
-        )
-        .await;
+        let gateway =
+            serve_url(&canned(answer.to_owned()).await, &["--concurrency", "1", "--queue", "0"]).await;
         for _ in 0..2 {
             let answer = gateway.client().get("/").await;
             assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{what:?}");
@@ -213,10 +176,7 @@ async fn one_that_answers_nonsense_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn one_that_ends_its_body_by_closing_is_understood() {
-    for answer in [
-        "HTTP/1.0 200 OK\r\n\r\nhello",
-        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello",
-    ] {
+    for answer in ["HTTP/1.0 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello"] {
         let gateway = serve_url(&canned(answer).await, &[]).await;
         for _ in 0..3 {
             let answer = gateway.client().get("/").await;
@@ -230,16 +190,9 @@ async fn a_tunnel_is_not_what_this_is() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &[]).await;
     let mut client = Raw::connect(gateway.addr()).await;
-    client
-        .write("CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n")
-        .await;
+    client.write("CONNECT example.test:443 HTTP/1.1\r\nhost: example.test:443\r\n\r\n").await;
     let head = client.read_head().await;
-    assert!(
-        ["405", "501"]
-            .iter()
-            .any(|status| head.starts_with(&format!("HTTP/1.1 {status} "))),
-        "{head}"
-    );
+    assert!(["405", "501"].iter().any(|status| head.starts_with(&format!("HTTP/1.1 {status} "))), "{head}");
     let mut client = Raw::connect(gateway.addr()).await;
     client
         .write("GET /bytes/1 HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
@@ -259,31 +212,17 @@ async fn one_that_takes_too_long_is_given_up_at_the_deadline() {
     let answer = gateway.client().get("/gated").await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     answer.problem();
-    upstream
-        .until("the request to be given up", |seen| seen.aborted == 1)
-        .await;
+    upstream.until("the request to be given up", |seen| seen.aborted == 1).await;
     until_idle(&gateway).await;
     assert_eq!(gateway.client().get("/").await.status, OK);
     let metrics = gateway.metrics().await;
-    assert_eq!(
-        metrics.count("sluicegate_refusals_total", &[("reason", "deadline")]),
-        1
-    );
+    assert_eq!(metrics.count("sluicegate_refusals_total", &[("reason", "deadline")]), 1);
 }
 
 #[tokio::test]
 async fn the_time_in_the_queue_counts_towards_the_deadline() {
     let upstream = Upstream::start();
-    let args = [
-        "--deadline",
-        "300ms",
-        "--concurrency",
-        "1",
-        "--queue",
-        "5",
-        "--body-stall-timeout",
-        "10m",
-    ];
+    let args = ["--deadline", "300ms", "--concurrency", "1", "--queue", "5", "--body-stall-timeout", "10m"];
     let gateway = serve(&upstream, &args).await;
     // Its head was in time, and its body holds the only slot.
     let mut holder = Raw::connect(gateway.addr()).await;
@@ -299,11 +238,7 @@ async fn the_time_in_the_queue_counts_towards_the_deadline() {
     upstream.resume();
     holder.read_exact(20).await;
     until_idle(&gateway).await;
-    assert_eq!(
-        upstream.targets(),
-        ["/stall/10"],
-        "who ran out of time never got to the upstream"
-    );
+    assert_eq!(upstream.targets(), ["/stall/10"], "who ran out of time never got to the upstream");
 }
 
 #[tokio::test]
@@ -316,9 +251,7 @@ async fn one_that_stalls_in_mid_body_is_cut_at_its_bound() {
     client.read_head().await;
     let (rest, _) = client.read_to_end().await;
     assert_eq!(rest.len(), 10, "cut, and visibly so");
-    upstream
-        .until("the answer to be given up", |seen| seen.aborted == 1)
-        .await;
+    upstream.until("the answer to be given up", |seen| seen.aborted == 1).await;
     until_idle(&gateway).await;
     assert_eq!(gateway.client().get("/").await.status, OK);
 }
@@ -327,16 +260,8 @@ async fn one_that_stalls_in_mid_body_is_cut_at_its_bound() {
 async fn connections_are_kept_and_used_again() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &["--concurrency", "4"]).await;
-    for target in [
-        "/",
-        "/bytes/100000",
-        "/chunked/100000",
-        "/status/204",
-        "/status/404",
-    ]
-    .iter()
-    .cycle()
-    .take(50)
+    for target in
+        ["/", "/bytes/100000", "/chunked/100000", "/status/204", "/status/404"].iter().cycle().take(50)
     {
         gateway.client().get(target).await;
     }
@@ -344,11 +269,7 @@ async fn connections_are_kept_and_used_again() {
     gateway.client().send(head).await;
     let seen = upstream.counters();
     assert_eq!(seen.total, 51);
-    assert!(
-        seen.connections <= 4,
-        "{} connections for one request at a time",
-        seen.connections
-    );
+    assert!(seen.connections <= 4, "{} connections for one request at a time", seen.connections);
 }
 
 #[tokio::test]
@@ -358,11 +279,7 @@ async fn every_status_passes_as_it_is() {
     for status in [200, 201, 302, 400, 401, 404, 418, 429, 500, 502, 503, 504, 599] {
         let answer = gateway.client().get(&format!("/status/{status}")).await;
         assert_eq!(answer.status.as_u16(), status);
-        assert_eq!(
-            answer.header("etag"),
-            Some("\"the-tag\""),
-            "the upstream's answer, not the gateway's"
-        );
+        assert_eq!(answer.header("etag"), Some("\"the-tag\""), "the upstream's answer, not the gateway's");
         assert_ne!(answer.header("content-type"), Some("application/problem+json"));
         let metrics = gateway.metrics().await;
         let counted = metrics.count("sluicegate_requests_total", &[("status", &status.to_string())]);

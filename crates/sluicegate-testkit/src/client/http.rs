@@ -71,10 +71,7 @@ impl Client {
     /// The same client on another host, as far as the server can see: all of 127.0.0.0/8 is this machine.
     #[must_use]
     pub fn from(self, source: Ipv4Addr) -> Self {
-        Self {
-            source: Some(source),
-            ..self
-        }
+        Self { source: Some(source), ..self }
     }
 
     /// Where the server is.
@@ -116,9 +113,7 @@ impl Client {
     /// Sends a request and reads the whole answer. Panics if either fails.
     pub async fn send(&self, request: Request<Script>) -> Answer {
         let what = format!("{} {}", request.method(), request.uri());
-        self.try_send(request)
-            .await
-            .unwrap_or_else(|error| panic!("{what}: {error:?}"))
+        self.try_send(request).await.unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 
     /// Sends a request and reads the whole answer.
@@ -138,10 +133,7 @@ impl Link {
     /// # Errors
     /// hyper's: the connection was cut or closed before an answer came.
     pub async fn send(&mut self, mut request: Request<Script>) -> hyper::Result<Response<Incoming>> {
-        request
-            .headers_mut()
-            .entry(HOST)
-            .or_insert_with(|| self.host.clone());
+        request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
         within("an answer", async {
             self.sender.ready().await?;
             self.sender.send_request(request).await
@@ -159,20 +151,13 @@ impl Answer {
         let (head, body) = response.into_parts();
         let body = within("the end of a body", body.collect()).await?;
         let trailers = body.trailers().cloned();
-        Ok(Self {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-            trailers,
-        })
+        Ok(Self { status: head.status, headers: head.headers, body: body.to_bytes(), trailers })
     }
 
     /// A header's value, if there is one; of several the first.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .get(name)
-            .map(|value| value.to_str().expect("a header of printable characters"))
+        self.headers.get(name).map(|value| value.to_str().expect("a header of printable characters"))
     }
 
     /// The body as text.
@@ -190,8 +175,7 @@ impl Answer {
     /// The seconds of `Retry-After`, if there is one. Panics if it is anything but a number.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
-        self.header("retry-after")
-            .map(|text| text.parse().expect("Retry-After is a number of seconds"))
+        self.header("retry-after").map(|text| text.parse().expect("Retry-After is a number of seconds"))
     }
 
     /// The problem document of a refusal. Panics if there is none, or it is not as RFC 9457 wants it.
@@ -200,16 +184,10 @@ impl Answer {
         assert_eq!(media, "application/problem+json", "{}", self.text());
         let problem: Problem = self.json();
         assert_eq!(problem.status, self.status.as_u16(), "{problem:?}");
-        let id = problem
-            .instance
-            .strip_prefix("urn:uuid:")
-            .expect("the instance is a UUID");
+        let id = problem.instance.strip_prefix("urn:uuid:").expect("the instance is a UUID");
         let groups: Vec<usize> = id.split('-').map(str::len).collect();
         assert_eq!(groups, [8, 4, 4, 4, 12], "{id} is no UUID");
-        assert!(
-            id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()),
-            "{id} is no UUID"
-        );
+        assert!(id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()), "{id} is no UUID");
         assert!(!problem.kind.is_empty() && !problem.title.is_empty() && !problem.detail.is_empty());
         problem
     }
@@ -230,9 +208,5 @@ pub fn get(target: &str) -> Request<Script> {
 /// If `target` is none.
 #[must_use]
 pub fn request(method: Method, target: &str, body: Script) -> Request<Script> {
-    Request::builder()
-        .method(method)
-        .uri(target)
-        .body(body)
-        .expect("a target")
+    Request::builder().method(method).uri(target).body(body).expect("a target")
 }

@@ -35,22 +35,13 @@ impl Raw {
     /// Connects with a small receive buffer, for a client that is going to stop reading.
     pub async fn connect_small(server: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket can be made");
-        socket
-            .set_recv_buffer_size(SMALL)
-            .expect("a buffer's size can be set");
-        Self::over(
-            within("a connection", socket.connect(server))
-                .await
-                .expect("the server accepts"),
-        )
+        socket.set_recv_buffer_size(SMALL).expect("a buffer's size can be set");
+        Self::over(within("a connection", socket.connect(server)).await.expect("the server accepts"))
     }
 
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY can be set");
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Sends these bytes.
@@ -73,11 +64,7 @@ impl Raw {
                 return self.split(at + end.len());
             }
             let more = self.fill().await.expect("the connection lives");
-            assert!(
-                more,
-                "closed before {end:?}, after {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
+            assert!(more, "closed before {end:?}, after {:?}", String::from_utf8_lossy(&self.buffer));
         }
     }
 
@@ -89,10 +76,7 @@ impl Raw {
     /// Reads exactly `n` bytes, and returns them as text.
     pub async fn read_exact(&mut self, n: usize) -> String {
         while self.buffer.len() < n {
-            assert!(
-                self.fill().await.expect("the connection lives"),
-                "closed before {n} bytes"
-            );
+            assert!(self.fill().await.expect("the connection lives"), "closed before {n} bytes");
         }
         self.split(n)
     }

@@ -39,10 +39,7 @@ impl InFlight {
             counters.in_flight += 1;
             counters.max_in_flight = counters.max_in_flight.max(counters.in_flight);
         });
-        Self {
-            shared: Arc::clone(shared),
-            finished: false,
-        }
+        Self { shared: Arc::clone(shared), finished: false }
     }
 }
 

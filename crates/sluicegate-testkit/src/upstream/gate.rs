@@ -31,11 +31,7 @@ impl Gate {
     pub(super) fn pass(&self) -> impl Future<Output = ()> + Send + use<> {
         let semaphore = Arc::clone(&self.0);
         async move {
-            semaphore
-                .acquire()
-                .await
-                .expect("a gate's semaphore is never closed")
-                .forget();
+            semaphore.acquire().await.expect("a gate's semaphore is never closed").forget();
         }
     }
 }

@@ -83,11 +83,7 @@ impl Upstream {
             stalled: Gate::shut(),
             targets: Mutex::default(),
         };
-        Self {
-            port: Reserved::new(),
-            shared: Arc::new(shared),
-            running: None,
-        }
+        Self { port: Reserved::new(), shared: Arc::new(shared), running: None }
     }
 
     /// Starts on the same port again; does nothing if it runs.
@@ -105,9 +101,7 @@ impl Upstream {
     pub async fn stop(&mut self) {
         if let Some(Running { stop, server }) = self.running.take() {
             drop(stop);
-            within("the upstream to stop", server)
-                .await
-                .expect("the upstream's server does not panic");
+            within("the upstream to stop", server).await.expect("the upstream's server does not panic");
         }
     }
 
@@ -132,9 +126,7 @@ impl Upstream {
     /// Waits until the counters are as `wanted`, and returns them.
     pub async fn until(&self, what: &str, wanted: impl FnMut(&Counters) -> bool) -> Counters {
         let mut seen = self.shared.counters.subscribe();
-        *within(what, seen.wait_for(wanted))
-            .await
-            .expect("the sender lives in self")
+        *within(what, seen.wait_for(wanted)).await.expect("the sender lives in self")
     }
 
     /// The targets of all requests in the order of their arrival.
@@ -188,18 +180,12 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot:
             });
             let service = service_fn(|request| routes::answer(Arc::clone(&shared), request));
             // An error is a peer that went away: it shows in the counters.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(Ending(stream)), service)
-                .await;
-            shared
-                .counters
-                .send_modify(|counters| counters.connections_open -= 1);
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(Ending(stream)), service).await;
+            shared.counters.send_modify(|counters| counters.connections_open -= 1);
         });
     }
     end(&listener);
     drop(listener);
     connections.shutdown().await;
-    shared
-        .counters
-        .send_modify(|counters| counters.connections_open = 0);
+    shared.counters.send_modify(|counters| counters.connections_open = 0);
 }

@@ -31,11 +31,7 @@ impl Echo {
     /// All values of the header `name` (in lower case).
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
-        self.headers
-            .iter()
-            .filter(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
     }
 }
 
@@ -59,11 +55,7 @@ pub(super) async fn answer(
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').splitn(2, '/');
     let (mode, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let n = || {
-        argument
-            .parse::<u64>()
-            .unwrap_or_else(|_| panic!("{path}: a number is missing"))
-    };
+    let n = || argument.parse::<u64>().unwrap_or_else(|_| panic!("{path}: a number is missing"));
     let response = match mode {
         "bytes" => announced(n(), [Step::Pattern(n())]),
         "chunked" => Response::new(Script::pattern(n()).chunked()),
@@ -98,9 +90,7 @@ pub(super) async fn answer(
 
 fn announced(len: u64, steps: impl IntoIterator<Item = Step>) -> Response<Script> {
     let mut response = Response::new(Script::steps(steps));
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(len));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
     response
 }
 
@@ -113,20 +103,12 @@ fn with_trailers(n: u64) -> Response<Script> {
 }
 
 fn status(argument: &str) -> Response<Script> {
-    let status = argument
-        .parse::<StatusCode>()
-        .unwrap_or_else(|_| panic!("{argument} is no status"));
+    let status = argument.parse::<StatusCode>().unwrap_or_else(|_| panic!("{argument} is no status"));
     let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = if bodyless {
-        Script::empty()
-    } else {
-        Script::bytes(status.to_string())
-    };
+    let body = if bodyless { Script::empty() } else { Script::bytes(status.to_string()) };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert("etag", HeaderValue::from_static("\"the-tag\""));
+    response.headers_mut().insert("etag", HeaderValue::from_static("\"the-tag\""));
     response
 }
 
@@ -152,9 +134,7 @@ fn hop_by_hop() -> Response<Script> {
 fn json(value: &impl Serialize) -> Response<Script> {
     let text = serde_json::to_vec(value).expect("strings and numbers can be written as JSON");
     let mut response = Response::new(Script::bytes(text));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -164,15 +144,10 @@ async fn sink(shared: &Shared, request: Request<Incoming>) -> Result<Sunk, hyper
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame?.data_ref() {
             checker.take(data);
-            shared
-                .counters
-                .send_modify(|counters| counters.sunk += data.len() as u64);
+            shared.counters.send_modify(|counters| counters.sunk += data.len() as u64);
         }
     }
-    Ok(Sunk {
-        len: checker.len(),
-        intact: checker.intact(),
-    })
+    Ok(Sunk { len: checker.len(), intact: checker.intact() })
 }
 
 async fn echo(request: Request<Incoming>) -> Result<Echo, hyper::Error> {
@@ -192,8 +167,5 @@ async fn echo(request: Request<Incoming>) -> Result<Echo, hyper::Error> {
 
 fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), text(value)))
-        .collect()
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }

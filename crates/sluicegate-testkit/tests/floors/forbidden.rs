@@ -18,31 +18,12 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// Words, names of macros, and beginnings of paths that break it.
-    fn forbids(
-        self,
-    ) -> (
-        &'static [&'static str],
-        &'static [&'static str],
-        &'static [&'static str],
-    ) {
+    fn forbids(self) -> (&'static [&'static str], &'static [&'static str], &'static [&'static str]) {
         match self {
-            Self::Async => (
-                &["async", "await", "tokio"],
-                &[],
-                &["tokio", "std::future", "core::future"],
-            ),
-            Self::Io => (
-                &[],
-                &[],
-                &[
-                    "std::io",
-                    "std::net",
-                    "std::fs",
-                    "std::process",
-                    "std::thread",
-                    "std::os",
-                ],
-            ),
+            Self::Async => (&["async", "await", "tokio"], &[], &["tokio", "std::future", "core::future"]),
+            Self::Io => {
+                (&[], &[], &["std::io", "std::net", "std::fs", "std::process", "std::thread", "std::os"])
+            }
             Self::Globals => (&["static"], &["thread_local"], &[]),
             Self::Printing => (&[], &["print", "println", "eprint", "eprintln", "dbg"], &[]),
             Self::Environment => (&[], &["env", "option_env"], &["std::env"]),
@@ -53,26 +34,13 @@ impl Rule {
 /// Where these files do what `rules` forbid, but for what is `except`ed: beginnings of paths in a file.
 pub(crate) fn violations(files: &[File], rules: &[Rule], except: &[(&str, &str)]) -> Vec<String> {
     let mut broken = Vec::new();
-    for (file, rule) in files
-        .iter()
-        .flat_map(|file| rules.iter().map(move |rule| (file, rule)))
-    {
+    for (file, rule) in files.iter().flat_map(|file| rules.iter().map(move |rule| (file, rule))) {
         let (words, macros, prefixes) = rule.forbids();
         let mut say = |what: &str, line| broken.push(format!("{}:{line}: {what} ({rule:?})", file.name));
-        for (word, line) in file
-            .found
-            .words
-            .iter()
-            .filter(|(word, _)| words.contains(&word.as_str()))
-        {
+        for (word, line) in file.found.words.iter().filter(|(word, _)| words.contains(&word.as_str())) {
             say(word, *line);
         }
-        for (name, line) in file
-            .found
-            .macros
-            .iter()
-            .filter(|(name, _)| macros.contains(&name.as_str()))
-        {
+        for (name, line) in file.found.macros.iter().filter(|(name, _)| macros.contains(&name.as_str())) {
             say(&format!("{name}!"), *line);
         }
         for mention in &file.found.paths {
@@ -89,8 +57,7 @@ pub(crate) fn violations(files: &[File], rules: &[Rule], except: &[(&str, &str)]
 
 /// Whether a path begins with the segments of another.
 fn begins(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 #[cfg(test)]
@@ -100,11 +67,7 @@ mod fixtures {
     use crate::tree::File;
 
     fn check(source: &str, rule: Rule) -> Vec<String> {
-        let file = File {
-            module: vec![],
-            name: "lib.rs".to_owned(),
-            found: paths::find("lib.rs", source),
-        };
+        let file = File { module: vec![], name: "lib.rs".to_owned(), found: paths::find("lib.rs", source) };
         violations(&[file], &[rule], &[("lib.rs", "std::io::Result")])
     }
 
@@ -120,10 +83,7 @@ mod fixtures {
             (Io, "use std::{collections::HashMap, net};"),
             (Io, "fn f() { ::std::thread::spawn(|| ()); }"),
             (Globals, "static mut X: u8 = 0;"),
-            (
-                Globals,
-                "static X: std::sync::OnceLock<u8> = std::sync::OnceLock::new();",
-            ),
+            (Globals, "static X: std::sync::OnceLock<u8> = std::sync::OnceLock::new();"),
             (Globals, "fn f() { static COUNT: u8 = 0; }"),
             (Globals, "thread_local! { }"),
             (Globals, "std::thread_local! { }"),
@@ -134,12 +94,7 @@ mod fixtures {
             (Environment, "use std::{env, fmt};"),
             (Environment, "const X: &str = env!(\"X\");"),
         ] {
-            assert_eq!(
-                check(source, rule).len(),
-                1,
-                "{rule:?}: {source}: {:?}",
-                check(source, rule)
-            );
+            assert_eq!(check(source, rule).len(), 1, "{rule:?}: {source}: {:?}", check(source, rule));
         }
     }
 
@@ -151,10 +106,7 @@ mod fixtures {
             (Io, "fn f() -> std::io::Result<u8> { Ok(0) }"),
             (Globals, "fn f(x: &'static str) {} const X: &'static [u8] = &[];"),
             (Globals, "#[cfg(test)] mod tests { static X: u8 = 0; }"),
-            (
-                Printing,
-                "fn f(print: bool) -> bool { print != true } fn println() {}",
-            ),
+            (Printing, "fn f(print: bool) -> bool { print != true } fn println() {}"),
             (Environment, "struct Env { env: u8 } fn f(e: Env) { e.env; }"),
         ] {
             assert_eq!(check(source, rule), [""; 0], "{rule:?}: {source}");

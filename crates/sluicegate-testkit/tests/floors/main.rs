@@ -33,10 +33,7 @@ fn crates() -> Vec<(PathBuf, String)> {
     let crates = std::fs::read_dir(root().join("crates")).expect("the workspace has crates");
     for folder in crates.map(|entry| entry.unwrap().path()).chain(top) {
         if folder.join("Cargo.toml").is_file() {
-            let name = manifests::read(&folder)["package"]["name"]
-                .as_str()
-                .unwrap()
-                .to_owned();
+            let name = manifests::read(&folder)["package"]["name"].as_str().unwrap().to_owned();
             found.push((folder, name));
         }
     }
@@ -45,23 +42,13 @@ fn crates() -> Vec<(PathBuf, String)> {
 }
 
 fn assert_none(broken: &[String]) {
-    assert!(
-        broken.is_empty(),
-        "the floors do not hold:\n  {}",
-        broken.join("\n  ")
-    );
+    assert!(broken.is_empty(), "the floors do not hold:\n  {}", broken.join("\n  "));
 }
 
 #[test]
 fn every_crate_has_its_place() {
-    let nowhere = crates()
-        .into_iter()
-        .filter(|(_, name)| !CRATES.iter().any(|c| c.name == name));
-    assert_none(
-        &nowhere
-            .map(|(_, name)| format!("crate {name} is in no table"))
-            .collect::<Vec<_>>(),
-    );
+    let nowhere = crates().into_iter().filter(|(_, name)| !CRATES.iter().any(|c| c.name == name));
+    assert_none(&nowhere.map(|(_, name)| format!("crate {name} is in no table")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -17,10 +17,7 @@ enum Target {
 pub(crate) fn violations(files: &[File], table: &[&str]) -> Vec<String> {
     let mut broken = Vec::new();
     let declared = files.iter().flat_map(|file| {
-        file.found
-            .modules
-            .iter()
-            .map(|(path, _)| file.module.iter().chain(path).cloned().collect::<Vec<_>>())
+        file.found.modules.iter().map(|(path, _)| file.module.iter().chain(path).cloned().collect::<Vec<_>>())
     });
     for module in declared.filter(|module| place(module, table).is_none()) {
         broken.push(format!("module {} is in no table", module.join("::")));
@@ -60,22 +57,14 @@ fn place(module: &[String], table: &[&str]) -> Option<usize> {
 /// A path from the crate's root; none if it leads out of the crate or is relative to what is in scope,
 /// which some other path brought there.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
-    let supers = path
-        .iter()
-        .skip_while(|s| *s == "self")
-        .take_while(|s| *s == "super")
-        .count();
+    let supers = path.iter().skip_while(|s| *s == "self").take_while(|s| *s == "super").count();
     let selves = path.iter().take_while(|s| *s == "self").count();
     let base = match path.first()?.as_str() {
         "crate" => return Some(path[1..].to_vec()),
         "super" | "self" => module[..module.len().checked_sub(supers)?].to_vec(),
         _ => return None,
     };
-    Some(
-        base.into_iter()
-            .chain(path[supers + selves..].iter().cloned())
-            .collect(),
-    )
+    Some(base.into_iter().chain(path[supers + selves..].iter().cloned()).collect())
 }
 
 /// Follows a path from the root, through what the root re-exports.
@@ -83,11 +72,8 @@ fn resolve(path: &[String], root: Option<&File>, table: &[&str], depth: usize) -
     if let Some(place) = place(path, table) {
         return Target::Place(place);
     }
-    let imports = || {
-        root.into_iter()
-            .flat_map(|root| &root.found.paths)
-            .filter(|m| m.used && m.inside.is_empty())
-    };
+    let imports =
+        || root.into_iter().flat_map(|root| &root.found.paths).filter(|m| m.used && m.inside.is_empty());
     let Some(name) = path.first() else {
         return Target::Root;
     };
@@ -105,11 +91,7 @@ fn resolve(path: &[String], root: Option<&File>, table: &[&str], depth: usize) -
         // A glob of another crate can be what brings an unknown name.
         None => {
             let mut globs = imports().filter(|mention| mention.path.last().is_some_and(|last| last == "*"));
-            if globs.any(|glob| leads(glob) == Target::Elsewhere) {
-                Target::Elsewhere
-            } else {
-                Target::Root
-            }
+            if globs.any(|glob| leads(glob) == Target::Elsewhere) { Target::Elsewhere } else { Target::Root }
         }
     }
 }
@@ -128,11 +110,7 @@ mod fixtures {
     /// What is wrong with this module of the fixture's crate.
     fn check(module: &str, source: &str) -> Vec<String> {
         let file = |module: &str, source| File {
-            module: module
-                .split("::")
-                .filter(|s| !s.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            module: module.split("::").filter(|s| !s.is_empty()).map(str::to_owned).collect(),
             name: format!("{module}.rs"),
             found: paths::find("fixture", source),
         };
@@ -182,10 +160,7 @@ mod fixtures {
         ] {
             let broken = check("quota", source);
             assert_eq!(broken.len(), 1, "{source}: {broken:?}");
-            assert!(
-                broken[0].contains("below the crate's root"),
-                "{source}: {broken:?}"
-            );
+            assert!(broken[0].contains("below the crate's root"), "{source}: {broken:?}");
         }
     }
 
@@ -211,19 +186,12 @@ mod fixtures {
     #[test]
     fn a_submodule_can_have_a_place_of_its_own() {
         assert_eq!(check("cell::word", "use super::Cell;").len(), 1);
-        assert_eq!(
-            check("cell::other", "use super::Cell; use crate::cell::word::Word;"),
-            [""; 0]
-        );
+        assert_eq!(check("cell::other", "use super::Cell; use crate::cell::word::Word;"), [""; 0]);
     }
 
     #[test]
     fn a_module_in_no_table_is_seen() {
-        assert_eq!(
-            check("quota", "mod text;"),
-            [""; 0],
-            "a submodule stands where its parent does"
-        );
+        assert_eq!(check("quota", "mod text;"), [""; 0], "a submodule stands where its parent does");
         let broken = violations(
             &[File {
                 module: vec![],

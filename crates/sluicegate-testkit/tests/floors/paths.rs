@@ -75,11 +75,7 @@ fn walk(tokens: TokenStream, inside: &[String], found: &mut Found) {
                 at += 2 + bang;
                 if is_for_tests(attribute) {
                     // An inner attribute is the rest's own.
-                    at = if bang == 1 {
-                        tokens.len()
-                    } else {
-                        skip(&tokens, at)
-                    };
+                    at = if bang == 1 { tokens.len() } else { skip(&tokens, at) };
                 } else {
                     walk(attribute.stream(), inside, found);
                 }
@@ -108,13 +104,7 @@ fn walk(tokens: TokenStream, inside: &[String], found: &mut Found) {
                     at = path(
                         &tokens,
                         at,
-                        Mention {
-                            path: vec![],
-                            alias: None,
-                            inside: inside.to_vec(),
-                            line,
-                            used,
-                        },
+                        Mention { path: vec![], alias: None, inside: inside.to_vec(), line, used },
                         found,
                     );
                     continue;
@@ -140,9 +130,7 @@ fn path(tokens: &[TokenTree], mut at: usize, mut mention: Mention, found: &mut F
             Some(TokenTree::Punct(star)) if star.as_char() == '*' => mention.path.push("*".to_owned()),
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                 let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-                for entry in inner
-                    .split(|token| is_punct(Some(token), ','))
-                    .filter(|entry| !entry.is_empty())
+                for entry in inner.split(|token| is_punct(Some(token), ',')).filter(|entry| !entry.is_empty())
                 {
                     path(entry, 0, mention.clone(), found);
                 }
@@ -158,15 +146,10 @@ fn path(tokens: &[TokenTree], mut at: usize, mut mention: Mention, found: &mut F
         at += 2;
     }
     if matches!(tokens.get(at), Some(TokenTree::Ident(word)) if word == "as") {
-        mention.alias = tokens
-            .get(at + 1)
-            .filter(|_| mention.used)
-            .map(ToString::to_string);
+        mention.alias = tokens.get(at + 1).filter(|_| mention.used).map(ToString::to_string);
     }
     if is_punct(tokens.get(at), '!') && !is_punct(tokens.get(at + 1), '=') {
-        found
-            .macros
-            .push((mention.path.last().cloned().unwrap_or_default(), mention.line));
+        found.macros.push((mention.path.last().cloned().unwrap_or_default(), mention.line));
     }
     // `a::{self}` is `a`.
     if mention.path.len() > 1 && mention.path.last().is_some_and(|last| last == "self") {
@@ -204,16 +187,13 @@ fn is_for_tests(attribute: &Group) -> bool {
 /// `test`, or `all` of several of which one is; `any(test, …)` and `not(test)` are compiled elsewhere too.
 fn needs_test(condition: TokenStream) -> bool {
     let tokens: Vec<TokenTree> = condition.into_iter().collect();
-    tokens
-        .iter()
-        .enumerate()
-        .any(|(at, token)| match (token, tokens.get(at + 1)) {
-            (TokenTree::Ident(word), Some(TokenTree::Group(group))) => {
-                word == "all" && needs_test(group.stream())
-            }
-            (TokenTree::Ident(word), _) => word == "test",
-            _ => false,
-        })
+    tokens.iter().enumerate().any(|(at, token)| match (token, tokens.get(at + 1)) {
+        (TokenTree::Ident(word), Some(TokenTree::Group(group))) => {
+            word == "all" && needs_test(group.stream())
+        }
+        (TokenTree::Ident(word), _) => word == "test",
+        _ => false,
+    })
 }
 
 fn is_punct(token: Option<&TokenTree>, c: char) -> bool {

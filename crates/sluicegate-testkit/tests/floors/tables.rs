@@ -105,14 +105,9 @@ pub(crate) const CRATES: &[Place] = &[
     },
     Place {
         name: "sluicegate-server",
-        imports: &[
-            CORE,
-            LIBRARY,
-            "sluicegate-tower",
-            "sluicegate-redis",
-            "sluicegate-disk",
-        ],
+        imports: &[CORE, LIBRARY, "sluicegate-tower", "sluicegate-redis", "sluicegate-disk"],
         modules: Some(&[
+            "flags",   // values of flags, as text
             "gateway", // a request's way
             "load",    // the load generator
             "demo",    // both, shown
@@ -122,13 +117,7 @@ pub(crate) const CRATES: &[Place] = &[
         forbidden: &[],
         except: &[],
     },
-    Place {
-        name: TESTKIT,
-        imports: &[CORE, LIBRARY],
-        modules: None,
-        forbidden: &[],
-        except: &[],
-    },
+    Place { name: TESTKIT, imports: &[CORE, LIBRARY], modules: None, forbidden: &[], except: &[] },
     Place {
         name: "bench",
         imports: &[

@@ -22,11 +22,7 @@ pub(crate) fn load(folder: &Path) -> Vec<File> {
             follow(&folder.join("src"), root, vec![], &mut files);
         }
     }
-    assert!(
-        !files.is_empty(),
-        "{} has neither lib.rs nor main.rs",
-        folder.display()
-    );
+    assert!(!files.is_empty(), "{} has neither lib.rs nor main.rs", folder.display());
     files
 }
 
@@ -41,9 +37,5 @@ fn follow(src: &Path, name: &str, module: Vec<String>, files: &mut Vec<File>) {
         let file = file.unwrap_or_else(|| panic!("{name}: no file for the module {}", module.join("::")));
         follow(src, file, module, files);
     }
-    files.push(File {
-        module,
-        name: name.to_owned(),
-        found,
-    });
+    files.push(File { module, name: name.to_owned(), found });
 }

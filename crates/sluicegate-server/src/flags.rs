@@ -1,0 +1,68 @@
+//! Values of command line flags, as text: what clap is given to parse them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Parses a time such as `250ms`, `2s` or `5m`.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    // A unit alone is a time in a quota, where `1/s` is meant; here it is a typing error.
+    let time =
+        sluicegate::span::parse(text).filter(|_| text.starts_with(|first: char| first.is_ascii_digit()));
+    time.ok_or_else(|| "expected a number and a unit, such as `250ms`, `2s` or `5m`".to_owned())
+}
+
+/// Parses a time that something is waited for: from a millisecond to a day.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let range = Duration::from_millis(1)..=Duration::from_secs(86_400);
+    range.contains(&time).then_some(time).ok_or_else(|| "expected a time from 1ms to 24h".to_owned())
+}
+
+/// Parses an address to listen on.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+/// Parses the status of a refusal.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn refusal_status(text: &str) -> Result<StatusCode, String> {
+    let status = text.parse::<StatusCode>().ok().filter(|status| (400..600).contains(&status.as_u16()));
+    status.ok_or_else(|| "expected a status from 400 to 599".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for text in ["", "s", "5", "-1s", "1.5s", "5 s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(timeout("1ms"), Ok(Duration::from_millis(1)));
+        assert!(timeout("0s").is_err() && timeout("25h").is_err());
+    }
+
+    #[test]
+    fn statuses_and_addresses() {
+        assert_eq!(refusal_status("502"), Ok(StatusCode::BAD_GATEWAY));
+        assert!(["200", "99", "600", "x"].iter().all(|text| refusal_status(text).is_err()));
+        assert!(address("127.0.0.1:0").is_ok() && address("localhost").is_err());
+    }
+}
