@@ -122,6 +122,10 @@ impl Refusal {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if reason == Reason::BadRequest {
+            // What follows on this connection may be the rest of what could not be understood.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(wait) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
         }
@@ -142,7 +146,7 @@ impl Refusal {
         // Strings and numbers always serialize; were they not to, the status still says it.
         *response.body_mut() = serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default();
         shared.metrics.refused(reason);
-        shared.log(&failure, matches!(reason, Reason::Quota | Reason::QueueFull | Reason::Deadline));
+        shared.log(&failure, !matches!(reason, Reason::UpstreamUnreachable | Reason::UpstreamBroken));
         response
     }
 

@@ -50,7 +50,7 @@ fn check_host(request: &Parts) -> Result<(), Refusal> {
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version == Version::HTTP_10 => Ok(()),
         (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
-        (None, _) => Err(Refusal::Malformed("HTTP/1.1 needs a Host")),
+        (None, _) => Err(Refusal::Malformed("a request needs a Host")),
         (Some(_), None) => Err(Refusal::Malformed("the Host is no host")),
         (Some(_), Some(_)) => Err(Refusal::Malformed("there is more than one Host")),
     }
