@@ -71,6 +71,7 @@ pub async fn serve(
     // When the gateway was found to drain, until the connection was told.
     let mut drained_at = None;
     let mut told = false;
+    let mut asked = false;
     let (mut armed, _) = activity.due(&patience);
     let mut timer = pin!(time.sleep_until(armed));
 
@@ -84,8 +85,12 @@ pub async fn serve(
                 }
                 return Poll::Ready(());
             }
-            if drained_at.is_none() && draining.as_mut().poll(context).is_ready() {
-                drained_at = Some(now);
+            // Asked once to be woken, and again only when there is something to hear.
+            if drained_at.is_none() && (!asked || shared.is_draining()) {
+                asked = true;
+                if draining.as_mut().poll(context).is_ready() {
+                    drained_at = Some(now);
+                }
             }
             let (mut due, wait) = activity.due(&patience);
             if let (Some(since), false) = (drained_at, told) {

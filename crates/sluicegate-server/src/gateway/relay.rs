@@ -62,13 +62,22 @@ impl Relay {
     /// The context to poll the connection in, which from now on wakes the task of `context`. Ends a hold: what was
     /// kept back is what the connection is about to look at anyway.
     pub fn drive(&mut self, context: &Context<'_>) -> Context<'_> {
-        if !self.task.will_wake(context.waker()) {
-            self.task.clone_from(context.waker());
-            self.target.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(context.waker());
-        }
+        self.aim(context.waker());
         self.target.held.store(false, Ordering::SeqCst);
         self.target.missed.store(false, Ordering::SeqCst);
         Context::from_waker(&self.waker)
+    }
+
+    /// From now on wakes nobody: there is no task to drive the connection.
+    pub fn rest(&mut self) {
+        self.aim(Waker::noop());
+    }
+
+    fn aim(&mut self, waker: &Waker) {
+        if !self.task.will_wake(waker) {
+            self.task.clone_from(waker);
+            self.target.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(waker);
+        }
     }
 
     /// Keeps wakes back, until [`drive`](Self::drive) or [`let_go`](Self::let_go).

@@ -49,11 +49,21 @@ fn check_host(request: &Parts) -> Result<(), Refusal> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version == Version::HTTP_10 => Ok(()),
-        (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => Ok(()),
+        (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
         (None, _) => Err(Refusal::Malformed("a request needs a Host")),
         (Some(_), None) => Err(Refusal::Malformed("the Host is no host")),
         (Some(_), Some(_)) => Err(Refusal::Malformed("there is more than one Host")),
     }
+}
+
+/// A name or address and perhaps a port; empty is a host as well (RFC 9110, section 7.2). The usual ones are told by
+/// their letters.
+fn is_host(host: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let name = host.iter().position(|byte| *byte == b':').map_or(host, |colon| {
+        if host[colon + 1..].iter().all(u8::is_ascii_digit) { &host[..colon] } else { host }
+    });
+    name.iter().all(plain) || (Authority::try_from(host).is_ok() && !host.contains(&b'@'))
 }
 
 #[cfg(test)]
@@ -82,6 +92,8 @@ mod tests {
             ("/", &[][..]),
             ("/", &[("host", "a"), ("host", "a")]),
             ("/", &[("host", "a b")]),
+            ("/", &[("host", "a@b")]),
+            ("/", &[("host", "a:b:c")]),
             ("nothing", &[("host", "a")]),
             ("/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")]),
             ("/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]),
