@@ -12,11 +12,11 @@
 //!
 //! * at most C + q·t/I is granted (smooth), or C + q·(⌊t/I⌋ + 1) (stepped);
 //! * who asks all the time gets at least C + q·t/I - 1, where the flow is exact. Where it is scaled, idle time is
-//!   rounded against the caller by less than a unit, which is at most 1/8 of a token (more only for capacities above
-//!   2^59), and the rate is low by under one part in 2^62;
+//!   rounded against the caller by less than a unit, which is at most 1/8 of a token (up to a whole one only beyond 4
+//!   tokens a nanosecond or a capacity of 2^59), and the rate is low by under one part in 2^62;
 //! * a full bucket grants all of C at one instant, in one piece or in many. (In many, for a scaled flow: where the
 //!   tally of the burst fits beside the state, which is wherever capacity times tokens a second is below 2·10^9.
-//!   Beyond, the last token of the burst comes a nanosecond later.)
+//!   Beyond, the last token of the burst comes when one more unit has flowed.)
 //! * a retry exactly at `retry_after` is granted if nobody else came, and one a nanosecond earlier is not;
 //! * an earlier `now` than before grants no more than the later one did, and mints nothing.
 //!
@@ -113,21 +113,19 @@ impl Bucket {
         &self.quota
     }
 
-    /// The state of a new bucket whose time begins with it.
-    #[must_use]
-    pub fn start(&self) -> State {
-        self.start_at(0)
-    }
-
-    /// The state of a bucket that begins at `now` of a time that began earlier, as a key's does in a table.
+    /// The state of a new bucket.
     #[must_use]
     #[inline]
-    pub fn start_at(&self, now: u64) -> State {
-        let missing = self.quota.capacity() - self.quota.starts_with();
-        if missing == 0 {
-            return State::FULL;
-        }
-        State(self.scale.flow.flowed(now).1 + missing * self.scale.token)
+    pub const fn start(&self) -> State {
+        State((self.quota.capacity() - self.quota.starts_with()) * self.scale.token)
+    }
+
+    /// Whether this state is, from `now` on, no different from that of a bucket nobody has used since its start: so that
+    /// it need not be remembered.
+    #[inline]
+    #[must_use]
+    pub fn is_unused(&self, state: State, now: u64) -> bool {
+        state == self.start() || (self.is_full(state, now) && self.is_full(self.start(), now))
     }
 
     /// Takes `n` tokens, all or none. The state comes back as it was where they are not granted.
@@ -220,7 +218,7 @@ impl Bucket {
         i64::try_from(self.available(state, now)).unwrap_or(i64::MAX)
     }
 
-    /// Whether the bucket is full: no different from a new one with a full start, so that it can be forgotten.
+    /// Whether the bucket is full.
     #[inline]
     #[must_use]
     pub fn is_full(&self, state: State, now: u64) -> bool {

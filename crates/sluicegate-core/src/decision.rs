@@ -47,7 +47,8 @@ pub enum Decision {
         /// Time until the bucket is full again.
         reset_after: Option<Duration>,
     },
-    /// Not ever: more than the capacity was asked for. Nothing was taken.
+    /// Not ever: more than the capacity was asked for, the quota is a ban, or the tokens would flow only after the
+    /// bucket's refill has ended (9.1 years after its start). Nothing was taken.
     Never {
         /// Capacity in tokens.
         limit: u64,

@@ -12,6 +12,7 @@ pub struct Ticket(i64);
 
 /// Why an item is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// As many wait as may.
     Full,

@@ -133,14 +133,33 @@ impl Quota {
     /// # Errors
     /// If `rate` is not a positive finite number, or out of range.
     pub fn from_rate(rate: f64) -> Result<Self, QuotaError> {
-        let wrong =
-            || QuotaError::new("rate", rate, "a finite number above 0 and up to 3.2e10 tokens a second");
+        let wrong = || {
+            QuotaError::new(
+                "rate",
+                rate,
+                "a finite number of tokens a second, from 7e-9 (1 in 4.5 years) to 3.2e10",
+            )
+        };
         if !(rate.is_finite() && rate > 0.0 && rate <= 3.2e10) {
             return Err(wrong());
         }
-        let (tokens, seconds) = fraction(rate).ok_or_else(wrong)?;
-        let quota = Self::per(tokens, Duration::from_secs(seconds)).map_err(|_| wrong())?;
-        quota.burst(tokens.div_ceil(seconds))
+        // Whole seconds read well; where the number needs more, nanoseconds are as exact as a double is.
+        let seconds = fraction(rate, 1_000_000).filter(|(tokens, seconds)| is_same(*tokens, *seconds, rate));
+        let (tokens, period) = match seconds {
+            Some((tokens, seconds)) => (tokens, Duration::from_secs(seconds)),
+            None => {
+                let (tokens, nanos) = fraction(rate / 1e9, INTERVAL_MAX).ok_or_else(wrong)?;
+                (tokens, Duration::from_nanos(nanos))
+            }
+        };
+        let quota = Self::per(tokens, period).map_err(|_| wrong())?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be at most 3.2e10 above"
+        )]
+        let burst = rate.ceil() as u64;
+        quota.burst(burst)
     }
 
     /// No limit: everything is granted.
@@ -155,10 +174,11 @@ impl Quota {
         Self { refill: Refill::Ban, capacity: 0, initial: 0, scale: Scale::still() }
     }
 
-    /// The same with this capacity. A new bucket starts full, except that a stock keeps what it starts with.
+    /// The same with this capacity. A bucket that would start full still does; one that would not, and a stock, keep
+    /// what they start with.
     ///
     /// # Errors
-    /// If `capacity` is 0 or above 2^62, below what a stock starts with, or has no meaning (`unlimited`, `ban`).
+    /// If `capacity` is 0 or above 2^62, below what the bucket starts with, or has no meaning (`unlimited`, `ban`).
     pub fn burst(self, capacity: u64) -> Result<Self, QuotaError> {
         match self.refill {
             Refill::Unlimited | Refill::Ban => {
@@ -170,7 +190,13 @@ impl Quota {
                 format!("at least the {} tokens that the stock starts with", self.initial),
             )),
             Refill::Stock => Self::build(self.refill, capacity, self.initial),
-            _ => Self::build(self.refill, capacity, capacity),
+            _ if self.initial == self.capacity => Self::build(self.refill, capacity, capacity),
+            _ if capacity < self.initial => Err(QuotaError::new(
+                "burst",
+                capacity,
+                format!("at least the {} tokens that the bucket starts with", self.initial),
+            )),
+            _ => Self::build(self.refill, capacity, self.initial),
         }
     }
 
@@ -270,31 +296,41 @@ fn checked_interval(field: &'static str, interval: Duration) -> Result<NonZeroU6
         .ok_or_else(|| QuotaError::new(field, format!("{interval:?}"), "from 1 ns to 4.5 years"))
 }
 
-/// The fraction tokens/seconds with the smallest terms that is `rate` to the last digit of a double; by the
-/// continued fraction of `rate`.
+/// The best of the fractions in `number`'s continued fraction whose denominator is at most `most`; none if even the first
+/// that is not zero has a larger one.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "guarded: every term is checked against 2^53 before it is used"
+    reason = "guarded: every term is below 2^63"
 )]
-fn fraction(rate: f64) -> Option<(u64, u64)> {
-    let (mut above, mut below) = ((1_u64, 0_u64), (0_u64, 1_u64));
-    let mut rest = rate;
+fn fraction(number: f64, most: u64) -> Option<(u64, u64)> {
+    let (mut last, mut before) = ((1_u64, 0_u64), (0_u64, 1_u64));
+    let mut rest = number;
+    let mut best = None;
     for _ in 0..64 {
         let term = rest.floor();
-        if term >= 2_f64.powi(53) {
-            return None;
+        if term >= 2_f64.powi(63) {
+            break;
         }
         let step = |now: u64, before: u64| (term as u64).checked_mul(now)?.checked_add(before);
-        (above, below) = ((step(above.0, below.0)?, step(above.1, below.1)?), above);
-        let error = (above.0 as f64 / above.1 as f64 - rate).abs();
-        if error <= rate * f64::EPSILON {
-            return Some(above);
+        let (Some(above), Some(below)) = (step(last.0, before.0), step(last.1, before.1)) else { break };
+        if below > most || above > 1 << 53 {
+            break;
+        }
+        (last, before) = ((above, below), last);
+        best = (above > 0).then_some(last);
+        if is_same(above, below, number) || rest == term {
+            break;
         }
         rest = 1.0 / (rest - term);
     }
-    None
+    best
+}
+
+/// Whether `above / below` is `number` to the last digit of a double.
+#[expect(clippy::cast_precision_loss, reason = "compared as doubles")]
+fn is_same(above: u64, below: u64, number: f64) -> bool {
+    (above as f64 / below as f64 - number).abs() <= number * f64::EPSILON
 }
 
 /// Why a quota can't be: the field, the value it was given, and what would be right.

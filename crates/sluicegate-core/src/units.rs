@@ -10,7 +10,7 @@
 //! * **exact**: a whole number of units each nanosecond. Every rate whose fraction tokens/nanoseconds reduces to a
 //!   small numerator (100/s is 1/10 000 000; 7/s is 7/1 000 000 000) is of this kind: no rounding at all.
 //! * **scaled**: `rate / 2^shift` units each nanosecond, 63 significant bits, rounded down (12 345/s, 999 999 937/s).
-//!   Too slow by at most one part in 2^62: under a token in a thousand years at 10^9 a second.
+//!   Too slow by at most one part in 2^62: under a token in a hundred years at 10^9 a second.
 //! * **stepped**: `tokens` units at each whole multiple of an interval.
 
 use std::num::NonZeroU64;
@@ -29,7 +29,8 @@ pub const CAPACITY_MAX: u64 = 1 << 62;
 pub const RATE_MAX: u64 = 32;
 
 /// The least number of units a token is divided into where a flow is rounded, before a burst's tally (see
-/// [`Scale::tally_bits`]) is given up: what rounding withholds stays below 1/8 of a token.
+/// [`Scale::tally_bits`]) is given up: what rounding withholds stays
+/// below 1/8 of a token, where 4 tokens a nanosecond and a capacity of 2^59 are not exceeded.
 const TOKEN_MIN: u64 = 8;
 
 /// How units flow.

@@ -3,6 +3,8 @@
 //! The model counts in fractions of a token whose denominator is the quota's interval in nanoseconds, so that it never
 //! rounds. It is fed what the bucket granted, and so bounds every span at once: where it has enough for each grant, no
 //! span of the history held more than C + q·t/I.
+//!
+//! Longer than other files: the model, the histories and the checks are one argument.
 
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 

@@ -103,6 +103,11 @@ impl Gateway {
         self.admin.as_ref().map(Admin::address)
     }
 
+    /// Resolves if serving ends by itself, which is a bug. Cancel-safe.
+    pub async fn ended(&mut self) {
+        self.listener.ended().await;
+    }
+
     /// Stops accepting, finishes what is in flight, and ends. Who is connected and silent is told to close with its
     /// next answer, or closed after half a second. What is not finished within `grace` is cut.
     ///

@@ -16,8 +16,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => {
             serve::command(&args).map_err(|error| (if error.is_usage() { 2 } else { 1 }, error.to_string()))
         }
-        Command::Load(args) => on_runtime(load::command(*args)),
-        Command::Demo(args) => on_runtime(demo::command(args)),
+        Command::Load(args) => on_runtime(load::command(*args), load::LoadError::is_usage),
+        Command::Demo(args) => on_runtime(demo::command(args), demo::DemoError::is_usage),
     };
     outcome.unwrap_or_else(|(code, message)| {
         // Where even standard error is gone, the exit code is all that can be said.
@@ -28,8 +28,9 @@ fn main() -> ExitCode {
 
 fn on_runtime<E: std::fmt::Display>(
     command: impl Future<Output = Result<ExitCode, E>>,
+    is_usage: impl Fn(&E) -> bool,
 ) -> Result<ExitCode, (u8, String)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| (1, format!("the operating system refuses threads: {error}")))?;
-    runtime.block_on(command).map_err(|error| (1, error.to_string()))
+    runtime.block_on(command).map_err(|error| (if is_usage(&error) { 2 } else { 1 }, error.to_string()))
 }

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::flags::{address, duration, refusal_status, timeout};
 use crate::gateway::{Gateway, LimitRule, ServeError, Settings};
+use crate::load::raise_file_limit;
 
 /// Flags of `serve`. Their defaults are those of [`Settings`].
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// A key and the quota of each of its values, such as `client.ip 100/s burst 200`; may repeat. Keys: global,
-    /// client.ip, header:NAME, path, or several joined by +
+    /// client.ip (an IPv6 address counts whole), header:NAME, path, or several joined by +
     #[arg(long = "limit", value_name = "KEY QUOTA")]
     pub limits: Vec<LimitRule>,
     /// How many keys each limit keeps apart; those beyond share one bucket
@@ -65,7 +66,7 @@ pub struct ServeArgs {
     /// How many client connections are open at once; more wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_connections: usize,
-    /// How many idle connections to the upstream are kept
+    /// How many idle connections to the upstream are kept, rounded up to a multiple of the workers
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub upstream_idle: usize,
     /// How long an idle connection to the upstream is kept
@@ -150,26 +151,51 @@ pub fn command(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
 
 async fn serve(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let gateway = Gateway::start(args.into())?;
-    let mut console = io::stderr();
-    writeln!(console, "listening on http://{}", gateway.address())?;
+    allow_files(args);
+    let mut gateway = Gateway::start(args.into())?;
+    say(format_args!("listening on http://{}", gateway.address()));
     if let Some(admin) = gateway.admin_address() {
-        writeln!(console, "admin on http://{admin}")?;
+        say(format_args!("admin on http://{admin}"));
     }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = gateway.ended() => {
+            say(format_args!("the accept loop ended by itself, which is a bug"));
+            return Ok(ExitCode::FAILURE);
+        }
     }
-    writeln!(console, "draining, for at most {:?}", args.grace)?;
+    say(format_args!("draining, for at most {:?}", args.grace));
     match gateway.drain(args.grace).await {
         Ok(()) => {
-            writeln!(console, "drained")?;
+            say(format_args!("drained"));
             Ok(ExitCode::SUCCESS)
         }
         Err(unfinished) => {
-            writeln!(console, "{unfinished}")?;
+            say(format_args!("{unfinished}"));
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// Tells whoever started it. A process that can't be heard still serves.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Raises the limit of open files to what the settings may need: a client and an upstream connection for each, and some
+/// for the process itself. Says so where it can't be had; connections beyond it then wait to be accepted.
+fn allow_files(args: &ServeArgs) {
+    let at_upstream = args.concurrency.unwrap_or(args.max_connections) + args.upstream_idle;
+    let wanted = u64::try_from(args.max_connections.saturating_add(at_upstream).saturating_add(64))
+        .unwrap_or(u64::MAX);
+    match raise_file_limit(wanted) {
+        Ok(limit) if limit < wanted => say(format_args!(
+            "the limit of open files is {limit}, and {wanted} could be needed: raise the hard limit (ulimit -Hn), or lower \
+             --max-connections"
+        )),
+        Ok(_) => {}
+        Err(error) => say(format_args!("the limit of open files can't be raised: {error}")),
     }
 }
 
@@ -179,6 +205,8 @@ fn log_to_stderr(format: LogFormat) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
+    // Where standard error is gone, records are lost, and nothing else.
+    let builder = builder.log_internal_errors(false);
     // Someone who embeds this may have set a subscriber already, which then is the right one.
     let _ = match format {
         LogFormat::Text => builder.try_init(),

@@ -55,17 +55,26 @@ impl Metrics {
         metrics
     }
 
-    /// The sum of the samples of this name that carry all of `labels`; 0 if there are none.
+    /// The sum of the samples of this name that carry all of `labels`; none if there is no such sample.
     #[must_use]
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let carries = |sample: &&Sample| {
             labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|v| v == value))
         };
-        self.samples
-            .iter()
-            .filter(|sample| sample.name == name)
-            .filter(carries)
-            .fold(0.0, |sum, s| sum + s.value)
+        let named = self.samples.iter().filter(|sample| sample.name == name);
+        named.filter(carries).map(|sample| sample.value).reduce(|sum, value| sum + value)
+    }
+
+    /// The same of samples that must be there: a name or label that is misspelt must not pass for a 0.
+    ///
+    /// # Panics
+    /// If there is no such sample.
+    #[must_use]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.find(name, labels).unwrap_or_else(|| {
+            let named: Vec<_> = self.samples.iter().filter(|sample| sample.name == name).collect();
+            panic!("no sample of {name} carries {labels:?}, only {named:?}")
+        })
     }
 
     /// [`Metrics::sum`] of what can only be a whole number.
@@ -173,8 +182,14 @@ mod tests {
         let metrics = Metrics::parse(text);
         assert_eq!(metrics.count("a_total", &[]), 5);
         assert_eq!(metrics.count("a_total", &[("y", "q\"\\\n")]), 2);
-        assert_eq!(metrics.count("b", &[]), 0);
+        assert_eq!(metrics.find("b", &[]), None);
         assert_eq!(metrics.label_values("a_total", "x").len(), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "no sample of a carries")]
+    fn what_is_not_there_is_not_0() {
+        let _ = Metrics::parse("# TYPE a gauge\na{x=\"1\"} 0\n").count("a", &[("x", "2")]);
     }
 
     #[test]

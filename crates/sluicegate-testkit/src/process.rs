@@ -9,6 +9,7 @@ use std::thread;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How many lines of its log a failing test shows.
 const SHOWN: usize = 40;
@@ -19,6 +20,8 @@ pub struct Sluicegate {
     child: Child,
     pid: u32,
     log: watch::Receiver<Log>,
+    /// Reads its standard error.
+    stderr: JoinHandle<()>,
     addr: SocketAddr,
     admin: SocketAddr,
 }
@@ -63,21 +66,56 @@ pub async fn run(binary: impl AsRef<OsStr>, args: &[&str]) -> Ended {
 impl Sluicegate {
     /// Starts `binary` with `args`, and waits until it has announced where it and its admin server listen.
     pub async fn start(binary: impl AsRef<OsStr>, args: &[&str]) -> Self {
-        let mut command = Command::new(binary);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().expect("the binary can be run");
-        let pid = child.id().expect("a child that was not waited for has an id");
-        let (writer, mut log) = watch::channel(Log::default());
-        tokio::spawn(read(child.stdout.take().expect("piped"), writer.clone()));
-        tokio::spawn(read(child.stderr.take().expect("piped"), writer));
+        // Nobody listens on port 0: it stands for an address that is not known yet.
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut started = Self::spawn(binary, args, unknown, unknown);
+        let log = &mut started.log;
         let announced = within("the gateway to announce its addresses", async {
             let seen = log.wait_for(|log| addresses(log).is_some() || log.ended == 2).await;
             seen.ok().and_then(|log| addresses(&log))
         });
         let Some((addr, admin)) = announced.await else {
-            panic!("sluicegate {args:?} ended before it listened:\n{}", log.borrow().lines.join("\n"));
+            panic!("sluicegate {args:?} ended before it listened:\n{}", started.log());
         };
-        Self { child, pid, log, addr, admin }
+        started.addr = addr;
+        started.admin = admin;
+        started
+    }
+
+    /// The same for one that can't announce anything: waits until both addresses, which `args` must name, accept.
+    pub async fn start_mute(
+        binary: impl AsRef<OsStr>,
+        args: &[&str],
+        addr: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
+        let mut started = Self::spawn(binary, args, addr, admin);
+        for client in [started.client(), started.admin()] {
+            eventually("a gateway that says nothing to listen", async || {
+                assert!(!started.ended(), "sluicegate {args:?} ended before it listened:\n{}", started.log());
+                client.connect().await.ok()
+            })
+            .await;
+        }
+        started
+    }
+
+    fn spawn(binary: impl AsRef<OsStr>, args: &[&str], addr: SocketAddr, admin: SocketAddr) -> Self {
+        let mut command = Command::new(binary);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().expect("the binary can be run");
+        let pid = child.id().expect("a child that was not waited for has an id");
+        let (writer, log) = watch::channel(Log::default());
+        tokio::spawn(read(child.stdout.take().expect("piped"), writer.clone()));
+        let stderr = tokio::spawn(read(child.stderr.take().expect("piped"), writer));
+        Self { child, pid, log, stderr, addr, admin }
+    }
+
+    /// Closes the reading end of its standard error: from now on it can't write there.
+    pub async fn close_stderr(&mut self) {
+        self.stderr.abort();
+        // Cancelled, or it had ended by itself; the pipe is closed either way.
+        let _ = (&mut self.stderr).await;
     }
 
     /// Where the gateway listens.
@@ -109,12 +147,24 @@ impl Sluicegate {
         Metrics::parse(&self.admin().get("/metrics").await.text())
     }
 
-    /// Waits until the sum of a metric's samples that carry `labels` is `wanted`.
+    /// Waits until a metric has samples that carry `labels`, and their sum is `wanted`.
     pub async fn until_metric(&self, name: &str, labels: &[(&str, &str)], wanted: u64) {
-        eventually(&format!("{name}{labels:?} to be {wanted}"), async || {
-            (self.metrics().await.count(name, labels) == wanted).then_some(())
+        eventually(&format!("{name}{labels:?} to be there and {wanted}"), async || {
+            let metrics = self.metrics().await;
+            metrics.find(name, labels)?;
+            (metrics.count(name, labels) == wanted).then_some(())
         })
         .await;
+    }
+
+    /// How many files the process may open: its soft limit.
+    #[must_use]
+    pub fn file_limit(&self) -> u64 {
+        let path = format!("/proc/{}/limits", self.pid);
+        let limits = std::fs::read_to_string(path).expect("the process runs");
+        let soft =
+            limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+        soft.expect("Linux has the limit").parse().expect("a number of files")
     }
 
     /// The process's memory.

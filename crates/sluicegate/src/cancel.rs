@@ -11,6 +11,7 @@ use crate::timer::{Timer, TokioTime};
 
 /// Why work is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Cause {
     /// Somebody called [`CancelToken::cancel`] on this token or one above it.
     Cancelled,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// What kind of failure this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// One that was foreseen. The code is stable and for machines, in kebab case: `upstream-unreachable`.
+    /// One that was foreseen. The code is stable and for machines: a short name such as `upstream-unreachable`.
     Known(&'static str),
     /// One that nobody foresaw: it is shown as an unexpected issue, and somebody should look at its record.
     Bug,
@@ -191,7 +191,7 @@ impl Failure {
             (_, Lasting::Transitory) => " Please try again later.",
             (_, Lasting::Permanent) => " Trying again will not help.",
         };
-        format!("{sentence}{stop}{advice} (log ID {id})")
+        format!("{}{stop}{advice} (log ID {id})", one_line(sentence))
     }
 
     /// All of it, over several lines, for a log: ID, instant, kind, what, context, places, causes.
@@ -210,7 +210,7 @@ impl Failure {
             Kind::Known(code) => code,
             Kind::Bug => "bug",
         };
-        write!(f, "{} {} [{kind}] {}", facts.id, rfc3339(facts.born), facts.what)?;
+        write!(f, "{} {} [{kind}] {}", facts.id, rfc3339(facts.born), one_line(&facts.what))?;
         for (key, value) in &facts.context {
             write!(f, "\n  {key}: {}", one_line(value))?;
         }
@@ -310,6 +310,8 @@ mod tests {
     fn the_friendly_line_says_whether_it_passes() {
         let known = |lasting| Failure::known("gone", lasting, "no such thing").friendly();
         assert!(known(Lasting::Permanent).starts_with("no such thing. Trying again will not help. (log ID "));
+        let forged = Failure::known("gone", Lasting::Permanent, "a\nb");
+        assert!(!forged.friendly().contains('\n') && forged.record().lines().count() == 2);
         assert!(known(Lasting::Transitory).starts_with("no such thing. Please try again later. (log ID "));
     }
 

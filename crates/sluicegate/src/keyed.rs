@@ -1,27 +1,30 @@
 //! A limit for each key, and several limits decided as one.
 //!
 //! A [`Keyed`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
-//! key: long keys cost no more than short ones, and who chooses keys can't make them collide. A key is forgotten once
-//! its bucket is full again, when it is no different from a key never seen; no request does more than a constant part
-//! of that work. A hard cap bounds the keys: those that find no place share one bucket of the same quota, and are
-//! counted.
+//! key: long keys cost no more than short ones, and who chooses keys can't make them collide. Every key's bucket is taken
+//! to have begun with the table; so a key is forgotten once its bucket is full again, when it is no different from a key
+//! never seen. Each decision looks at two entries for that, and [`Limits::sweep`] at all of them. A hard cap bounds the
+//! keys: those that find no place share one bucket of the same quota, and are counted.
 //!
 //! [`Limits`] decides over several of them: all of a request's charges, or none.
+
+mod shard;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
+use shard::Shard;
+
 /// Locks of a table: enough that threads seldom meet.
 const SHARDS: usize = 64;
 
-/// How many entries a decision looks at in passing, to forget those that are full again: at two, all are seen before
+/// How many entries a decision looks at in passing, to forget those that are as if never used: at two, all are seen before
 /// the table could have doubled.
 const SWEPT: usize = 2;
 
@@ -53,82 +56,6 @@ pub struct Keyed {
     /// The bucket of those that found no place. Locked after a shard, never before.
     overflow: Mutex<State>,
     overflowed: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    /// Positions in `slots`.
-    index: HashTable<u32>,
-    slots: Vec<Slot>,
-    /// The next slot to look at for being full again.
-    hand: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    key: Key,
-    state: State,
-}
-
-impl Shard {
-    fn find(&self, key: Key) -> Option<usize> {
-        self.index.find(key.0[0], |&at| self.slots[at as usize].key == key).map(|&at| at as usize)
-    }
-
-    fn insert(&mut self, key: Key, state: State) {
-        #[expect(
-            clippy::expect_used,
-            reason = "a shard of 2^32 entries is 96 GiB; max_keys is checked to be below"
-        )]
-        let at = u32::try_from(self.slots.len()).expect("fewer than 2^32 keys a shard");
-        self.slots.push(Slot { key, state });
-        let slots = &self.slots;
-        self.index.insert_unique(key.0[0], at, |&at| slots[at as usize].key.0[0]);
-    }
-
-    fn remove(&mut self, at: usize) {
-        let gone = self.slots[at].key;
-        let slots = &self.slots;
-        if let Ok(entry) = self.index.find_entry(gone.0[0], |&other| slots[other as usize].key == gone) {
-            entry.remove();
-        }
-        let last = self.slots.len() - 1;
-        if at != last {
-            let moved = self.slots[last].key;
-            let slots = &self.slots;
-            if let Some(place) = self.index.find_mut(moved.0[0], |&other| slots[other as usize].key == moved)
-            {
-                #[expect(clippy::cast_possible_truncation, reason = "smaller than `last`, which was a u32")]
-                let at = at as u32;
-                *place = at;
-            }
-        }
-        self.slots.swap_remove(at);
-    }
-
-    /// Looks at the next `count` entries and forgets those whose bucket is full again. Says how many those were.
-    fn sweep(&mut self, bucket: &Bucket, count: usize, now: u64) -> usize {
-        let mut forgotten = 0;
-        for _ in 0..count.min(self.slots.len()) {
-            if self.hand >= self.slots.len() {
-                self.hand = 0;
-            }
-            if self.slots.get(self.hand).is_some_and(|slot| bucket.is_full(slot.state, now)) {
-                self.remove(self.hand);
-                forgotten += 1;
-            } else {
-                self.hand += 1;
-            }
-        }
-        // What a flood made grow is given back when it is over.
-        if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 8 {
-            let slots = &mut self.slots;
-            slots.shrink_to(slots.len() * 2);
-            let slots = &self.slots;
-            self.index.shrink_to(slots.len() * 2, |&at| slots[at as usize].key.0[0]);
-        }
-        forgotten
-    }
 }
 
 /// Under these locks nothing panics half way: states are replaced whole.
@@ -169,8 +96,8 @@ impl Keyed {
 
     /// The quota of each key.
     #[must_use]
-    pub const fn quota(&self) -> &Quota {
-        self.bucket.quota()
+    pub const fn quota(&self) -> Quota {
+        *self.bucket.quota()
     }
 
     /// How many keys have a bucket of their own now: at most the cap.
@@ -209,10 +136,9 @@ impl Keyed {
                 return Standing { decision, shared: true };
             }
         }
-        let mut state = self.bucket.start_at(now);
-        let fresh = state;
+        let mut state = self.bucket.start();
         let decision = self.charge(&mut state, n, now, keep);
-        if state == fresh {
+        if state == self.bucket.start() {
             self.forget(1);
         } else {
             shard.insert(key, state);
@@ -247,6 +173,15 @@ impl Keyed {
         #[expect(clippy::cast_possible_truncation, reason = "a number below SHARDS")]
         let place = (key.0[1] % SHARDS as u64) as usize;
         lock(&self.shards[place])
+    }
+
+    /// Looks at all entries, a shard at a time, and forgets those that are as if never used.
+    fn sweep(&self, now: u64) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let all = shard.slots.len();
+            self.forget(shard.sweep(&self.bucket, all, now));
+        }
     }
 
     /// Takes a place for one more key; false where all are taken.
@@ -321,6 +256,12 @@ impl Limits {
         take_rest(&self.limits, keys, n, now, Decision::UNLIMITED, each)
     }
 
+    /// Forgets all keys that are as if never used. Decisions do so in passing; this is for when there are none. It holds
+    /// one lock of a limit's 64 at a time, for as long as a pass over its keys takes.
+    pub fn sweep(&self, now: u64) {
+        self.limits.iter().for_each(|limit| limit.sweep(now));
+    }
+
     /// Puts back what a [`take`](Self::take) of `n` for `keys` was granted; `each` is what it left. For a request that
     /// was then not served.
     pub fn put_back(&self, keys: &[Key], each: &[Standing], n: u64, now: u64) {
@@ -391,7 +332,7 @@ mod tests {
         assert_ne!(key(&[Some("user_x"), Some("path")]), key(&[Some("user"), Some("x_path")]));
         assert_ne!(key(&[None]), key(&[Some("")]));
         assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
-        let other = Keyed::new(*keyed.quota(), 10);
+        let other = Keyed::new(keyed.quota(), 10);
         assert_ne!(key(&[Some("a")]), other.key([Some(b"a".as_slice())]), "seeds are random");
     }
 
@@ -424,6 +365,27 @@ mod tests {
             assert!(take(&keyed, name(&keyed, key), 2, 2 * SECOND).is_granted(), "{key}");
         }
         assert_eq!(keyed.overflowed(), 0, "places that were given up can be had again");
+    }
+
+    #[test]
+    fn without_traffic_a_sweep_forgets_what_is_full_again() {
+        let limits = Limits::new(vec![keyed("1/s burst 2", 10_000)]);
+        for key in 0..5_000 {
+            assert!(take(&limits.limits[0], name(&limits.limits[0], key), 1, 0).is_granted());
+        }
+        limits.sweep(SECOND - 1);
+        assert_eq!(limits.limits[0].len(), 5_000);
+        limits.sweep(SECOND);
+        assert_eq!(limits.limits[0].len(), 0);
+    }
+
+    #[test]
+    fn a_key_that_starts_with_nothing_gets_its_first_token_when_it_was_told() {
+        let keyed = keyed("10/s initial 0", 10);
+        let refused = take(&keyed, name(&keyed, 1), 1, 0);
+        let wait = u64::try_from(refused.retry_after().unwrap().as_nanos()).unwrap();
+        assert!(!take(&keyed, name(&keyed, 1), 1, wait - 1).is_granted());
+        assert!(take(&keyed, name(&keyed, 1), 1, wait).is_granted());
     }
 
     #[test]
@@ -492,7 +454,10 @@ mod tests {
         /// Against a plain map of buckets that are never forgotten: forgetting makes no difference.
         #[test]
         fn behaves_like_a_map_that_never_forgets(
-            quota in prop::sample::select(vec!["3/s", "12345/s burst 4", "2 every 300ms burst 5", "stock 4"]),
+            quota in prop::sample::select(vec![
+                "3/s", "12345/s burst 4", "2 every 300ms burst 5", "stock 4", "3/s initial 0", "12345/s burst 4 initial 1",
+                "2 every 300ms burst 5 initial 2", "stock 2 max 4",
+            ]),
             ops in prop::collection::vec((0_u64..40, 0_u64..4, 0_u64..400_000_000), 1..400),
         ) {
             let keyed = keyed(quota, 1000);

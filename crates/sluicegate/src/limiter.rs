@@ -96,13 +96,13 @@ impl<C: Clock> TokenBucket<C> {
 
     /// The quota.
     #[must_use]
-    pub const fn quota(&self) -> &Quota {
-        self.bucket.quota()
+    pub fn quota(&self) -> Quota {
+        *self.bucket.quota()
     }
 
     /// Tokens a full bucket holds.
     #[must_use]
-    pub const fn capacity(&self) -> u64 {
+    pub fn capacity(&self) -> u64 {
         self.bucket.quota().capacity()
     }
 

@@ -157,10 +157,10 @@ impl Future for Enter {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Permit> {
         if let Some(ticket) = self.ticket {
             let shared = Arc::clone(&self.shared);
-            if let Some(waker) = shared.line().waiting_mut(ticket) {
-                if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-                    *waker = Some(context.waker().clone());
-                }
+            // Cloned before the lock and the old one dropped after it: a waker is foreign code, which may come back here.
+            let new = context.waker().clone();
+            let old = shared.line().waiting_mut(ticket).map(|waker| waker.replace(new));
+            if old.is_some() {
                 return Poll::Pending;
             }
             self.ticket = None;
@@ -175,8 +175,8 @@ impl Future for Enter {
 impl Drop for Enter {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let waited = self.shared.line().cancel(ticket).is_some();
-        if !waited {
+        let waker = self.shared.line().cancel(ticket);
+        if waker.is_none() {
             // It was handed a permit that nobody came to take.
             self.shared.give_back();
         }

@@ -44,7 +44,7 @@ impl Rejected {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.why {
             Refusal::Full => Some(RETRY_AFTER),
-            Refusal::Closed => None,
+            _ => None,
         }
     }
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
             Refusal::Full => write!(f, "the queue is full: {} of {} wait", self.waiting, self.bound),
-            Refusal::Closed => f.write_str("the queue is closed"),
+            _ => f.write_str("the queue is closed"),
         }
     }
 }
@@ -109,6 +109,17 @@ struct Worker<T> {
 }
 
 impl<T> State<T> {
+    /// Whether there will be no more items: none is admitted, none waits, and none is on its way to a worker, who could
+    /// leave it to another.
+    fn has_ended(&self) -> bool {
+        let handed = || self.workers.values().any(|worker| worker.item.is_some());
+        self.machine.is_closed() && self.machine.waiting() == 0 && !handed()
+    }
+
+    fn wakers(&self) -> Vec<Waker> {
+        self.workers.values().map(|worker| worker.waker.clone()).collect()
+    }
+
     /// Gives a started item to the worker that has waited longest, and hands out what wakes it.
     fn hand_over(&mut self, item: T) -> Option<Waker> {
         let worker = self.workers.values_mut().find(|worker| worker.item.is_none())?;
@@ -161,7 +172,7 @@ impl<T> Queue<T> {
     pub fn close(&self) {
         let mut state = lock(&self.shared);
         state.machine.close();
-        let wakers: Vec<Waker> = state.workers.values().map(|worker| worker.waker.clone()).collect();
+        let wakers = state.wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -193,36 +204,49 @@ impl<T> Future for Pop<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
         let queue = self.queue;
-        let mut guard = lock(&queue.shared);
-        let state = &mut *guard;
-        if let Some(id) = self.worker {
-            if let Some(worker) = state.workers.get_mut(&id)
-                && worker.item.is_none()
-                && !state.machine.is_closed()
-            {
-                worker.waker.clone_from(context.waker());
-                return Poll::Pending;
+        // Wakers are cloned before the lock and dropped after it: they are foreign code, which may come back here.
+        let mut waker = Some(context.waker().clone());
+        let mut state = lock(&queue.shared);
+        let Some(id) = self.worker else {
+            if let Some(item) = state.machine.ready() {
+                return Poll::Ready(Some(item));
             }
-            self.worker = None;
-            let handed = state.workers.remove(&id).and_then(|worker| worker.item);
-            if handed.is_none() {
-                // Closed: nothing waits while a worker is idle, so there is nothing left.
+            if state.has_ended() {
                 state.machine.leave();
+                return Poll::Ready(None);
             }
-            return Poll::Ready(handed);
+            let id = state.next_worker;
+            state.next_worker += 1;
+            if let Some(waker) = waker.take() {
+                state.workers.insert(id, Worker { waker, item: None });
+            }
+            self.worker = Some(id);
+            return Poll::Pending;
+        };
+        let ended = state.has_ended();
+        if let Some(worker) = state.workers.get_mut(&id)
+            && worker.item.is_none()
+            && !ended
+        {
+            let old = waker.take().map(|waker| std::mem::replace(&mut worker.waker, waker));
+            drop(state);
+            drop(old);
+            return Poll::Pending;
         }
-        if let Some(item) = state.machine.ready() {
-            return Poll::Ready(Some(item));
-        }
-        if state.machine.is_closed() {
-            state.machine.leave();
-            return Poll::Ready(None);
-        }
-        let id = state.next_worker;
-        state.next_worker += 1;
-        state.workers.insert(id, Worker { waker: context.waker().clone(), item: None });
-        self.worker = Some(id);
-        Poll::Pending
+        self.worker = None;
+        let gone = state.workers.remove(&id);
+        let last = if state.has_ended() { state.wakers() } else { Vec::new() };
+        let item = match gone {
+            Some(Worker { item: Some(item), .. }) => Some(item),
+            // Nothing waits while a worker is idle, so there is nothing left.
+            _ => {
+                state.machine.leave();
+                None
+            }
+        };
+        drop(state);
+        last.into_iter().for_each(Waker::wake);
+        Poll::Ready(item)
     }
 }
 
@@ -230,10 +254,8 @@ impl<T> Drop for Pop<'_, T> {
     fn drop(&mut self) {
         let Some(id) = self.worker else { return };
         let mut state = lock(&self.queue.shared);
-        let Some(worker) = state.workers.remove(&id) else {
-            return;
-        };
-        let waker = match worker.item {
+        let Some(Worker { waker: own, item }) = state.workers.remove(&id) else { return };
+        let waker = match item {
             None => {
                 state.machine.leave();
                 None
@@ -244,6 +266,7 @@ impl<T> Drop for Pop<'_, T> {
             },
         };
         drop(state);
+        drop(own);
         if let Some(waker) = waker {
             waker.wake();
         }

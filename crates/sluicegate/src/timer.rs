@@ -53,6 +53,7 @@ impl Default for TokioTime {
 
 impl Clock for TokioTime {
     #[inline]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> u64 {
         nanos(self.start.elapsed())
     }

@@ -130,6 +130,19 @@ fn a_closed_queue_is_emptied_and_then_ends() {
     assert_eq!((poll(&mut queue.pop()), poll(&mut queue.pop())), (Poll::Ready(Some(1)), Poll::Ready(None)));
 }
 
+#[test]
+fn an_item_on_its_way_when_the_queue_closes_is_not_left_behind() {
+    let queue = Queue::new(0);
+    let (mut first, mut second) = (queue.pop(), queue.pop());
+    assert!(!is_ready(&mut first) && !is_ready(&mut second));
+    queue.push(1).unwrap();
+    queue.close();
+    assert!(!is_ready(&mut second), "the first may still leave it");
+    drop(first);
+    assert_eq!(poll(&mut second), Poll::Ready(Some(1)));
+    assert_eq!(poll(&mut queue.pop()), Poll::Ready(None));
+}
+
 #[tokio::test]
 async fn workers_that_wait_end_when_the_queue_closes() {
     let queue = Queue::<u8>::new(1);

@@ -85,6 +85,18 @@ pub enum DemoError {
     },
 }
 
+impl DemoError {
+    /// Whether what was asked for is wrong, rather than what was found.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        match self {
+            Self::Plan(_) => true,
+            Self::Load(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+}
+
 /// The demo's numbers; field names carry their units.
 #[derive(Debug, Serialize)]
 struct Numbers {
@@ -100,6 +112,8 @@ struct Numbers {
 /// [`DemoError`] if a part of it can't be started or the result not be written.
 pub async fn command(args: DemoArgs) -> Result<ExitCode, DemoError> {
     let out = |written: io::Result<()>| written.map_err(|source| DemoError::Output { source });
+    // Before the first word: what can't be shown is not announced.
+    phases::check(args.duration)?;
     if !args.json {
         out(writeln!(io::stdout(), "{}", text::introduction(args.duration)))?;
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::DemoError;
 use super::upstream::Upstream;
 use crate::gateway::{Gateway, Settings};
-use crate::load::{self, Plan, Progress, Rate, Report};
+use crate::load::{self, Plan, PlanError, Progress, Rate, Report};
 
 /// Requests the service works on at once.
 pub(super) const SLOTS: usize = 20;
@@ -105,11 +105,7 @@ impl Stage {
         connections: NonZeroUsize,
         progress: impl Fn(&Progress),
     ) -> Result<Report, DemoError> {
-        let target = format!("http://{}/", self.address()).parse()?;
-        let plan = Plan::new(target, Rate::per_second(factor * CAPACITY)?, duration)?
-            .warm_up(WARM_UP)?
-            .limits(DEADLINE, Some(PATIENCE))?
-            .connections(connections);
+        let plan = plan(self.address(), factor, duration)?.connections(connections);
         Ok(load::run(plan, progress).await?)
     }
 
@@ -121,6 +117,20 @@ impl Stage {
         }
         self.upstream.stop().await;
     }
+}
+
+/// Whether every phase can be counted for `duration`.
+pub(super) fn check(duration: Duration) -> Result<(), PlanError> {
+    // Where to makes no difference.
+    let somewhere = SocketAddr::from(([127, 0, 0, 1], 80));
+    FACTORS.into_iter().try_for_each(|factor| plan(somewhere, factor, duration).map(drop))
+}
+
+fn plan(address: SocketAddr, factor: f64, duration: Duration) -> Result<Plan, PlanError> {
+    let target = format!("http://{address}/").parse()?;
+    Plan::new(target, Rate::per_second(factor * CAPACITY)?, duration)?
+        .warm_up(WARM_UP)?
+        .limits(DEADLINE, Some(PATIENCE))
 }
 
 fn settings(upstream: SocketAddr) -> Result<Settings, DemoError> {
@@ -141,6 +151,13 @@ fn settings(upstream: SocketAddr) -> Result<Settings, DemoError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phase_that_cannot_be_is_wrong_usage() {
+        let refused = DemoError::from(check(Duration::ZERO).unwrap_err());
+        assert!(refused.is_usage() && refused.to_string().starts_with("for: "), "{refused}");
+        assert!(check(Plan::MAX_DURATION).is_ok());
+    }
 
     #[test]
     fn the_numbers_of_the_demo_belong_together() {

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,7 +23,14 @@ pub enum Wait {
     Idle,
     /// For a body to make progress.
     Body,
+    /// For the client to have read an answer that came before it had sent all of its request.
+    Close,
 }
+
+/// How long a client is given to read such an answer, in nanoseconds, and how much of what it still sends is read and
+/// thrown away meanwhile: closing with something unread would have the answer thrown away on its way.
+const LINGER: u64 = 2_000_000_000;
+const LINGER_BYTES: usize = 16 << 20;
 
 /// The limits of the waits, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +71,10 @@ pub struct Activity {
     request_body: Stamp,
     /// Since when the upstream sends none of its body that is waited for.
     reply_body: Stamp,
+    /// A request was answered before all of it was read.
+    unread: AtomicBool,
+    /// Since when the connection only waits for the client to close it.
+    closing: Stamp,
 }
 
 /// An instant, in nanoseconds, or none.
@@ -106,6 +117,8 @@ impl Activity {
             write: Stamp::none(),
             request_body: Stamp::none(),
             reply_body: Stamp::none(),
+            unread: AtomicBool::new(false),
+            closing: Stamp::none(),
         };
         activity.idle.begin(now);
         Arc::new(activity)
@@ -147,6 +160,11 @@ impl Activity {
         self.note(&self.reply_body, pending);
     }
 
+    /// A request is answered before all of it was read.
+    pub fn leaves_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
     fn note(&self, stamp: &Stamp, pending: bool) {
         if pending { stamp.begin(self.now()) } else { stamp.end() }
     }
@@ -154,6 +172,9 @@ impl Activity {
     /// The wait that would be too long first, and the instant from which it is.
     #[must_use]
     pub fn due(&self, patience: &Patience) -> (u64, Wait) {
+        if self.closing.get() != Stamp::NONE {
+            return (self.closing.get().saturating_add(LINGER), Wait::Close);
+        }
         let stalled = self.write.get().min(self.request_body.get()).min(self.reply_body.get());
         let body = (stalled.saturating_add(patience.body), Wait::Body);
         if self.is_busy() {
@@ -196,12 +217,14 @@ impl Drop for Busy {
 pub struct Watched<S> {
     socket: S,
     activity: Arc<Activity>,
+    /// Bytes read and thrown away while closing.
+    discarded: usize,
 }
 
 impl<S> Watched<S> {
     /// `socket`, noting in `activity`.
     pub const fn new(socket: S, activity: Arc<Activity>) -> Self {
-        Self { socket, activity }
+        Self { socket, activity, discarded: 0 }
     }
 
     fn wrote<T>(&self, result: Poll<T>) -> Poll<T> {
@@ -225,7 +248,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -253,6 +276,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        let this = &mut *self;
+        if this.activity.closing.get() == Stamp::NONE {
+            ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
+            if !this.activity.unread.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            this.activity.closing.begin(this.activity.now());
+        }
+        let mut buffer = [0; 16 * 1024];
+        while this.discarded < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut buffer);
+            ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            this.discarded += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 }

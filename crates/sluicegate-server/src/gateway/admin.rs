@@ -13,11 +13,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sluicegate::timer::Timer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ServeError;
-use super::listener::listen;
+use super::listener::{EXHAUSTED, listen};
 use super::metrics;
 use super::request::Shared;
 
@@ -69,7 +70,11 @@ async fn serve(socket: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             Some(_) = connections.join_next() => {}
             accepted = socket.accept(), if connections.len() < CONNECTIONS => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    // No file descriptor is left: asking again at once would only burn a core.
+                    shared.time.sleep_for(EXHAUSTED).await;
+                    continue;
+                };
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move {
                     let service = service_fn(|request| {

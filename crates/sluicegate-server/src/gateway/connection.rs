@@ -15,9 +15,9 @@ use sluicegate::cancel::CancelToken;
 use sluicegate::clock::Clock;
 use sluicegate::timer::Timer;
 
-use super::activity::{Activity, Patience, Watched};
+use super::activity::{Activity, Patience, Wait, Watched};
 use super::headers;
-use super::metrics::count;
+use super::metrics::{Reason, count};
 use super::request::{Client, Shared, answer};
 
 /// How long a silent connection may still send a request once the gateway drains, in nanoseconds: what was on its way
@@ -81,6 +81,10 @@ pub async fn serve(
             activity.turn(now);
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 if let Err(error) = ended {
+                    if error.is_parse() {
+                        // hyper has answered it, and closes.
+                        shared.metrics.refused(Reason::BadRequest);
+                    }
                     tracing::debug!(%peer, %error, "a client's connection ended early");
                 }
                 return Poll::Ready(());
@@ -112,7 +116,9 @@ pub async fn serve(
             let now = time.now();
             if now >= due && (told || drained_at.is_none()) {
                 tracing::debug!(%peer, ?wait, "a client's connection made no progress");
-                count(&shared.metrics.timed_out);
+                if wait != Wait::Close {
+                    count(&shared.metrics.timed_out);
+                }
                 return Poll::Ready(());
             }
             // What it was set for is over; what is waited for now is due later.

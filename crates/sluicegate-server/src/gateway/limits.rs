@@ -31,6 +31,12 @@ pub struct Verdict {
     each: Vec<Standing>,
 }
 
+impl Verdict {
+    const fn none() -> Self {
+        Self { decision: Decision::UNLIMITED, each: Vec::new() }
+    }
+}
+
 /// A request's tokens, taken from every limit. Dropped, it puts them back; [`spend`](Self::spend) keeps them.
 #[derive(Debug)]
 #[must_use = "a charge that is dropped is taken back"]
@@ -45,8 +51,15 @@ pub struct Charge<'a> {
 impl Charge<'_> {
     /// The tokens are used. Where the limits stand comes back.
     pub fn spend(mut self) -> Verdict {
-        let nothing = || Verdict { decision: Decision::UNLIMITED, each: Vec::new() };
-        self.verdict.take().unwrap_or_else(nothing)
+        self.verdict.take().unwrap_or_else(Verdict::none)
+    }
+
+    /// The tokens go back. Where the limits stand then comes back.
+    pub fn take_back(mut self) -> Verdict {
+        let Some(mut verdict) = self.verdict.take() else { return Verdict::none() };
+        self.limits.put_back(&self.keys, &verdict.each, COST, self.at);
+        verdict.decision = self.limits.take(&self.keys, 0, self.at, &mut verdict.each);
+        verdict
     }
 }
 
@@ -67,9 +80,10 @@ impl RequestLimits {
     pub fn new(rules: Vec<LimitRule>, max_keys: usize) -> Self {
         let mut names: Vec<String> = Vec::new();
         for rule in &rules {
-            let name = rule.name();
-            let before = rules.iter().take(names.len()).filter(|other| other.name() == name).count();
-            names.push(if before == 0 { name } else { format!("{name}-{}", before + 1) });
+            let base = rule.name();
+            let numbered = (2..).map(|number| format!("{base}-{number}"));
+            let name = std::iter::once(base.clone()).chain(numbered).find(|name| !names.contains(name));
+            names.extend(name);
         }
         let limits = Limits::new(rules.iter().map(|rule| Keyed::new(rule.quota, max_keys)).collect());
         let policy = join(rules.iter().zip(&names).filter_map(|(rule, name)| {
@@ -83,6 +97,11 @@ impl RequestLimits {
     /// Each limit's name and table.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Keyed)> {
         self.names.iter().map(String::as_str).zip(self.limits.iter())
+    }
+
+    /// Forgets keys that are as if never used. To be called now and then.
+    pub fn sweep(&self, now: u64) {
+        self.limits.sweep(now);
     }
 
     /// Charges a request to all limits, or to none.
@@ -242,6 +261,13 @@ mod tests {
         let one = request("/", &[("a", "x"), ("a", "y")]);
         let two = request("/", &[("a", "x"), ("b", "y")]);
         assert!(!same("header:a+header:b", (&one, CLIENT), (&two, CLIENT)));
+    }
+
+    #[test]
+    fn no_two_limits_share_a_name() {
+        let limits = limits(&["header:a 1/s", "header:a 2/s", "header:a-2 3/s"]);
+        let names: Vec<&str> = limits.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["header:a", "header:a-2", "header:a-2-2"]);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use sluicegate::clock::{Clock, nanos};
 use sluicegate::permits::Permits;
 use sluicegate::timer::Timer;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, unconstrained};
 
 use super::ServeError;
 use super::connection;
@@ -25,9 +25,9 @@ use super::workers::Workers;
 const BACKLOG: i32 = 1024;
 
 /// How long to wait where nothing can be accepted because the process has no file descriptor left, in nanoseconds.
-const EXHAUSTED: u64 = 50_000_000;
+pub(super) const EXHAUSTED: u64 = 50_000_000;
 
-/// How often idle connections to the upstream are looked at, in nanoseconds.
+/// How often idle connections to the upstream and keys are looked at, in nanoseconds.
 const SWEEP: u64 = 1_000_000_000;
 
 /// Listens on `address`.
@@ -102,6 +102,12 @@ impl Listener {
         self.address
     }
 
+    /// Resolves if the accept loop ends by itself, which is a bug. Cancel-safe.
+    pub async fn ended(&mut self) {
+        // How it ended is of no more use: it is over.
+        let _ = (&mut self.accepting.0).await;
+    }
+
     /// Stops accepting, and waits until every connection has ended or `grace` is over.
     ///
     /// # Errors
@@ -137,24 +143,22 @@ async fn accept(
     drain: CancelToken,
     cut: CancelToken,
 ) -> usize {
+    // Whatever ends this, nothing is accepted from then on.
+    let _not_ready = NotReady(&shared);
     let places = Permits::new(shared.settings.max_connections, 1);
     let mut connections = JoinSet::new();
     let mut turn = 0;
-    let mut admit = |connections: &mut JoinSet<()>, (stream, peer): (TcpStream, SocketAddr), place| {
-        count(&shared.metrics.accepted);
-        // From here it belongs to another thread's runtime.
-        let stream = match stream.into_std() {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%peer, %error, "the client left at once"),
+    let mut admit =
+        |connections: &mut JoinSet<()>, (stream, peer): (std::net::TcpStream, SocketAddr), place| {
+            count(&shared.metrics.accepted);
+            turn = (turn + 1) % workers.len();
+            let serving = connection::serve(Arc::clone(&shared), stream, peer, turn, drain.child());
+            let serving = async move {
+                serving.await;
+                drop(place);
+            };
+            connections.spawn_on(serving, &workers[turn]);
         };
-        turn = (turn + 1) % workers.len();
-        let serving = connection::serve(Arc::clone(&shared), stream, peer, turn, drain.child());
-        let serving = async move {
-            serving.await;
-            drop(place);
-        };
-        connections.spawn_on(serving, &workers[turn]);
-    };
     let mut swept = shared.time.now();
     loop {
         // A place first: who can't be served stays in the operating system's line, and is not accepted to wait here.
@@ -170,11 +174,16 @@ async fn accept(
             _ = drain.stopped() => break,
             () = shared.time.sleep_until(swept.saturating_add(SWEEP)) => {
                 swept = shared.time.now();
-                shared.upstream.sweep();
+                shared.limits.sweep(swept);
+                unconstrained(async { shared.upstream.sweep() }).await;
             }
             Some(ended) = connections.join_next() => report(ended),
             (accepted, place) = next => match accepted {
-                Ok(accepted) => admit(&mut connections, accepted, place),
+                // From here it belongs to another thread's runtime.
+                Ok((stream, peer)) => match stream.into_std() {
+                    Ok(stream) => admit(&mut connections, (stream, peer), place),
+                    Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     shared.time.sleep_for(EXHAUSTED).await;
@@ -182,14 +191,17 @@ async fn accept(
             },
         }
     }
-    // Who has connected before now is served; the operating system has finished their handshake.
-    while let Some(place) = places.try_enter() {
-        match std::future::poll_fn(|context| std::task::Poll::Ready(socket.poll_accept(context))).await {
-            std::task::Poll::Ready(Ok(accepted)) => admit(&mut connections, accepted, place),
-            _ => break,
+    // Who has connected before now is served, as far as there are places: the operating system has finished their
+    // handshake. Asked directly, since tokio may not have heard of them yet.
+    if let Ok(socket) = socket.into_std() {
+        while let Some(place) = places.try_enter() {
+            let Ok((stream, peer)) = socket.accept() else { break };
+            match stream.set_nonblocking(true) {
+                Ok(()) => admit(&mut connections, (stream, peer), place),
+                Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
+            }
         }
     }
-    drop(socket);
     loop {
         tokio::select! {
             ended = connections.join_next() => match ended {
@@ -202,6 +214,15 @@ async fn accept(
                 return left;
             }
         }
+    }
+}
+
+/// Has the gateway say that it is not ready, when dropped.
+struct NotReady<'a>(&'a Shared);
+
+impl Drop for NotReady<'_> {
+    fn drop(&mut self) {
+        self.0.draining.store(true, Ordering::Relaxed);
     }
 }
 

@@ -80,7 +80,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            statuses: (0..600).map(|_| AtomicU64::new(0)).collect(),
+            statuses: (0..1000).map(|_| AtomicU64::new(0)).collect(),
             refusals: Default::default(),
             clients_gone: AtomicU64::default(),
             accepted: AtomicU64::default(),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
+use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
 use sluicegate::queue::Rejected;
 
@@ -18,7 +19,7 @@ use super::upstream::UpstreamError;
 #[derive(Debug)]
 pub enum Refusal {
     /// It is over a quota.
-    Quota(Verdict),
+    Quota(Decision),
     /// No room to wait for a place at the upstream.
     QueueFull(Rejected),
     /// Its deadline has passed, after this long.
@@ -75,7 +76,7 @@ impl Refusal {
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Reason::UpstreamUnreachable
             }
-            Self::Upstream(UpstreamError::Broken(_)) => Reason::UpstreamBroken,
+            Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Coding) => Reason::UpstreamBroken,
             Self::Upstream(UpstreamError::ClientBody(_)) | Self::Malformed(_) | Self::Unsupported(_) => {
                 Reason::BadRequest
             }
@@ -95,7 +96,7 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Quota(verdict) => verdict.decision.retry_after(),
+            Self::Quota(decision) => decision.retry_after(),
             Self::QueueFull(rejected) => rejected.retry_after(),
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Some(UNREACHABLE_RETRY)
@@ -113,9 +114,9 @@ impl Refusal {
         }
     }
 
-    /// Renders it: counted, logged under its ID, and as an answer for the client.
+    /// Renders it: counted, logged under its ID, and as an answer for the client, with where it stands by `verdict`.
     #[must_use]
-    pub fn render(self, shared: &Shared) -> Response<Bytes> {
+    pub fn render(self, shared: &Shared, verdict: Option<&Verdict>) -> Response<Bytes> {
         let (reason, status, retry_after) = (self.reason(), self.status(shared), self.retry_after());
         let (kind, title) = self.kind(status);
         let mut response = Response::new(Bytes::new());
@@ -130,7 +131,7 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
         }
         let mut violated_policies = Vec::new();
-        if let Self::Quota(verdict) = &self {
+        if let Some(verdict) = verdict {
             shared.limits.tell(verdict, headers);
             violated_policies = shared.limits.violated(verdict);
         }
@@ -154,10 +155,8 @@ impl Refusal {
         use Lasting::{Permanent, Transitory};
         let code = self.reason().name();
         match self {
-            Self::Quota(verdict) => {
-                Failure::known(code, Transitory, format!("over a quota: {}", verdict.decision))
-                    .showing("There were too many requests.")
-            }
+            Self::Quota(decision) => Failure::known(code, Transitory, format!("over a quota: {decision}"))
+                .showing("There were too many requests."),
             Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
                 .showing("The service has more work than it can do."),
             Self::Deadline { stage, deadline } => {
@@ -172,7 +171,7 @@ impl Refusal {
             Self::Upstream(error @ UpstreamError::ClientBody(_)) => {
                 Failure::known(code, Permanent, "the client's body broke off").because(error)
             }
-            Self::Upstream(error @ UpstreamError::Broken(_)) => {
+            Self::Upstream(error @ (UpstreamError::Broken(_) | UpstreamError::Coding)) => {
                 Failure::known(code, Transitory, "the upstream broke off")
                     .showing("The service behind this gateway did not answer.")
                     .because(error)

@@ -19,11 +19,11 @@ use sluicegate::timer::TokioTime;
 use super::activity::Activity;
 use super::body::{ReplyBody, RequestBody};
 use super::headers;
-use super::limits::RequestLimits;
+use super::limits::{RequestLimits, Verdict};
 use super::metrics::{Metrics, count};
 use super::refusal::{Refusal, Stage};
 use super::settings::Settings;
-use super::upstream::{Exchange, Upstream};
+use super::upstream::{Exchange, Upstream, UpstreamError};
 use super::wellformed;
 
 /// What all requests share.
@@ -110,10 +110,17 @@ pub async fn answer(shared: &Shared, client: &Client, request: Request<Incoming>
     let leaving = Leaving { metrics: &shared.metrics, answered: false };
     let (request, body) = request.into_parts();
     let http_10 = request.version == Version::HTTP_10;
-    let outcome = serve(shared, client, request, body, arrived).await;
+    let unread = !body.is_end_stream();
+    let mut verdict = None;
+    let outcome = serve(shared, client, request, body, arrived, &mut verdict).await;
     let mut response = match outcome {
         Ok(Served { head, exchange, permit }) => head.map(|()| ReplyBody::upstream(exchange, permit, busy)),
-        Err(refusal) => refusal.render(shared).map(|bytes| ReplyBody::own(bytes, busy)),
+        Err(refusal) => {
+            if unread {
+                client.activity.leaves_unread();
+            }
+            refusal.render(shared, verdict.as_ref()).map(|bytes| ReplyBody::own(bytes, busy))
+        }
     };
     // HTTP/1.0 clients close anyway; others are told when this is their last answer.
     if shared.is_draining() && !http_10 {
@@ -138,36 +145,53 @@ async fn serve(
     mut request: http::request::Parts,
     body: Incoming,
     arrived: u64,
+    told: &mut Option<Verdict>,
 ) -> Result<Served, Refusal> {
     // What no step could serve, or two servers would read two ways, spends nothing.
     let target = wellformed::target(&mut request)?;
-    // The deadline runs from the first byte that is ours to answer for, so that it includes every wait below.
+    // The deadline runs from when the header was complete, so that it includes every wait below.
     let deadline = shared.settings.deadline;
     let time_left = CancelToken::expiring(shared.time, arrived.saturating_add(nanos(deadline)));
     // Limits before the queue: who is over quota takes no place in it. All of them are one decision.
-    let charge = shared.limits.charge(&request, client.peer.ip(), arrived).map_err(Refusal::Quota)?;
+    let charge = match shared.limits.charge(&request, client.peer.ip(), arrived) {
+        Ok(charge) => charge,
+        Err(verdict) => return Err(Refusal::Quota(told.insert(verdict).decision)),
+    };
     // The queue refuses at once, and a place at the upstream is held from here until the body has ended.
-    let late = |_| Refusal::Deadline { stage: Stage::Queue, deadline };
-    let enter = shared.permits.enter().map_err(Refusal::QueueFull)?;
-    let permit = time_left.run(enter).await.map_err(late)?;
-    // Who has come this far has used its quota; who was turned away or left before has its tokens back.
-    let verdict = charge.spend();
+    let permit = match admit(shared, &time_left).await {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            // Who was turned away, or left before this, has its tokens back.
+            *told = Some(charge.take_back());
+            return Err(refusal);
+        }
+    };
+    *told = Some(charge.spend());
     // Headers last: only what is served is worth rewriting.
-    headers::to_upstream(&mut request.headers, &client.address);
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
         RequestBody::Stream { incoming: body, activity: Arc::clone(&client.activity) }
     };
+    headers::to_upstream(&mut request, &body, &client.address, &shared.upstream.own_host);
     let outgoing = outgoing(request.method, target, request.headers, body);
     let late = |_| Refusal::Deadline { stage: Stage::Upstream, deadline };
     let sent = time_left.run(shared.upstream.send(client.worker, outgoing, repeatable)).await;
     let (mut head, exchange) = sent.map_err(late)?.map_err(Refusal::Upstream)?;
-    // The version is a hop's own.
-    *head.version_mut() = Version::HTTP_11;
-    headers::to_client(head.headers_mut());
-    shared.limits.tell(&verdict, head.headers_mut());
+    if !headers::to_client(&mut head) {
+        return Err(Refusal::Upstream(UpstreamError::Coding));
+    }
+    if let Some(verdict) = &told {
+        shared.limits.tell(verdict, head.headers_mut());
+    }
     Ok(Served { head, exchange, permit })
+}
+
+/// A place at the upstream, now or within the time that is left.
+async fn admit(shared: &Shared, time_left: &CancelToken) -> Result<Permit, Refusal> {
+    let enter = shared.permits.enter().map_err(Refusal::QueueFull)?;
+    let deadline = shared.settings.deadline;
+    time_left.run(enter).await.map_err(|_| Refusal::Deadline { stage: Stage::Queue, deadline })
 }
 
 /// A copy of a request that may be sent twice, for when a kept connection closes under it: it has no body, and its

@@ -87,9 +87,9 @@ impl Settings {
         let port = self.upstream.authority().and_then(|authority| authority.as_str().rsplit_once(':'));
         // A port that is none is taken for a part of the host.
         let port_is_one = port.is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
-        let is_host =
-            self.upstream.scheme_str() == Some("http") && self.upstream.host().is_some() && port_is_one;
-        if !is_host || !matches!(path, "" | "/") {
+        let user = self.upstream.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        let is_host = self.upstream.scheme_str() == Some("http") && self.upstream.host().is_some();
+        if !is_host || !port_is_one || user || !matches!(path, "" | "/") {
             let expected = "an address such as http://127.0.0.1:9000, without a path";
             return Err(SettingsError::new("upstream", &self.upstream, expected));
         }
@@ -261,6 +261,7 @@ mod tests {
         assert_eq!(wrong(|s| s.upstream = Uri::from_static("http://a/b")), "upstream");
         assert_eq!(wrong(|s| s.upstream = Uri::from_static("/b")), "upstream");
         assert_eq!(wrong(|s| s.upstream = Uri::from_static("http://a:99999")), "upstream");
+        assert_eq!(wrong(|s| s.upstream = Uri::from_static("http://u:p@a")), "upstream");
         assert_eq!(wrong(|s| s.concurrency = Some(0)), "concurrency");
         assert_eq!(wrong(|s| s.reject_status = StatusCode::OK), "reject-status");
         assert_eq!(wrong(|s| s.deadline = Duration::ZERO), "deadline");

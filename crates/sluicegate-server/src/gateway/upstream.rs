@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -42,6 +42,9 @@ pub enum UpstreamError {
     /// It was reached and did not answer well.
     #[error("the upstream broke off: {0}")]
     Broken(#[source] hyper::Error),
+    /// It answered with a body in a coding that can't be passed on.
+    #[error("the upstream's answer is in a transfer coding other than chunked")]
+    Coding,
     /// The client's body broke off while it was passed on.
     #[error("the client's body broke off: {0}")]
     ClientBody(#[source] hyper::Error),
@@ -50,6 +53,8 @@ pub enum UpstreamError {
 /// The service, and idle connections to it.
 #[derive(Debug)]
 pub struct Upstream {
+    /// Its `Host`, for clients that name none.
+    pub own_host: HeaderValue,
     host: String,
     port: u16,
     time: TokioTime,
@@ -140,7 +145,9 @@ impl Upstream {
     pub fn new(settings: &Settings, time: TokioTime, workers: usize) -> Arc<Self> {
         let uri: &Uri = &settings.upstream;
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
         Arc::new(Self {
+            own_host: HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static("")),
             host,
             port: uri.port_u16().unwrap_or(80),
             time,
@@ -157,14 +164,24 @@ impl Upstream {
         self.idle.iter().map(|idle| lock(idle).len()).sum()
     }
 
-    /// Closes connections that the service has closed, or that have been idle for too long. To be called now and then:
-    /// between requests nobody else looks.
+    /// Closes connections that the service has closed, or that have been idle for too long. To be called now and then,
+    /// outside tokio's budget: between requests nobody else looks.
     pub fn sweep(&self) {
         let now = self.time.now();
         for idle in &self.idle {
-            lock(idle).retain_mut(|idle| {
-                now.saturating_sub(idle.since) <= self.idle_timeout && idle.link.is_idle()
-            });
+            let of_use =
+                |idle: &mut Idle| now.saturating_sub(idle.since) <= self.idle_timeout && idle.link.is_idle();
+            let gone: Vec<Idle> = {
+                let mut idle = lock(idle);
+                let (kept, gone) = idle
+                    .drain(..)
+                    .map(|mut idle| (of_use(&mut idle), idle))
+                    .partition::<Vec<_>, _>(|(of_use, _)| *of_use);
+                idle.extend(kept.into_iter().map(|(_, idle)| idle));
+                gone.into_iter().map(|(_, idle)| idle).collect()
+            };
+            // Closed outside the lock.
+            drop(gone);
         }
     }
 

@@ -27,6 +27,9 @@ pub fn target(request: &mut Parts) -> Result<Uri, Refusal> {
         return Err(Refusal::Malformed("the target is neither a path nor a whole address"));
     };
     let path = Uri::from(path.clone());
+    if !is_host(authority.as_str().as_bytes()) {
+        return Err(Refusal::Malformed("the target's host is no host"));
+    }
     if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         request.headers.insert(header::HOST, host);
     }
@@ -56,14 +59,14 @@ fn check_host(request: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// A name or address and perhaps a port; empty is a host as well (RFC 9110, section 7.2). The usual ones are told by
-/// their letters.
+/// A name or address and perhaps a port, and no name of a user; empty is a host as well (RFC 9110, section 7.2).
 fn is_host(host: &[u8]) -> bool {
+    let colon = host.iter().rposition(|byte| *byte == b':').filter(|_| !host.ends_with(b"]"));
+    let (name, port) = colon.map_or((host, &[][..]), |colon| (&host[..colon], &host[colon + 1..]));
+    // The usual ones are told by their letters.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    let name = host.iter().position(|byte| *byte == b':').map_or(host, |colon| {
-        if host[colon + 1..].iter().all(u8::is_ascii_digit) { &host[..colon] } else { host }
-    });
-    name.iter().all(plain) || (Authority::try_from(host).is_ok() && !host.contains(&b'@'))
+    let is_name = name.iter().all(plain) || (Authority::try_from(name).is_ok() && !name.contains(&b'@'));
+    is_name && port.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -94,6 +97,8 @@ mod tests {
             ("/", &[("host", "a b")]),
             ("/", &[("host", "a@b")]),
             ("/", &[("host", "a:b:c")]),
+            ("/", &[("host", "a:xyz")]),
+            ("http://u:p@a/", &[("host", "a")]),
             ("nothing", &[("host", "a")]),
             ("/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")]),
             ("/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]),

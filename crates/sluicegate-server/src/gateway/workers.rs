@@ -61,9 +61,11 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (handle, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name(format!("sluicegate-{number}"))
-            .spawn(move || runtime.block_on(stopped.notified()))?;
+        let thread = std::thread::Builder::new().name(format!("sluicegate-{number}")).spawn(move || {
+            runtime.block_on(stopped.notified());
+            // Not waiting for a name that is being looked up on a thread of tokio's own.
+            runtime.shutdown_background();
+        })?;
         Ok(Self { handle, stop, thread: Some(thread) })
     }
 }

@@ -74,6 +74,14 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether what was asked for is wrong, rather than what was found.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Plan(_))
+    }
+}
+
 /// Runs `sluicegate load`: offers the load, with a progress bar on a terminal, and prints the report. Ctrl-C ends
 /// the load early, and what was measured until then is reported.
 ///
@@ -84,7 +92,7 @@ pub async fn command(args: LoadArgs) -> Result<ExitCode, LoadError> {
     let json = args.json;
     let plan = Plan::try_from(args)?;
     warn_of_file_limit(&plan);
-    let bar = if json { Bar::hidden() } else { Bar::new(plan.duration) };
+    let bar = if json { Bar::hidden() } else { Bar::new(plan.whole()) };
 
     let stop = CancellationToken::new();
     let report = {

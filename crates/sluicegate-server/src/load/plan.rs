@@ -202,7 +202,12 @@ impl Plan {
     /// When each request is meant to leave, those of the warm-up included.
     #[must_use]
     pub fn schedule(&self) -> Schedule {
-        Schedule::new(self.rate, self.warm_up + self.duration, self.arrivals, self.seed)
+        Schedule::new(self.rate, self.whole(), self.arrivals, self.seed)
+    }
+
+    /// For how long requests are offered, counted or not.
+    pub(super) fn whole(&self) -> Duration {
+        self.warm_up + self.duration
     }
 
     /// Whether this status is what the plan hopes for.
@@ -237,6 +242,13 @@ mod tests {
         assert_eq!(second().request(Method::CONNECT, Bytes::new()).unwrap_err(), PlanError::Method);
         let framing = second().header(header::CONTENT_LENGTH, HeaderValue::from_static("3")).unwrap_err();
         assert!(framing.to_string().starts_with("header: content-length"));
+    }
+
+    #[test]
+    fn the_warm_up_is_a_part_of_the_whole() {
+        let plan = second().warm_up(Duration::from_secs(3)).unwrap();
+        assert_eq!((plan.whole(), plan.duration), (Duration::from_secs(4), Duration::from_secs(1)));
+        assert_eq!(second().whole(), Duration::from_secs(1));
     }
 
     #[test]

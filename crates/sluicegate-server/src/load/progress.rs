@@ -29,7 +29,7 @@ impl Progress {
     pub(super) fn new(plan: &Plan, record: &Record, elapsed: u64) -> Self {
         Self {
             elapsed: Duration::from_nanos(elapsed),
-            planned: plan.warm_up + plan.duration,
+            planned: plan.whole(),
             offered: record.offered,
             good: record.good.len(),
             refused: record.refusals.len(),

@@ -128,6 +128,37 @@ async fn answers_without_a_body_leave_the_connection_in_step() {
     assert_eq!(upstream.counters().aborted, 0);
 }
 
+/// A client library may take it for granted that a GET has no body, unless it says otherwise.
+#[tokio::test]
+async fn a_body_goes_up_whatever_the_method() {
+    let upstream = Upstream::start();
+    let gateway = serve(&upstream, &[]).await;
+    for method in ["GET", "DELETE", "OPTIONS", "POST"] {
+        for framed in [
+            "content-length: 5\r\n\r\nhello",
+            "transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        ] {
+            let mut client = Raw::connect(gateway.addr()).await;
+            client
+                .write(format!("{method} /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{framed}"))
+                .await;
+            let (answer, _) = client.read_to_end().await;
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{method} {framed:?}: {answer}");
+            let echo: Echo = serde_json::from_str(body).unwrap();
+            assert_eq!((echo.method.as_str(), echo.body.as_str()), (method, "hello"), "{framed:?}: {echo:?}");
+        }
+    }
+    // More than fits into the buffers on the way, by a client that doesn't close.
+    for body in [Script::pattern(3 * MIB), Script::pattern(3 * MIB).chunked()] {
+        let mut get = request(Method::GET, "/sink", body);
+        get.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
+        let sunk: Sunk = gateway.client().send(get).await.json();
+        assert_eq!(sunk, Sunk { len: 3 * MIB, intact: true });
+    }
+}
+
 #[tokio::test]
 async fn trailers_go_up() {
     let upstream = Upstream::start();

@@ -57,6 +57,33 @@ async fn what_is_in_flight_or_waiting_is_answered() {
     assert_eq!((seen.total, seen.finished, seen.aborted), (28, 28, 0));
 }
 
+/// Their handshake was finished by the kernel, so their clients take them for accepted.
+#[tokio::test]
+async fn who_connected_before_the_signal_is_served() {
+    let upstream = Upstream::start();
+    let gateway = serve(&upstream, &["--grace", "60s", "--deadline", "60s"]).await;
+    // A process that stands still accepts nobody, and finds the signal and all of them when it goes on.
+    gateway.signal("STOP").await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = Raw::connect(gateway.addr()).await;
+        client.write("GET /bytes/5 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    gateway.signal("TERM").await;
+    gateway.signal("CONT").await;
+    for client in &mut clients {
+        let (answer, _) = client.read_to_end().await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        assert_eq!(body.len(), 5);
+    }
+    assert_exits(gateway, 0).await;
+    let seen = upstream.counters();
+    assert_eq!((seen.total, seen.aborted), (100, 0));
+}
+
 #[tokio::test]
 async fn bodies_on_their_way_arrive_whole() {
     let upstream = Upstream::start();

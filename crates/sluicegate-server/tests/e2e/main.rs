@@ -19,8 +19,11 @@ mod fields;
 mod headers;
 mod limits;
 mod nginx;
+mod process;
 mod queue;
+mod refusals;
 mod smuggling;
+mod tools;
 mod upstream;
 
 use sluicegate_testkit::body::Script;

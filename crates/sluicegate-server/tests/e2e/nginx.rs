@@ -1,5 +1,6 @@
 //! Between programs that know nothing of each other: nginx as the upstream, curl as the client.
 use crate::{serve_url, until_idle};
+use sluicegate_testkit::client::Raw;
 use sluicegate_testkit::port::Reserved;
 use sluicegate_testkit::process::{Ended, Sluicegate, run};
 use sluicegate_testkit::wait::eventually;
@@ -98,6 +99,24 @@ async fn curl(gateway: &Sluicegate, args: &[&str], target: &str) -> Ended {
     let ended = run(tool("curl", "curl"), &[&fixed, args, &[&url]].concat()).await;
     assert_eq!(ended.code, Some(0), "curl {args:?} {target}: {}", ended.stderr);
     ended
+}
+
+/// nginx refuses an HTTP/1.1 request without a Host, as it must: a gateway that makes one of an older client's request
+/// has to say one.
+#[tokio::test]
+async fn a_client_too_old_for_a_host_is_served_by_nginx() {
+    let nginx = Nginx::start().await;
+    let gateway = serve_url(&format!("http://{}", nginx.port.addr()), &[]).await;
+    for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nhost: example.test\r\n\r\n"] {
+        let mut client = Raw::connect(gateway.addr()).await;
+        client.write(request).await;
+        let (answer, _) = client.read_to_end().await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        assert!(head.contains(" 200 "), "{request:?}: {answer}");
+        assert!(body.contains("hello\n"), "{request:?}: {answer}");
+    }
+    until_idle(&gateway).await;
 }
 
 #[tokio::test]

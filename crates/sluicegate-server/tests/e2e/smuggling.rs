@@ -107,6 +107,44 @@ async fn a_broken_request_line_is_refused() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// Who reads up to the `@` and who reads behind it see two hosts.
+#[tokio::test]
+async fn a_host_with_more_in_it_is_refused() {
+    let upstream = Upstream::start();
+    let gateway = serve(&upstream, CLOSES_SOON).await;
+    let mut wrong = Vec::new();
+    for head in [
+        "GET http://u:p@h/ HTTP/1.1\r\nhost: h",
+        "GET http://u@h/ HTTP/1.1\r\nhost: h",
+        "GET http://good@evil/ HTTP/1.1\r\nhost: good",
+        "GET http://h:xyz/ HTTP/1.1\r\nhost: h",
+        "GET / HTTP/1.1\r\nhost: a:xyz",
+        "GET / HTTP/1.1\r\nhost: a:80x",
+        "GET / HTTP/1.1\r\nhost: a:80:81",
+        "GET / HTTP/1.1\r\nhost: a:99999",
+        "GET / HTTP/1.1\r\nhost: good@evil",
+        "GET / HTTP/1.1\r\nhost: good:80@evil",
+        "GET / HTTP/1.1\r\nhost: @evil",
+        "GET / HTTP/1.1\r\nhost: a/b",
+        "GET / HTTP/1.1\r\nhost: a, b",
+    ] {
+        let answer = converse(&gateway, &format!("{head}\r\n\r\n")).await;
+        let refused = answer.starts_with("HTTP/1.1 400 ") && is_refused(&answer);
+        if !refused || !upstream.targets().is_empty() {
+            wrong.push(format!("{head:?}: {answer}\nand the upstream saw {:?}", upstream.take_targets()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    for head in [
+        "GET / HTTP/1.1\r\nhost: a:80",
+        "GET http://h:81/ HTTP/1.1\r\nhost: h",
+        "GET / HTTP/1.1\r\nhost: [::1]:80",
+    ] {
+        let answer = converse(&gateway, &format!("{head}\r\nconnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{head:?}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_chunk_that_lies_breaks_the_upload() {
     let upstream = Upstream::start();

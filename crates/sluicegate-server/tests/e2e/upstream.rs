@@ -174,6 +174,69 @@ async fn one_that_answers_nonsense_is_a_bad_gateway() {
     }
 }
 
+/// RFC 9112, section 6.3: of both framings the chunks count, and a proxy takes the length out.
+#[tokio::test]
+async fn one_that_lies_about_the_length_of_its_chunks_is_heard_whole() {
+    for framings in [
+        "content-length: 3\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 3",
+        "transfer-encoding: chunked\r\ncontent-length: 3000",
+        "content-length: 0\r\nTransfer-Encoding: Chunked",
+    ] {
+        let lie = format!("HTTP/1.1 200 OK\r\n{framings}\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
+        let gateway = serve_url(&canned(lie).await, &["--concurrency", "1", "--queue", "0"]).await;
+        let mut client = Raw::connect(gateway.addr()).await;
+        // Twice over one connection: what follows begins where the answer ends.
+        for _ in 0..2 {
+            client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            let head = client.read_head().await.to_lowercase();
+            assert!(head.starts_with("http/1.1 200 "), "{framings}: {head}");
+            assert!(!head.contains("\r\ncontent-length:"), "{framings}: {head}");
+            assert!(head.contains("\r\ntransfer-encoding: chunked\r\n"), "{framings}: {head}");
+            assert_eq!(chunks(&mut client).await, "hello world", "{framings}");
+            until_idle(&gateway).await;
+        }
+    }
+}
+
+/// A body in chunks, without trailers.
+async fn chunks(client: &mut Raw) -> String {
+    let mut body = String::new();
+    loop {
+        let size = client.read_until("\r\n").await;
+        let size =
+            usize::from_str_radix(size.trim_end(), 16).unwrap_or_else(|_| panic!("{size:?} is no size"));
+        let chunk = client.read_exact(size + 2).await;
+        let chunk = chunk.strip_suffix("\r\n").expect("a chunk's end");
+        if size == 0 {
+            return body;
+        }
+        body.push_str(chunk);
+    }
+}
+
+/// What is below the chunks can't be told to the client: the field that says so ends here.
+#[tokio::test]
+async fn one_that_codes_its_transfer_otherwise_is_a_bad_gateway() {
+    for codings in [
+        "gzip, chunked",
+        "gzip",
+        "chunked, chunked",
+        "xchunked",
+        "chunked\r\ntransfer-encoding: gzip, chunked",
+    ] {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {codings}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let gateway = serve_url(&canned(answer).await, &["--concurrency", "1", "--queue", "0"]).await;
+        for _ in 0..2 {
+            let answer = gateway.client().get("/").await;
+            assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{codings}: {}", answer.text());
+            answer.problem();
+        }
+        until_idle(&gateway).await;
+    }
+}
+
 #[tokio::test]
 async fn one_that_ends_its_body_by_closing_is_understood() {
     for answer in ["HTTP/1.0 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello"] {
