@@ -64,7 +64,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_headers: usize,
     /// How many client connections are open at once; more wait to be accepted
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 8192)]
     pub max_connections: usize,
     /// How many idle connections to the upstream are kept, rounded up to a multiple of the workers
     #[arg(long, value_name = "N", default_value_t = 512)]

@@ -69,7 +69,7 @@ impl Default for Settings {
             body_stall_timeout: Duration::from_secs(30),
             max_header_bytes: 16 * 1024,
             max_headers: 100,
-            max_connections: 10_000,
+            max_connections: 8192,
             upstream_idle: 512,
             upstream_idle_timeout: Duration::from_secs(30),
             workers: 0,

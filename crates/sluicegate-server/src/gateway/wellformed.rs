@@ -65,8 +65,11 @@ fn is_host(host: &[u8]) -> bool {
     let (name, port) = colon.map_or((host, &[][..]), |colon| (&host[..colon], &host[colon + 1..]));
     // The usual ones are told by their letters.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    let is_name = name.iter().all(plain) || (Authority::try_from(name).is_ok() && !name.contains(&b'@'));
-    is_name && port.iter().all(u8::is_ascii_digit)
+    let whole = name.starts_with(b"[") || !name.contains(&b':');
+    let is_name =
+        name.iter().all(plain) || (whole && !name.contains(&b'@') && Authority::try_from(name).is_ok());
+    let port = std::str::from_utf8(port).unwrap_or("x");
+    is_name && (port.is_empty() || (port.parse::<u16>().is_ok() && !port.starts_with('+')))
 }
 
 #[cfg(test)]
@@ -98,6 +101,8 @@ mod tests {
             ("/", &[("host", "a@b")]),
             ("/", &[("host", "a:b:c")]),
             ("/", &[("host", "a:xyz")]),
+            ("/", &[("host", "a:80:81")]),
+            ("/", &[("host", "a:99999")]),
             ("http://u:p@a/", &[("host", "a")]),
             ("nothing", &[("host", "a")]),
             ("/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")]),

@@ -1,0 +1,173 @@
+//! Keyed limits against plain models.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn keyed(quota: &str, max_keys: usize) -> Keyed {
+    Keyed::new(quota.parse().unwrap(), max_keys)
+}
+
+fn name(keyed: &Keyed, name: u64) -> Key {
+    keyed.key([Some(name.to_le_bytes().as_slice())])
+}
+
+fn take(keyed: &Keyed, key: Key, n: u64, now: u64) -> Decision {
+    keyed.decide(key, n, now, |decision| decision.is_granted()).decision
+}
+
+#[test]
+fn parts_of_a_key_are_told_apart() {
+    let keyed = keyed("1/s", 10);
+    let key = |parts: &[Option<&str>]| keyed.key(parts.iter().map(|part| part.map(str::as_bytes)));
+    assert_ne!(key(&[Some("a"), Some("bc")]), key(&[Some("ab"), Some("c")]));
+    assert_ne!(key(&[Some("user_x"), Some("path")]), key(&[Some("user"), Some("x_path")]));
+    assert_ne!(key(&[None]), key(&[Some("")]));
+    assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
+    let other = Keyed::new(keyed.quota(), 10);
+    assert_ne!(key(&[Some("a")]), other.key([Some(b"a".as_slice())]), "seeds are random");
+}
+
+#[test]
+fn the_cap_is_exact_and_those_beyond_share_one_bucket() {
+    let keyed = keyed("10/s", 100);
+    for key in 0..100 {
+        assert!(take(&keyed, name(&keyed, key), 1, 0).is_granted());
+    }
+    let granted = (100..10_000).filter(|&key| take(&keyed, name(&keyed, key), 1, 0).is_granted()).count();
+    assert_eq!((granted, keyed.len(), keyed.overflowed()), (10, 100, 9_900));
+    assert_eq!(take(&keyed, name(&keyed, 7), 1, 0).remaining(), 8, "a key with a place keeps it");
+}
+
+#[test]
+fn keys_are_forgotten_once_they_are_full_again_and_not_before() {
+    let keyed = keyed("1/s burst 2", 10_000);
+    for key in 0..10_000 {
+        assert!(take(&keyed, name(&keyed, key), 2, 0).is_granted());
+    }
+    for key in 0..10_000 {
+        assert_eq!(take(&keyed, name(&keyed, key), 0, SECOND).remaining(), 1, "{key}");
+    }
+    assert_eq!(keyed.len(), 10_000, "none is full after a second");
+    for asked in 0..6_000 {
+        let _ = take(&keyed, name(&keyed, 20_000 + asked), 0, 2 * SECOND);
+    }
+    assert!(keyed.len() < 100, "two looked at for each asked: {}", keyed.len());
+    for key in 0..10_000 {
+        assert!(take(&keyed, name(&keyed, key), 2, 2 * SECOND).is_granted(), "{key}");
+    }
+    assert_eq!(keyed.overflowed(), 0, "places that were given up can be had again");
+}
+
+#[test]
+fn without_traffic_a_sweep_forgets_what_is_full_again() {
+    let limits = Limits::new(vec![keyed("1/s burst 2", 10_000)]);
+    for key in 0..5_000 {
+        assert!(take(&limits.limits[0], name(&limits.limits[0], key), 1, 0).is_granted());
+    }
+    limits.sweep(SECOND - 1);
+    assert_eq!(limits.limits[0].len(), 5_000);
+    limits.sweep(SECOND);
+    assert_eq!(limits.limits[0].len(), 0);
+}
+
+#[test]
+fn a_key_that_starts_with_nothing_gets_its_first_token_when_it_was_told() {
+    let keyed = keyed("10/s initial 0", 10);
+    let refused = take(&keyed, name(&keyed, 1), 1, 0);
+    let wait = u64::try_from(refused.retry_after().unwrap().as_nanos()).unwrap();
+    assert!(!take(&keyed, name(&keyed, 1), 1, wait - 1).is_granted());
+    assert!(take(&keyed, name(&keyed, 1), 1, wait).is_granted());
+}
+
+#[test]
+fn a_key_that_is_refused_or_asks_for_nothing_takes_no_place() {
+    let keyed = keyed("1/s", 10);
+    assert!(!take(&keyed, name(&keyed, 1), 2, 0).is_granted());
+    assert!(take(&keyed, name(&keyed, 2), 0, 0).is_granted());
+    assert!(keyed.is_empty());
+}
+
+#[test]
+fn what_one_limit_refuses_is_charged_to_none() {
+    let limits = Limits::new(vec![keyed("100/s", 10), keyed("2/s", 10), keyed("100/s", 10)]);
+    let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
+    let mut each = Vec::new();
+    for _ in 0..2 {
+        assert!(limits.take(&keys, 1, 0, &mut each).is_granted());
+    }
+    for _ in 0..50 {
+        let refused = limits.take(&keys, 1, 0, &mut each);
+        assert_eq!(refused.retry_after().unwrap().as_millis(), 500);
+        assert_eq!(
+            each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>(),
+            [98, 0, 98]
+        );
+    }
+}
+
+#[test]
+fn what_is_put_back_is_there_again_also_beyond_the_cap() {
+    let limits = Limits::new(vec![keyed("2/s", 1)]);
+    let (own, beyond) = ([name(&limits.limits[0], 1)], [name(&limits.limits[0], 2)]);
+    let mut each = Vec::new();
+    for keys in [own, beyond] {
+        for _ in 0..2 {
+            assert!(limits.take(&keys, 2, 0, &mut each).is_granted());
+            assert!(!limits.take(&keys, 1, 0, &mut Vec::new()).is_granted());
+            limits.put_back(&keys, &each, 2, 0);
+        }
+        assert!(limits.take(&keys, 1, 0, &mut each).is_granted(), "the cap is taken from now on");
+    }
+}
+
+#[test]
+fn threads_that_race_for_two_limits_never_get_more_than_either() {
+    let limits = Limits::new(vec![keyed("stock 1000", 10), keyed("stock 700", 10)]);
+    let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
+    let granted: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut each = Vec::new();
+                    (0..1000).filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted()).count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let mut each = Vec::new();
+    let _ = limits.take(&keys, 0, 0, &mut each);
+    let left = each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>();
+    assert_eq!((granted, left), (700, vec![300, 0]));
+}
+
+proptest! {
+    /// Against a plain map of buckets that are never forgotten: forgetting makes no difference.
+    #[test]
+    fn behaves_like_a_map_that_never_forgets(
+        quota in prop::sample::select(vec![
+            "3/s", "12345/s burst 4", "2 every 300ms burst 5", "stock 4", "3/s initial 0", "12345/s burst 4 initial 1",
+            "2 every 300ms burst 5 initial 2", "stock 2 max 4",
+        ]),
+        ops in prop::collection::vec((0_u64..40, 0_u64..4, 0_u64..400_000_000), 1..400),
+    ) {
+        let keyed = keyed(quota, 1000);
+        let bucket = Bucket::new(quota.parse().unwrap());
+        let (mut map, mut now) = (HashMap::new(), 0);
+        for (key, n, later) in ops {
+            now += later;
+            let state = map.entry(key).or_insert(bucket.start());
+            let (expected, next) = bucket.take(*state, n, now);
+            *state = next;
+            prop_assert_eq!(take(&keyed, name(&keyed, key), n, now), expected);
+            prop_assert!(keyed.len() <= 40);
+            let stored: usize = keyed.shards.iter().map(|shard| lock(shard).slots.len()).sum();
+            prop_assert_eq!(stored, keyed.len());
+        }
+    }
+}
