@@ -1,0 +1,11 @@
+//! The guide: a chapter a task. Every example in it is compiled and run.
+
+#[doc = include_str!("../guide/quotas.md")]
+pub mod quotas {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/queues.md")]
+pub mod queues {}
+
+#[doc = include_str!("../guide/failures.md")]
+pub mod failures {}
