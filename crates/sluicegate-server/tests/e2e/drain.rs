@@ -73,10 +73,8 @@ async fn who_connected_before_the_signal_is_served() {
     gateway.signal("TERM").await;
     gateway.signal("CONT").await;
     for client in &mut clients {
-        let (answer, _) = client.read_to_end().await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        assert!(client.read_head().await.starts_with("HTTP/1.1 200 "));
+        let (body, _) = client.read_to_end().await;
         assert_eq!(body.len(), 5);
     }
     assert_exits(gateway, 0).await;

@@ -57,22 +57,14 @@ async fn a_log_that_never_could_be_written_is_no_reason_not_to_start() {
 #[tokio::test]
 async fn a_low_file_limit_is_raised() {
     const LOW: u64 = 64;
-    const MANY: usize = 200;
+    const MANY: usize = 100;
     let upstream = Upstream::start();
     let script = format!("ulimit -S -n {LOW}; exec \"$0\" \"$@\"");
     let url = upstream.url();
-    let serve = [
-        "serve",
-        "--upstream",
-        &url,
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--deadline",
-        "60s",
-    ];
-    let gateway = Sluicegate::start("sh", &[&["-c", &script, SLUICEGATE], &serve[..]].concat()).await;
+    let serve = ["serve", "--upstream", &url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let patient = ["--deadline", "60s", "--connect-timeout", "60s"];
+    let gateway =
+        Sluicegate::start("sh", &[&["-c", &script, SLUICEGATE], &serve[..], &patient].concat()).await;
     let limit = gateway.file_limit();
     assert!(limit > LOW, "the soft limit is still {limit}");
     let mut asked = JoinSet::new();
