@@ -177,9 +177,9 @@ impl Keyed {
         lock(&self.shards[place])
     }
 
-    /// Looks at all entries, a shard at a time, and forgets those that are as if never used.
-    fn sweep(&self, now: u64) {
-        for shard in &self.shards {
+    /// Looks at one of so many parts of all entries, a shard at a time, and forgets those that are as if never used.
+    fn sweep(&self, part: usize, parts: usize, now: u64) {
+        for shard in self.shards.iter().skip(part % parts).step_by(parts) {
             let mut shard = lock(shard);
             let all = shard.slots.len();
             self.forget(shard.sweep(&self.bucket, all, now));
@@ -258,14 +258,15 @@ impl Limits {
         take_rest(&self.limits, keys, n, now, Decision::UNLIMITED, each)
     }
 
-    /// Forgets all keys that are as if never used. Decisions do so in passing; this is for when there are none. It holds
-    /// one lock of a limit's 64 at a time, for as long as a pass over its keys takes.
-    pub fn sweep(&self, now: u64) {
-        self.limits.iter().for_each(|limit| limit.sweep(now));
+    /// Forgets the keys that are as if never used, of one of `parts` parts (counted from 0, and round again). Decisions do
+    /// so in passing; this is for when there are none. Call it now and then with the next part: a pass over all keys at
+    /// once may take long. It holds one lock of a limit's 64 at a time.
+    pub fn sweep(&self, part: usize, parts: usize, now: u64) {
+        self.limits.iter().for_each(|limit| limit.sweep(part, parts.max(1), now));
     }
 
     /// Puts back what a [`take`](Self::take) of `n` for `keys` was granted; `each` is what it left. For a request that
-    /// was then not served.
+    /// was then not served. Only what was granted may be put back, and once: more would be tokens from nowhere.
     pub fn put_back(&self, keys: &[Key], each: &[Standing], n: u64, now: u64) {
         for ((limit, key), standing) in self.limits.iter().zip(keys).zip(each) {
             limit.put_back(*key, standing.shared, n, now);

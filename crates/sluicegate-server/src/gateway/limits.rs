@@ -71,6 +71,9 @@ impl Drop for Charge<'_> {
     }
 }
 
+/// In how many steps all keys are looked at: a million of them takes some ten milliseconds, which is too long at once.
+pub const SWEEP_PARTS: usize = 8;
+
 /// What a request costs, in tokens.
 const COST: u64 = 1;
 
@@ -99,9 +102,9 @@ impl RequestLimits {
         self.names.iter().map(String::as_str).zip(self.limits.iter())
     }
 
-    /// Forgets keys that are as if never used. To be called now and then.
-    pub fn sweep(&self, now: u64) {
-        self.limits.sweep(now);
+    /// Forgets keys that are as if never used, of the next part of them: to be called now and then, counting.
+    pub fn sweep(&self, part: usize, now: u64) {
+        self.limits.sweep(part, SWEEP_PARTS, now);
     }
 
     /// Charges a request to all limits, or to none.

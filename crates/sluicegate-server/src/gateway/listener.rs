@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet, unconstrained};
 
 use super::ServeError;
 use super::connection;
+use super::limits::SWEEP_PARTS;
 use super::metrics::count;
 use super::request::Shared;
 use super::workers::Workers;
@@ -27,8 +28,9 @@ const BACKLOG: i32 = 1024;
 /// How long to wait where nothing can be accepted because the process has no file descriptor left, in nanoseconds.
 pub(super) const EXHAUSTED: u64 = 50_000_000;
 
-/// How often idle connections to the upstream and keys are looked at, in nanoseconds.
-const SWEEP: u64 = 1_000_000_000;
+/// How often a part of the keys is looked at, in nanoseconds; with the last part, so are idle connections to the upstream.
+/// All are within a second.
+const SWEEP: u64 = 100_000_000;
 
 /// Listens on `address`.
 ///
@@ -159,7 +161,7 @@ async fn accept(
             };
             connections.spawn_on(serving, &workers[turn]);
         };
-    let mut swept = shared.time.now();
+    let (mut swept, mut part) = (shared.time.now(), 0);
     loop {
         // A place first: who can't be served stays in the operating system's line, and is not accepted to wait here.
         let next = async {
@@ -174,8 +176,12 @@ async fn accept(
             _ = drain.stopped() => break,
             () = shared.time.sleep_until(swept.saturating_add(SWEEP)) => {
                 swept = shared.time.now();
-                shared.limits.sweep(swept);
-                unconstrained(async { shared.upstream.sweep() }).await;
+                shared.limits.sweep(part, swept);
+                part = (part + 1) % SWEEP_PARTS;
+                if part == 0 {
+                    // Without tokio's budget, which would make connections look idle that are not.
+                    unconstrained(async { shared.upstream.sweep() }).await;
+                }
             }
             Some(ended) = connections.join_next() => report(ended),
             (accepted, place) = next => match accepted {

@@ -78,6 +78,7 @@ pub(crate) const CRATES: &[Place] = &[
             "hedge",     // a second request, within a budget
             "retry",     // another try, within a budget
             "failure",   // well-formed errors
+            "guide",     // chapters, no code
         ]),
         forbidden: QUIET,
         except: &[],
