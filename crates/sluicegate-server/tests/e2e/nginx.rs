@@ -21,12 +21,18 @@ struct Nginx {
 
 impl Nginx {
     async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With these directives as well.
+    async fn start_with(directives: &str) -> Self {
         let port = Reserved::new();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", port.addr().port()));
         fs::create_dir_all(folder.join("www")).unwrap();
         fs::write(folder.join("www/large"), large()).unwrap();
         fs::write(folder.join("www/index.html"), "hello\n").unwrap();
         let conf = CONF.replace("ADDR", &port.addr().to_string()).replace("FOLDER", folder.to_str().unwrap());
+        let conf = conf.replace("DIRECTIVES", directives);
         fs::write(folder.join("nginx.conf"), conf).unwrap();
         let mut command = Command::new(tool("nginx", "nginx"));
         command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg("error.log");
@@ -60,6 +66,7 @@ pid FOLDER/pid;
 events {}
 http {
     access_log off;
+    DIRECTIVES
     client_body_temp_path FOLDER/body;
     proxy_temp_path FOLDER/proxy;
     fastcgi_temp_path FOLDER/fastcgi;
@@ -99,6 +106,29 @@ async fn curl(gateway: &Sluicegate, args: &[&str], target: &str) -> Ended {
     let ended = run(tool("curl", "curl"), &[&fixed, args, &[&url]].concat()).await;
     assert_eq!(ended.code, Some(0), "curl {args:?} {target}: {}", ended.stderr);
     ended
+}
+
+/// It closes a kept connection while the next request is on its way there: what was not sent, or may be sent twice, goes
+/// over another one. A gateway that misses the close answers 502, or hangs until its deadline and answers 504.
+#[tokio::test]
+async fn an_upstream_that_closes_idle_connections_at_once_loses_no_request() {
+    let nginx = Nginx::start_with("keepalive_timeout 1ms;").await;
+    let gateway = serve_url(&format!("http://{}", nginx.port.addr()), &["--deadline", "5s"]).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut client = Raw::connect(gateway.addr()).await;
+        clients.spawn(async move {
+            for _ in 0..400 {
+                client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+                let head = client.read_head().await;
+                assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                assert_eq!(client.read_exact(6).await, "hello\n");
+            }
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.expect("a client got all its answers");
+    }
 }
 
 /// nginx refuses an HTTP/1.1 request without a Host, as it must: a gateway that makes one of an older client's request
