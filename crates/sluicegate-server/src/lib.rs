@@ -1,4 +1,4 @@
-//! The `sluicegate` binary as a library: the [`gateway`], the [`load`] generator and the [`demo`].
+//! The `sluicegate` binary as a library: the [`gateway`] and its [`config`]uration, the [`load`] generator and the [`demo`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -19,6 +19,7 @@
 //! ```
 
 pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod flags;
 pub mod gateway;

@@ -109,6 +109,7 @@ pub(crate) const CRATES: &[Place] = &[
         imports: &[CORE, LIBRARY, "sluicegate-tower", "sluicegate-redis", "sluicegate-disk"],
         modules: Some(&[
             "flags",   // values of flags, as text
+            "config",  // what an operator can set
             "gateway", // a request's way
             "load",    // the load generator
             "demo",    // both, shown

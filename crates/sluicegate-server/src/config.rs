@@ -1,0 +1,15 @@
+//! What an operator can set: the types, what is right of them, and the file that says it.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`limit`] | a limit as text: what makes up its key, and its quota |
+//! | [`pattern`] | which requests a route is for |
+//! | [`settings`] | all settings, and what is right of them |
+
+pub mod limit;
+pub mod pattern;
+pub mod settings;
+
+pub use limit::{KeyPart, LimitRule};
+pub use pattern::{HostPattern, Match, PathPattern};
+pub use settings::{Settings, SettingsError};
