@@ -225,6 +225,25 @@ impl Bucket {
         self.kind != Kind::Counted || state.0 & self.mask <= self.scale.flow.flowed(now).0
     }
 
+    /// This bucket's state made one of another quota's bucket: with the whole tokens it has at `now`, and no more than fit
+    /// there. A part of a token that has flowed by then is lost, and where the new rate is rounded up to one token, so that
+    /// nothing is minted.
+    ///
+    /// ```
+    /// use sluicegate_core::{bucket::Bucket, quota::Quota};
+    ///
+    /// let (old, new) = (Bucket::new("10/s".parse()?), Bucket::new("100/s".parse()?));
+    /// let (_, state) = old.take(old.start(), 7, 0);
+    /// assert_eq!(new.available(old.carry(state, &new, 0), 0), 3);
+    /// # Ok::<(), sluicegate_core::quota::QuotaError>(())
+    /// ```
+    #[must_use]
+    pub fn carry(&self, state: State, to: &Self, now: u64) -> State {
+        let (has, fresh) = (self.available(state, now).min(to.quota.capacity()), to.start());
+        let there = to.available(fresh, now);
+        if has < there { to.take_up_to(fresh, there - has, now).1 } else { to.put(fresh, has - there, now).1 }
+    }
+
     /// What [`take`](Self::take) of no tokens answers: the bucket's standing.
     #[inline]
     pub fn peek(&self, state: State, now: u64) -> Decision {

@@ -47,6 +47,8 @@ pub enum Offer<T> {
 pub struct Queue<T> {
     bound: usize,
     idle: usize,
+    /// Servers that leave as soon as they are ready.
+    leaving: usize,
     /// In order of arrival.
     waiting: BTreeMap<Ticket, T>,
     /// The next ticket at the back.
@@ -67,7 +69,7 @@ impl<T> Queue<T> {
     /// A queue in front of `idle` servers that are ready.
     #[must_use]
     pub const fn with_idle(bound: usize, idle: usize) -> Self {
-        Self { bound, idle, waiting: BTreeMap::new(), back: 0, front: -1, closed: false }
+        Self { bound, idle, leaving: 0, waiting: BTreeMap::new(), back: 0, front: -1, closed: false }
     }
 
     /// An item arrives. O(log waiting).
@@ -88,8 +90,13 @@ impl<T> Queue<T> {
         Offer::Wait(ticket)
     }
 
-    /// A server is ready: it gets who has waited longest, or is idle from now on.
+    /// A server is ready: it gets who has waited longest, or is idle from now on, or leaves if it was
+    /// [withdrawn](Self::withdraw).
     pub fn ready(&mut self) -> Option<T> {
+        if self.leaving > 0 {
+            self.leaving -= 1;
+            return None;
+        }
         let first = self.waiting.pop_first().map(|(_, item)| item);
         self.idle += usize::from(first.is_none());
         first
@@ -100,6 +107,32 @@ impl<T> Queue<T> {
         let was_idle = self.idle > 0;
         self.idle -= usize::from(was_idle);
         was_idle
+    }
+
+    /// So many servers come, and are ready: those who have waited longest start, in order. Servers that were to leave
+    /// stay instead.
+    pub fn join(&mut self, servers: usize) -> Vec<T> {
+        let stay = servers.min(self.leaving);
+        self.leaving -= stay;
+        let mut started = Vec::new();
+        for _ in 0..servers - stay {
+            let Some((_, item)) = self.waiting.pop_first() else { break };
+            started.push(item);
+        }
+        self.idle = self.idle.saturating_add(servers - stay - started.len());
+        started
+    }
+
+    /// So many servers leave: idle ones now, and the rest as soon as they are ready. At most as many as there are.
+    pub const fn withdraw(&mut self, servers: usize) {
+        let now = if servers < self.idle { servers } else { self.idle };
+        self.idle -= now;
+        self.leaving += servers - now;
+    }
+
+    /// From now on so many may wait. Who waits already stays.
+    pub const fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
     }
 
     /// An item that had started comes back, because its server left before it began. It was admitted once and is not
@@ -147,6 +180,12 @@ impl<T> Queue<T> {
         self.idle
     }
 
+    /// How many servers leave as soon as they are ready.
+    #[must_use]
+    pub const fn leaving(&self) -> usize {
+        self.leaving
+    }
+
     /// How many may wait.
     #[must_use]
     pub const fn bound(&self) -> usize {
@@ -180,6 +219,25 @@ mod tests {
         queue.close();
         assert_eq!(queue.offer(2), Offer::Refused(2, Refusal::Closed));
         assert_eq!(queue.ready(), Some(1));
+    }
+
+    #[test]
+    fn servers_come_and_go() {
+        let mut queue = Queue::with_idle(3, 2);
+        assert_eq!((queue.offer(1), queue.offer(2)), (Offer::Start(1), Offer::Start(2)));
+        assert!(matches!((queue.offer(3), queue.offer(4)), (Offer::Wait(_), Offer::Wait(_))));
+        queue.withdraw(1);
+        assert_eq!((queue.ready(), queue.leaving()), (None, 0), "the first to be ready leaves");
+        assert_eq!(queue.ready(), Some(3));
+        queue.withdraw(1);
+        assert_eq!(queue.join(2), [4], "one that was to leave stays, and one comes");
+        assert_eq!(queue.join(3), []);
+        assert_eq!(queue.idle(), 3);
+        queue.withdraw(2);
+        assert_eq!((queue.idle(), queue.leaving()), (1, 0));
+        queue.set_bound(0);
+        assert_eq!(queue.offer(5), Offer::Start(5));
+        assert_eq!(queue.offer(6), Offer::Refused(6, Refusal::Full));
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -37,7 +38,8 @@ pub struct Permits {
 
 #[derive(Debug)]
 struct Shared {
-    concurrency: usize,
+    /// Changed under the line's lock.
+    concurrency: AtomicUsize,
     /// Who waits is known by its ticket; kept is what wakes it. A ticket that waits no longer has been handed a permit.
     line: Mutex<Queue<Option<Waker>>>,
 }
@@ -62,7 +64,24 @@ impl Permits {
     #[must_use]
     pub fn new(concurrency: usize, queue: usize) -> Self {
         let line = Mutex::new(Queue::with_idle(queue, concurrency));
-        Self { shared: Arc::new(Shared { concurrency, line }) }
+        Self { shared: Arc::new(Shared { concurrency: AtomicUsize::new(concurrency), line }) }
+    }
+
+    /// From now on there are `concurrency` permits, and room for `queue` to wait. Permits that are held stay valid: where
+    /// there are now fewer, those that come back are not handed out again until there are as many as there should be. Who
+    /// waits already stays.
+    pub fn resize(&self, concurrency: usize, queue: usize) {
+        let mut line = self.shared.line();
+        let had = self.shared.concurrency.swap(concurrency, Ordering::Relaxed);
+        line.set_bound(queue);
+        let started = if concurrency < had {
+            line.withdraw(had - concurrency);
+            Vec::new()
+        } else {
+            line.join(concurrency - had)
+        };
+        drop(line);
+        started.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Asks for a permit: it is there, or one waits for it, or there is no room to wait.
@@ -101,13 +120,20 @@ impl Permits {
     /// How many permits there are.
     #[must_use]
     pub fn concurrency(&self) -> usize {
-        self.shared.concurrency
+        self.shared.concurrency.load(Ordering::Relaxed)
     }
 
-    /// How many permits are held, or on their way to who waited.
+    /// How many permits are held, or on their way to who waited: more than there are for a while after they became fewer.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.shared.concurrency - self.shared.line().idle()
+        let line = self.shared.line();
+        (self.concurrency() - line.idle()).saturating_add(line.leaving())
+    }
+
+    /// How many may wait.
+    #[must_use]
+    pub fn queue(&self) -> usize {
+        self.shared.line().bound()
     }
 
     /// How many wait.

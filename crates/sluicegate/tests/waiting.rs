@@ -66,6 +66,39 @@ fn a_permit_handed_to_a_future_that_is_dropped_goes_on() {
 }
 
 #[test]
+fn permits_that_become_fewer_come_back_until_there_are_as_many_as_there_should_be() {
+    let permits = Permits::new(3, 1);
+    let mut held: Vec<_> = (0..3).filter_map(|_| permits.try_enter()).collect();
+    let mut waiting = permits.enter().unwrap();
+    permits.resize(1, 2);
+    held.truncate(1);
+    assert_eq!((permits.in_flight(), permits.concurrency()), (1, 1));
+    assert!(!is_ready(&mut waiting) && permits.try_enter().is_none());
+    let (_second, third) = (permits.enter().unwrap(), permits.enter());
+    assert_eq!(third.unwrap_err().why(), Refusal::Full, "the bound is the new one");
+    drop(held);
+    assert!(waiting.is_ready());
+    assert_eq!((permits.in_flight(), permits.waiting()), (1, 1));
+}
+
+#[test]
+fn permits_that_become_more_go_to_who_waits() {
+    let permits = Permits::new(1, 3);
+    let held = permits.try_enter().unwrap();
+    let mut line: Vec<_> = (0..3).map(|_| permits.enter().unwrap()).collect();
+    assert!(line.iter_mut().all(|enter| !is_ready(enter)));
+    permits.resize(3, 3);
+    assert!(line[0].is_ready() && line[1].is_ready() && !line[2].is_ready());
+    permits.resize(usize::MAX, 0);
+    assert!(line[2].is_ready());
+    drop((held, line));
+    assert_eq!((permits.in_flight(), permits.waiting()), (0, 0));
+    permits.resize(1, 0);
+    let (first, second) = (permits.try_enter(), permits.try_enter());
+    assert!(first.is_some() && second.is_none());
+}
+
+#[test]
 fn closed_permits_serve_who_waits_and_refuse_the_rest() {
     let permits = Permits::new(1, 5);
     let held = permits.enter().unwrap();

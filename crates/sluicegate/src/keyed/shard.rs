@@ -5,8 +5,10 @@ use sluicegate_core::bucket::{Bucket, State};
 
 use super::Key;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shard {
+    /// The arithmetic of its states. Each shard's own, so that a quota changes with its states, under their lock.
+    pub(super) bucket: Bucket,
     /// Positions in `slots`.
     index: HashTable<u32>,
     pub(super) slots: Vec<Slot>,
@@ -21,6 +23,18 @@ pub(super) struct Slot {
 }
 
 impl Shard {
+    pub(super) fn new(bucket: Bucket) -> Self {
+        Self { bucket, index: HashTable::new(), slots: Vec::new(), hand: 0 }
+    }
+
+    /// Every key keeps its tokens, as far as they fit the new quota.
+    pub(super) fn set_bucket(&mut self, bucket: Bucket, now: u64) {
+        for slot in &mut self.slots {
+            slot.state = self.bucket.carry(slot.state, &bucket, now);
+        }
+        self.bucket = bucket;
+    }
+
     pub(super) fn find(&self, key: Key) -> Option<usize> {
         self.index.find(key.0[0], |&at| self.slots[at as usize].key == key).map(|&at| at as usize)
     }
@@ -57,13 +71,13 @@ impl Shard {
     }
 
     /// Looks at the next `count` entries and forgets those that are as if never used. Says how many those were.
-    pub(super) fn sweep(&mut self, bucket: &Bucket, count: usize, now: u64) -> usize {
+    pub(super) fn sweep(&mut self, count: usize, now: u64) -> usize {
         let mut forgotten = 0;
         for _ in 0..count.min(self.slots.len()) {
             if self.hand >= self.slots.len() {
                 self.hand = 0;
             }
-            if self.slots.get(self.hand).is_some_and(|slot| bucket.is_unused(slot.state, now)) {
+            if self.slots.get(self.hand).is_some_and(|slot| self.bucket.is_unused(slot.state, now)) {
                 self.remove(self.hand);
                 forgotten += 1;
             } else {

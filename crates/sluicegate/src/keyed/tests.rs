@@ -9,11 +9,15 @@ use super::*;
 const SECOND: u64 = 1_000_000_000;
 
 fn keyed(quota: &str, max_keys: usize) -> Keyed {
-    Keyed::new(quota.parse().unwrap(), max_keys)
+    Keyed::new(quota.parse().unwrap(), max_keys, 0)
 }
 
 fn name(keyed: &Keyed, name: u64) -> Key {
     keyed.key([Some(name.to_le_bytes().as_slice())])
+}
+
+fn limits_of<const N: usize>(limits: [Keyed; N]) -> Limits {
+    Limits::new(limits.into_iter().map(Arc::new).collect()).unwrap()
 }
 
 fn take(keyed: &Keyed, key: Key, n: u64, now: u64) -> Decision {
@@ -28,7 +32,7 @@ fn parts_of_a_key_are_told_apart() {
     assert_ne!(key(&[Some("user_x"), Some("path")]), key(&[Some("user"), Some("x_path")]));
     assert_ne!(key(&[None]), key(&[Some("")]));
     assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
-    let other = Keyed::new(keyed.quota(), 10);
+    let other = Keyed::new(keyed.quota(), 10, 0);
     assert_ne!(key(&[Some("a")]), other.key([Some(b"a".as_slice())]), "seeds are random");
 }
 
@@ -65,11 +69,11 @@ fn keys_are_forgotten_once_they_are_full_again_and_not_before() {
 
 #[test]
 fn without_traffic_a_sweep_forgets_what_is_full_again() {
-    let limits = Limits::new(vec![keyed("1/s burst 2", 10_000)]);
+    let limits = limits_of([keyed("1/s burst 2", 10_000)]);
     for key in 0..5_000 {
         assert!(take(&limits.limits[0], name(&limits.limits[0], key), 1, 0).is_granted());
     }
-    let all = |now| (0..10).for_each(|part| limits.sweep(part, 10, now));
+    let all = |now| (0..10).for_each(|part| limits.limits[0].sweep(part, 10, now));
     all(SECOND - 1);
     assert_eq!(limits.limits[0].len(), 5_000);
     all(SECOND);
@@ -95,7 +99,7 @@ fn a_key_that_is_refused_or_asks_for_nothing_takes_no_place() {
 
 #[test]
 fn what_one_limit_refuses_is_charged_to_none() {
-    let limits = Limits::new(vec![keyed("100/s", 10), keyed("2/s", 10), keyed("100/s", 10)]);
+    let limits = limits_of([keyed("100/s", 10), keyed("2/s", 10), keyed("100/s", 10)]);
     let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
     let mut each = Vec::new();
     for _ in 0..2 {
@@ -113,7 +117,7 @@ fn what_one_limit_refuses_is_charged_to_none() {
 
 #[test]
 fn what_is_put_back_is_there_again_also_beyond_the_cap() {
-    let limits = Limits::new(vec![keyed("2/s", 1)]);
+    let limits = limits_of([keyed("2/s", 1)]);
     let (own, beyond) = ([name(&limits.limits[0], 1)], [name(&limits.limits[0], 2)]);
     let mut each = Vec::new();
     for keys in [own, beyond] {
@@ -128,7 +132,7 @@ fn what_is_put_back_is_there_again_also_beyond_the_cap() {
 
 #[test]
 fn threads_that_race_for_two_limits_never_get_more_than_either() {
-    let limits = Limits::new(vec![keyed("stock 1000", 10), keyed("stock 700", 10)]);
+    let limits = limits_of([keyed("stock 1000", 10), keyed("stock 700", 10)]);
     let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
     let granted: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -145,6 +149,59 @@ fn threads_that_race_for_two_limits_never_get_more_than_either() {
     let _ = limits.take(&keys, 0, 0, &mut each);
     let left = each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>();
     assert_eq!((granted, left), (700, vec![300, 0]));
+}
+
+#[test]
+fn tables_in_opposite_orders_never_lock_each_other_out() {
+    let (a, b) = (Arc::new(keyed("stock 10000", 10)), Arc::new(keyed("stock 10000", 10)));
+    let orders = [vec![Arc::clone(&a), Arc::clone(&b)], vec![Arc::clone(&b), Arc::clone(&a)]];
+    let granted: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = orders
+            .map(|order| {
+                scope.spawn(|| {
+                    let limits = Limits::new(order).unwrap();
+                    let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
+                    let mut each = Vec::new();
+                    (0..10_000).filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted()).count()
+                })
+            })
+            .into();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(granted, 10_000);
+}
+
+#[test]
+fn one_limit_twice_is_refused() {
+    let limit = Arc::new(keyed("1/s", 10));
+    let other = Arc::new(keyed("1/s", 10));
+    let twice = Limits::new(vec![Arc::clone(&limit), other, limit]).unwrap_err();
+    assert_eq!(twice.place, 2);
+}
+
+#[test]
+fn a_changed_quota_keeps_every_key_s_tokens_and_mints_none() {
+    let keyed = keyed("10/s burst 20", 2);
+    for (key, n) in [(1, 20), (2, 5), (3, 8)] {
+        assert!(take(&keyed, name(&keyed, key), n, 0).is_granted(), "the third shares a bucket");
+    }
+    keyed.change("1/s burst 12".parse().unwrap(), 2, SECOND);
+    let left = |key, now| take(&keyed, name(&keyed, key), 0, now).remaining();
+    assert_eq!((left(1, SECOND), left(2, SECOND), left(3, SECOND)), (10, 12, 12));
+    assert_eq!(left(1, 2 * SECOND), 11, "and from then on the new rate");
+    keyed.change("100/s burst 200".parse().unwrap(), 3, 2 * SECOND);
+    assert_eq!((left(1, 2 * SECOND), left(3, 2 * SECOND)), (11, 200), "a key never seen is new");
+    assert_eq!(keyed.quota().to_string(), "100/s burst 200");
+    assert_eq!(left(1, 3 * SECOND), 111);
+}
+
+#[test]
+fn a_table_begins_when_it_is_made() {
+    let keyed = Keyed::new("stock 5 max 10".parse().unwrap(), 10, 0);
+    assert_eq!(take(&keyed, name(&keyed, 1), 0, 0).remaining(), 5);
+    let late = Keyed::new("1/s burst 5 initial 0".parse().unwrap(), 10, 100 * SECOND);
+    assert_eq!(take(&late, name(&late, 1), 0, 100 * SECOND).remaining(), 0);
+    assert_eq!(take(&late, name(&late, 1), 0, 103 * SECOND).remaining(), 3);
 }
 
 proptest! {
