@@ -2,10 +2,12 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`identity`] | who a client is taken for |
 //! | [`limit`] | a limit as text: what makes up its key, and its quota |
 //! | [`pattern`] | which requests a route is for |
 //! | [`settings`] | all settings, and what is right of them |
 
+pub mod identity;
 pub mod limit;
 pub mod pattern;
 pub mod settings;
