@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::{StatusCode, Uri};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+pub use crate::config::LogFormat;
 use crate::flags::{address, duration, refusal_status, timeout};
 use crate::gateway::{Gateway, LimitRule, ServeError, Settings};
 use crate::load::raise_file_limit;
@@ -81,15 +82,6 @@ pub struct ServeArgs {
     /// How records are logged, on standard error; RUST_LOG chooses which
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
-}
-
-/// How records are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 impl From<&ServeArgs> for Settings {

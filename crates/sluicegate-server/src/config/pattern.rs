@@ -1,5 +1,7 @@
 //! Which requests a route is for: host, path and method.
 
+mod covers;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -140,7 +142,7 @@ impl FromStr for PathPattern {
             ));
         }
         let (inner, open) = match inner.strip_suffix("**") {
-            Some(rest) if rest.is_empty() => (None, true),
+            Some("") => (None, true),
             Some(rest) => match rest.strip_suffix('/') {
                 Some(rest) => (Some(rest), true),
                 None => return Err(wrong("`**` as a whole last segment, as in `/api/**`")),
@@ -160,7 +162,9 @@ impl FromStr for PathPattern {
         let literal: Vec<&str> =
             segments.iter().map(|s| if let Segment::Is(name) = s { name } else { "x" }).collect();
         let literal = format!("/{}", literal.join("/"));
-        if normal(&literal) != literal {
+        // What is open ends in a slash of its own.
+        let twice = open && literal.len() > 1 && literal.ends_with('/') || text.starts_with("//");
+        if twice || normal(&literal) != literal {
             return Err(wrong(
                 "a path in its plain form: no `.`, `..` or empty segments, and no letters in percent signs",
             ));
@@ -293,7 +297,9 @@ mod tests {
             assert_eq!(matches(pattern, path), is, "{pattern} {path}");
             assert_eq!(pattern.parse::<PathPattern>().unwrap().to_string(), pattern);
         }
-        for bad in ["", "a", "/a?b", "/a**", "/**/a", "/a*", "/../a", "/a//b", "/%61", "/a b", "/é"] {
+        for bad in [
+            "", "a", "/a?b", "/a**", "/**/a", "/a*", "/../a", "/a//b", "//**", "/a//**", "/%61", "/a b", "/é",
+        ] {
             assert!(bad.parse::<PathPattern>().is_err(), "{bad}");
         }
     }

@@ -1,9 +1,9 @@
 //! All settings of a gateway, and what is right of them.
 
-use std::collections::HashSet;
+mod check;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -238,158 +238,6 @@ impl Default for IdentitySettings {
     }
 }
 
-/// Times that something is waited for.
-const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
-
-impl Settings {
-    /// These settings, if they make sense.
-    ///
-    /// # Errors
-    /// Naming the first setting that does not, its value and what would be right.
-    pub fn checked(self) -> Result<Self, SettingsError> {
-        self.check_process()?;
-        self.check_clients()?;
-        unique("limit", self.limits.iter().map(|limit| &limit.name))?;
-        for limit in &self.limits {
-            size(&format!("limit.{}.max-keys", limit.name), limit.max_keys, 1..=1 << 31)?;
-        }
-        unique("queue", self.queues.iter().map(|queue| &queue.name))?;
-        self.queues.iter().try_for_each(QueueSettings::check)?;
-        unique("upstream", self.upstreams.iter().map(|upstream| &upstream.name))?;
-        self.upstreams.iter().try_for_each(UpstreamSettings::check)?;
-        unique("route", self.routes.iter().map(|route| &route.name))?;
-        self.routes.iter().try_for_each(|route| self.check_route(route))?;
-        Ok(self)
-    }
-
-    fn check_process(&self) -> Result<(), SettingsError> {
-        size("workers", self.workers, 0..=1024)?;
-        size("listener", self.listeners.len(), 1..=64)?;
-        size("limit", self.limits.len(), 0..=1024)?;
-        size("queue", self.queues.len(), 1..=1024)?;
-        size("upstream", self.upstreams.len(), 1..=1024)?;
-        size("route", self.routes.len(), 1..=1024)?;
-        if self.grace > *TIMES.end() {
-            return Err(SettingsError::new("grace", format!("{:?}", self.grace), "at most 24h"));
-        }
-        let mut addresses = HashSet::new();
-        for (at, listener) in self.listeners.iter().enumerate() {
-            // Port 0 is another one each time.
-            if listener.address.port() != 0 && !addresses.insert(listener.address) {
-                let setting = format!("listener.{at}.address");
-                return Err(SettingsError::new(setting, listener.address, "an address of its own for each"));
-            }
-        }
-        if let Some(admin) = self.admin.filter(|admin| addresses.contains(admin)) {
-            return Err(SettingsError::new("admin", admin, "another address than the listeners'"));
-        }
-        size("ipv6-prefix", usize::from(self.identity.ipv6_prefix), 1..=128)
-    }
-
-    fn check_clients(&self) -> Result<(), SettingsError> {
-        let clients = &self.clients;
-        time("header-timeout", clients.header_timeout)?;
-        time("idle-timeout", clients.idle_timeout)?;
-        time("body-stall-timeout", clients.body_stall_timeout)?;
-        time("stream-idle-timeout", clients.stream_idle_timeout)?;
-        size("max-header-bytes", clients.max_header_bytes, 8192..=1 << 20)?;
-        size("max-headers", clients.max_headers, 1..=10_000)?;
-        size("max-connections", clients.max_connections, 1..=1_000_000)?;
-        size("max-streams", clients.max_streams, 1..=10_000)
-    }
-
-    fn check_route(&self, route: &RouteSettings) -> Result<(), SettingsError> {
-        let at = |setting: &str| format!("route.{}.{setting}", route.name);
-        time(&at("deadline"), route.deadline)?;
-        size(&at("limits"), route.limits.len(), 0..=32)?;
-        let names = |names: Vec<&str>| format!("the name of one there is: {}", names.join(", "));
-        let upstreams: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        if !upstreams.contains(&route.upstream.as_str()) {
-            return Err(SettingsError::new(at("upstream"), &route.upstream, names(upstreams)));
-        }
-        let queues: Vec<&str> = self.queues.iter().map(|queue| queue.name.as_str()).collect();
-        if !queues.contains(&route.queue.as_str()) {
-            return Err(SettingsError::new(at("queue"), &route.queue, names(queues)));
-        }
-        let mut seen = HashSet::new();
-        for (place, limit) in route.limits.iter().enumerate() {
-            let setting = || at(&format!("limits.{place}"));
-            if !self.limits.iter().any(|known| known.name == *limit) {
-                let known = self.limits.iter().map(|limit| limit.name.as_str()).collect();
-                return Err(SettingsError::new(setting(), limit, names(known)));
-            }
-            if !seen.insert(limit) {
-                return Err(SettingsError::new(setting(), limit, "each limit once"));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl QueueSettings {
-    fn check(&self) -> Result<(), SettingsError> {
-        let at = |setting: &str| format!("queue.{}.{setting}", self.name);
-        size(&at("waiting"), self.waiting, 0..=1_000_000)?;
-        size(&at("concurrency"), self.concurrency.unwrap_or(1), 1..=1_000_000)?;
-        if !(self.reject_status.is_client_error() || self.reject_status.is_server_error()) {
-            let status = self.reject_status.as_u16();
-            return Err(SettingsError::new(at("reject-status"), status, "a status from 400 to 599"));
-        }
-        Ok(())
-    }
-}
-
-impl UpstreamSettings {
-    fn check(&self) -> Result<(), SettingsError> {
-        let at = |setting: &str| format!("upstream.{}.{setting}", self.name);
-        let path = self.url.path_and_query().map_or("", |path| path.as_str());
-        let port = self.url.authority().and_then(|authority| authority.as_str().rsplit_once(':'));
-        // A port that is none is taken for a part of the host.
-        let port_is_one = port.is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
-        let user = self.url.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        let is_host = self.url.scheme_str() == Some("http") && self.url.host().is_some();
-        if !is_host || !port_is_one || user || !matches!(path, "" | "/") {
-            let expected = "an address such as http://127.0.0.1:9000, without a path";
-            return Err(SettingsError::new(at("url"), &self.url, expected));
-        }
-        time(&at("connect-timeout"), self.connect_timeout)?;
-        size(&at("idle"), self.idle, 0..=1_000_000)?;
-        time(&at("idle-timeout"), self.idle_timeout)
-    }
-}
-
-fn time(setting: &str, time: Duration) -> Result<(), SettingsError> {
-    if TIMES.contains(&time) {
-        return Ok(());
-    }
-    Err(SettingsError::new(setting, format!("{time:?}"), "a time from 1ms to 24h"))
-}
-
-fn size(setting: &str, size: usize, range: RangeInclusive<usize>) -> Result<(), SettingsError> {
-    if range.contains(&size) {
-        return Ok(());
-    }
-    Err(SettingsError::new(setting, size, format!("from {} to {}", range.start(), range.end())))
-}
-
-/// Names are told apart, and can be printed in a header field, a metric's label and a path of a setting.
-fn unique<'a>(kind: &str, names: impl Iterator<Item = &'a String>) -> Result<(), SettingsError> {
-    let mut seen = HashSet::new();
-    for name in names {
-        let setting = || format!("{kind}.{name}");
-        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-        if name.is_empty() || name.len() > 128 || !name.bytes().all(plain) {
-            let expected =
-                "a name of 1 to 128 printable ASCII characters without spaces, quotes and backslashes";
-            return Err(SettingsError::new(setting(), name, expected));
-        }
-        if !seen.insert(name) {
-            return Err(SettingsError::new(setting(), name, "a name of its own for each"));
-        }
-    }
-    Ok(())
-}
-
 /// A setting that can't be: which, the value it was given, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} `{value}`: expected {expected}")]
@@ -400,13 +248,21 @@ pub struct SettingsError {
     pub value: String,
     /// What would be right.
     pub expected: String,
+    /// The setting that it goes together badly with, if it is one: also as a path.
+    pub beside: Option<String>,
 }
 
 impl SettingsError {
     /// Of this setting, with this value.
     #[must_use]
     pub fn new(setting: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
-        Self { setting: setting.into(), value: value.to_string(), expected: expected.into() }
+        Self { setting: setting.into(), value: value.to_string(), expected: expected.into(), beside: None }
+    }
+
+    /// The same, because of this other setting.
+    #[must_use]
+    pub fn beside(self, other: impl Into<String>) -> Self {
+        Self { beside: Some(other.into()), ..self }
     }
 }
 
@@ -437,10 +293,22 @@ mod tests {
         assert_eq!(wrong(|s| s.routes[0].upstream = "x".to_owned()), "route.default.upstream");
         assert_eq!(wrong(|s| s.routes[0].queue = "x".to_owned()), "route.default.queue");
         assert_eq!(wrong(|s| s.routes[0].limits.push("x".to_owned())), "route.default.limits.0");
-        assert_eq!(wrong(|s| s.routes.push(RouteSettings::default())), "route.default");
+        assert_eq!(wrong(|s| s.routes.push(s.routes[0].clone())), "route.default");
         assert_eq!(wrong(|s| s.routes[0].name = "a b".to_owned()), "route.a b");
         assert_eq!(wrong(|s| s.clients.max_header_bytes = 4096), "max-header-bytes");
         assert_eq!(wrong(|s| s.identity.ipv6_prefix = 129), "ipv6-prefix");
+    }
+
+    #[test]
+    fn all_mistakes_are_found_and_a_route_that_never_matches_is_one() {
+        let route = |name: &str| RouteSettings { name: name.to_owned(), ..Default::default() };
+        let mut settings =
+            Settings { routes: vec![route("a"), route("b")], workers: 5000, ..Default::default() };
+        settings.queues[0].waiting = 5_000_000;
+        let wrong = settings.mistakes();
+        let paths: Vec<&str> = wrong.iter().map(|error| error.setting.as_str()).collect();
+        assert_eq!(paths, ["workers", "queue.default.waiting", "route.b"]);
+        assert_eq!(wrong[2].beside.as_deref(), Some("route.a"));
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! What is right of settings: the one place, for the command line and the file.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{QueueSettings, RouteSettings, Settings, SettingsError, UpstreamSettings};
+
+/// Times that something is waited for.
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+
+impl Settings {
+    /// These settings, if they make sense.
+    ///
+    /// # Errors
+    /// Naming the first setting that does not, its value and what would be right.
+    pub fn checked(self) -> Result<Self, SettingsError> {
+        self.mistakes().into_iter().next().map_or(Ok(self), Err)
+    }
+
+    /// All that does not make sense; none is what [`checked`](Self::checked) asks for.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<SettingsError> {
+        let mut wrong = Wrong::default();
+        self.check_process(&mut wrong);
+        self.check_clients(&mut wrong);
+        wrong.unique("limit", self.limits.iter().map(|limit| &limit.name));
+        for limit in &self.limits {
+            wrong.note(size(&format!("limit.{}.max-keys", limit.name), limit.max_keys, 1..=1 << 31));
+        }
+        wrong.unique("queue", self.queues.iter().map(|queue| &queue.name));
+        self.queues.iter().for_each(|queue| queue.check(&mut wrong));
+        wrong.unique("upstream", self.upstreams.iter().map(|upstream| &upstream.name));
+        self.upstreams.iter().for_each(|upstream| upstream.check(&mut wrong));
+        wrong.unique("route", self.routes.iter().map(|route| &route.name));
+        self.routes.iter().for_each(|route| self.check_route(route, &mut wrong));
+        self.check_order(&mut wrong);
+        wrong.0
+    }
+
+    fn check_process(&self, wrong: &mut Wrong) {
+        wrong.note(size("workers", self.workers, 0..=1024));
+        wrong.note(size("listener", self.listeners.len(), 1..=64));
+        wrong.note(size("limit", self.limits.len(), 0..=1024));
+        wrong.note(size("queue", self.queues.len(), 1..=1024));
+        wrong.note(size("upstream", self.upstreams.len(), 1..=1024));
+        wrong.note(size("route", self.routes.len(), 1..=1024));
+        if self.grace > *TIMES.end() {
+            wrong.push(SettingsError::new("grace", format!("{:?}", self.grace), "at most 24h"));
+        }
+        let mut addresses = HashMap::new();
+        for (at, listener) in self.listeners.iter().enumerate() {
+            // Port 0 is another one each time.
+            if listener.address.port() == 0 {
+                continue;
+            }
+            let setting = format!("listener.{at}.address");
+            match addresses.entry(listener.address) {
+                Entry::Vacant(place) => {
+                    place.insert(setting);
+                }
+                Entry::Occupied(first) => {
+                    let error =
+                        SettingsError::new(setting, listener.address, "an address of its own for each");
+                    wrong.push(error.beside(first.get()));
+                }
+            }
+        }
+        if let Some((admin, listener)) = self.admin.and_then(|admin| addresses.get_key_value(&admin)) {
+            let error = SettingsError::new("admin", admin, "another address than the listeners'");
+            wrong.push(error.beside(listener));
+        }
+        wrong.note(size("ipv6-prefix", usize::from(self.identity.ipv6_prefix), 1..=128));
+    }
+
+    fn check_clients(&self, wrong: &mut Wrong) {
+        let clients = &self.clients;
+        wrong.note(time("header-timeout", clients.header_timeout));
+        wrong.note(time("idle-timeout", clients.idle_timeout));
+        wrong.note(time("body-stall-timeout", clients.body_stall_timeout));
+        wrong.note(time("stream-idle-timeout", clients.stream_idle_timeout));
+        wrong.note(size("max-header-bytes", clients.max_header_bytes, 8192..=1 << 20));
+        wrong.note(size("max-headers", clients.max_headers, 1..=10_000));
+        wrong.note(size("max-connections", clients.max_connections, 1..=1_000_000));
+        wrong.note(size("max-streams", clients.max_streams, 1..=10_000));
+    }
+
+    fn check_route(&self, route: &RouteSettings, wrong: &mut Wrong) {
+        let at = |setting: &str| format!("route.{}.{setting}", route.name);
+        wrong.note(time(&at("deadline"), route.deadline));
+        wrong.note(size(&at("limits"), route.limits.len(), 0..=32));
+        let names = |names: Vec<&str>| match names.is_empty() {
+            true => "the name of one, but there is none".to_owned(),
+            false => format!("the name of one there is: {}", names.join(", ")),
+        };
+        let upstreams: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        if !upstreams.contains(&route.upstream.as_str()) {
+            wrong.push(SettingsError::new(at("upstream"), &route.upstream, names(upstreams)));
+        }
+        let queues: Vec<&str> = self.queues.iter().map(|queue| queue.name.as_str()).collect();
+        if !queues.contains(&route.queue.as_str()) {
+            wrong.push(SettingsError::new(at("queue"), &route.queue, names(queues)));
+        }
+        for (place, limit) in route.limits.iter().enumerate() {
+            let setting = || at(&format!("limits.{place}"));
+            if !self.limits.iter().any(|known| known.name == *limit) {
+                let known = self.limits.iter().map(|limit| limit.name.as_str()).collect();
+                wrong.push(SettingsError::new(setting(), limit, names(known)));
+            }
+            if let Some(first) = route.limits[..place].iter().position(|earlier| earlier == limit) {
+                let error = SettingsError::new(setting(), limit, "each limit once");
+                wrong.push(error.beside(at(&format!("limits.{first}"))));
+            }
+        }
+    }
+
+    /// The first route that matches is taken, so one that stands behind all it could match is a mistake.
+    fn check_order(&self, wrong: &mut Wrong) {
+        for (at, route) in self.routes.iter().enumerate() {
+            let covers = |earlier: &&RouteSettings| earlier.matches.covers(&route.matches);
+            if let Some(earlier) = self.routes[..at].iter().find(covers) {
+                let expected = format!(
+                    "a place before `{}`, which matches all that this one would and stands first",
+                    earlier.name
+                );
+                let error = SettingsError::new(format!("route.{}", route.name), &route.name, expected);
+                wrong.push(error.beside(format!("route.{}", earlier.name)));
+            }
+        }
+    }
+}
+
+impl QueueSettings {
+    fn check(&self, wrong: &mut Wrong) {
+        let at = |setting: &str| format!("queue.{}.{setting}", self.name);
+        wrong.note(size(&at("waiting"), self.waiting, 0..=1_000_000));
+        wrong.note(size(&at("concurrency"), self.concurrency.unwrap_or(1), 1..=1_000_000));
+        if !(self.reject_status.is_client_error() || self.reject_status.is_server_error()) {
+            let status = self.reject_status.as_u16();
+            wrong.push(SettingsError::new(at("reject-status"), status, "a status from 400 to 599"));
+        }
+    }
+}
+
+impl UpstreamSettings {
+    fn check(&self, wrong: &mut Wrong) {
+        let at = |setting: &str| format!("upstream.{}.{setting}", self.name);
+        let path = self.url.path_and_query().map_or("", |path| path.as_str());
+        let port = self.url.authority().and_then(|authority| authority.as_str().rsplit_once(':'));
+        // A port that is none is taken for a part of the host.
+        let port_is_one = port.is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
+        let user = self.url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        let is_host = self.url.scheme_str() == Some("http") && self.url.host().is_some();
+        if !is_host || !port_is_one || user || !matches!(path, "" | "/") {
+            let expected = "an address such as http://127.0.0.1:9000, without a path";
+            wrong.push(SettingsError::new(at("url"), &self.url, expected));
+        }
+        wrong.note(time(&at("connect-timeout"), self.connect_timeout));
+        wrong.note(size(&at("idle"), self.idle, 0..=1_000_000));
+        wrong.note(time(&at("idle-timeout"), self.idle_timeout));
+    }
+}
+
+fn time(setting: &str, time: Duration) -> Result<(), SettingsError> {
+    if TIMES.contains(&time) {
+        return Ok(());
+    }
+    Err(SettingsError::new(setting, format!("{time:?}"), "a time from 1ms to 24h"))
+}
+
+fn size(setting: &str, size: usize, range: RangeInclusive<usize>) -> Result<(), SettingsError> {
+    if range.contains(&size) {
+        return Ok(());
+    }
+    Err(SettingsError::new(setting, size, format!("from {} to {}", range.start(), range.end())))
+}
+
+/// What is wrong so far.
+#[derive(Default)]
+struct Wrong(Vec<SettingsError>);
+
+impl Wrong {
+    fn push(&mut self, error: SettingsError) {
+        self.0.push(error);
+    }
+
+    fn note(&mut self, outcome: Result<(), SettingsError>) {
+        self.0.extend(outcome.err());
+    }
+
+    /// Names are told apart, and can be printed in a header field, a metric's label and a path of a setting.
+    fn unique<'a>(&mut self, kind: &str, names: impl Iterator<Item = &'a String>) {
+        let mut seen = HashSet::new();
+        for name in names {
+            let setting = format!("{kind}.{name}");
+            let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+            if name.is_empty() || name.len() > 128 || !name.bytes().all(plain) {
+                let expected =
+                    "a name of 1 to 128 printable ASCII characters without spaces, quotes and backslashes";
+                self.push(SettingsError::new(&setting, name, expected));
+            }
+            if !seen.insert(name) {
+                self.push(SettingsError::new(&setting, name, "a name of its own for each").beside(setting));
+            }
+        }
+    }
+}
