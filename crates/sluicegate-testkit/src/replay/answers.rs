@@ -132,7 +132,7 @@ pub(crate) fn take_available_every(
     let (began, before) = (driver.now(), driver.bucket.balance());
     let mut granted = 0;
     for _ in 0..calls {
-        granted += driver.at(driver.now() + step_ns)?.bucket.take_up_to(n);
+        granted += driver.at(driver.now().saturating_add(step_ns))?.bucket.take_up_to(n);
     }
     // What was there, and what came (the bucket is never full here), less what is left.
     let came = driver.bucket.rate() * Duration::from_nanos(driver.now() - began).as_secs_f64();
@@ -194,5 +194,6 @@ fn waited(answer: Answer) -> (Value, u64) {
         Answer::TooLate => (false.into(), 0),
         Answer::Never => (Value::NEVER.into(), 0),
         Answer::Deceived => ("refused again when it came back".into(), 0),
+        Answer::TooSoon => ("granted before it was told to come back".into(), 0),
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluicegate::clock::{Clock, ManualClock, nanos};
 use sluicegate::decision::Decision;
@@ -51,6 +52,8 @@ pub(crate) enum Answer {
     Never,
     /// It was told when to come back, came then, and was refused.
     Deceived,
+    /// It was told when to come back, and would have been granted its tokens before.
+    TooSoon,
 }
 
 /// The limiter of one case.
@@ -95,7 +98,7 @@ impl Driver {
         self.bucket.try_take(n)
     }
 
-    /// A caller that may wait asks, and comes back exactly when it was told.
+    /// A caller that may wait asks, and comes back exactly when it was told; a nanosecond before, it is refused.
     pub(crate) fn take(&mut self, n: u64, max_wait: u64) -> Answer {
         let wait = match self.try_take(n) {
             Decision::Granted { .. } => return Answer::After(0),
@@ -106,6 +109,10 @@ impl Driver {
             return Answer::TooLate;
         }
         self.waited_until = self.now() + wait;
+        self.clock.set(self.waited_until.saturating_sub(1));
+        if self.try_take(n).is_granted() {
+            return Answer::TooSoon;
+        }
         self.clock.set(self.waited_until);
         if self.try_take(n).is_granted() { Answer::After(wait) } else { Answer::Deceived }
     }
@@ -134,6 +141,7 @@ impl Driver {
             self.clock.set(now);
             let wait = match self.try_take(n) {
                 Decision::Granted { .. } => 0,
+                Decision::Later { retry_after: Some(Duration::ZERO), .. } => return Answer::Deceived,
                 Decision::Later { retry_after: Some(wait), .. } => nanos(wait),
                 Decision::Later { retry_after: None, .. } | Decision::Never { .. } => return Answer::Never,
             };

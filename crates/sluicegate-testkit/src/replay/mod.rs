@@ -31,11 +31,11 @@
 //! | `available`, `tokens` | `balance`, which can be negative as the peer's can |
 //! | `allow` | `try_take`; `tokens_before` is `available` right before, all else is in the decision |
 //! | `take_available` | `take_up_to`; how the bucket stands then is what `try_take(0)` says |
-//! | `take`, `reserve`, `wait` | `try_take`; what is refused for now comes back exactly after `retry_after`, and must then be granted. That time is the peer's wait, delay or instant to act |
+//! | `take`, `reserve`, `wait` | `try_take`; what is refused for now comes back exactly after `retry_after`, and must be granted then and not a nanosecond before. That time is the peer's wait, delay or instant to act |
 //! | `wait_sequential` | one such caller after the other |
 //! | `wait_shared` | such callers at once, who don't know of each other |
 //! | `wait_start` | `try_take`: refused for now is pending |
-//! | `cancel`, `wait_drop`, ... | need an operation that isn't there |
+//! | `cancel`, `wait_start_many`, `wait_drop`, `released_count` | need an operation that isn't there |
 //!
 //! A caller that comes back holds nothing until then, where a peer's has booked its tokens. Both look the same as long
 //! as nobody else asks meanwhile. So a step between a caller's question and the instant it was told needs `reserve`,
@@ -43,6 +43,9 @@
 //!
 //! A refusal is `false` in the facts and has a wait of 0. Ours can also be `never`, which counts as `false` where the
 //! peer refuses too.
+//!
+//! Few fields are not compared. A test falsifies every value in the committed file, and holds the list of those that
+//! make no difference.
 
 mod answers;
 mod case;
