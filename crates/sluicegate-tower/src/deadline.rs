@@ -1,0 +1,175 @@
+//! Gives up on what takes too long, waiting included.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::admission::{Admission, Insight, Known, Opaque};
+use crate::drive::Drive;
+use crate::due::{Due, TimeLeft};
+use crate::refused::{BoxError, Refused};
+
+/// Makes [`Deadline`] services.
+pub struct DeadlineLayer<D, W = Opaque, E = BoxError> {
+    due: Arc<D>,
+    kind: PhantomData<fn() -> (W, E)>,
+}
+
+impl<D> DeadlineLayer<D> {
+    /// Gives up on requests when `due` says.
+    #[must_use]
+    pub fn new(due: D) -> Self {
+        Self { due: Arc::new(due), kind: PhantomData }
+    }
+}
+
+impl<D, W, E> DeadlineLayer<D, W, E> {
+    /// For a layer over a queue, or over a limit that is over one: the refusal says whether the request was admitted, and
+    /// a limit over this layer knows it too.
+    #[must_use]
+    pub fn over_queue(self) -> DeadlineLayer<D, Known, E> {
+        DeadlineLayer { due: self.due, kind: PhantomData }
+    }
+
+    /// With an error type of your own.
+    #[must_use]
+    pub fn with_error<M>(self) -> DeadlineLayer<D, W, M> {
+        DeadlineLayer { due: self.due, kind: PhantomData }
+    }
+}
+
+impl<S, D, W, E> Layer<S> for DeadlineLayer<D, W, E> {
+    type Service = Deadline<S, D, W, E>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Deadline { inner, due: Arc::clone(&self.due), kind: PhantomData }
+    }
+}
+
+/// A service that answers in time or not at all. Made by [`DeadlineLayer`].
+///
+/// The time runs from `call`, and includes all that is waited for below: readiness, the line, the service. An answer that
+/// is there counts even at the last instant. A request that is late is dropped at once, and what it held goes back. The
+/// body of an answer is not part of it.
+pub struct Deadline<S, D, W = Opaque, E = BoxError> {
+    inner: S,
+    due: Arc<D>,
+    kind: PhantomData<fn() -> (W, E)>,
+}
+
+impl<S, D, W, E, Req> Service<Req> for Deadline<S, D, W, E>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<E>,
+    Refused: Into<E>,
+    D: Due<Req>,
+    W: Insight<S::Future>,
+{
+    type Response = S::Response;
+    type Error = E;
+    type Future = DeadlineFuture<S, Req, D::Sleep, W, E>;
+
+    /// Always ready: nothing is reserved here.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let (drive, sleep) = match self.due.time_left(&request) {
+            TimeLeft::Nothing => (Drive::Done { admitted: Some(false) }, None),
+            TimeLeft::Until(sleep) => (Drive::new(self.inner.clone(), request), Some(sleep)),
+            TimeLeft::Unlimited => (Drive::new(self.inner.clone(), request), None),
+        };
+        let refused = matches!(drive, Drive::Done { .. });
+        DeadlineFuture { drive, sleep, refused, error: PhantomData }
+    }
+}
+
+pin_project! {
+    /// A request and the time it has. Cancel-safe if the inner future is: dropping it drops that.
+    #[must_use = "a future does nothing unless polled"]
+    pub struct DeadlineFuture<S, Req, T, W, E>
+    where
+        S: Service<Req>,
+        W: Insight<S::Future>,
+    {
+        #[pin]
+        drive: Drive<S, Req, W>,
+        #[pin]
+        sleep: Option<T>,
+        // It came too late to be begun.
+        refused: bool,
+        error: PhantomData<fn() -> E>,
+    }
+}
+
+impl<S, Req, T, W, E> Future for DeadlineFuture<S, Req, T, W, E>
+where
+    S: Service<Req>,
+    S::Error: Into<E>,
+    Refused: Into<E>,
+    T: Future<Output = ()>,
+    W: Insight<S::Future>,
+{
+    type Output = Result<S::Response, E>;
+
+    /// # Panics
+    /// If polled again after it was ready.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if std::mem::take(this.refused) {
+            return Poll::Ready(Err(Refused::Late { admitted: Some(false) }.into()));
+        }
+        if let Poll::Ready(outcome) = this.drive.as_mut().poll(context) {
+            return Poll::Ready(outcome.map_err(Into::into));
+        }
+        match this.sleep.as_pin_mut().map(|sleep| sleep.poll(context)) {
+            Some(Poll::Ready(())) => {
+                let admitted = this.drive.stop();
+                Poll::Ready(Err(Refused::Late { admitted }.into()))
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<S, Req, T, E> Admission for DeadlineFuture<S, Req, T, Known, E>
+where
+    S: Service<Req>,
+    S::Future: Admission,
+{
+    fn admitted(&self) -> bool {
+        self.drive.is_served()
+    }
+}
+
+impl<D, W, E> Clone for DeadlineLayer<D, W, E> {
+    fn clone(&self) -> Self {
+        Self { due: Arc::clone(&self.due), kind: PhantomData }
+    }
+}
+
+impl<S: Clone, D, W, E> Clone for Deadline<S, D, W, E> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), due: Arc::clone(&self.due), kind: PhantomData }
+    }
+}
+
+impl<D: fmt::Debug, W, E> fmt::Debug for DeadlineLayer<D, W, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadlineLayer").field("due", &self.due).finish()
+    }
+}
+
+impl<S: fmt::Debug, D: fmt::Debug, W, E> fmt::Debug for Deadline<S, D, W, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").field("inner", &self.inner).field("due", &self.due).finish()
+    }
+}

@@ -1,0 +1,238 @@
+//! A refusal as a response: status, `Retry-After`, problem details (RFC 9457).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::fields::{push_number, seconds_up};
+use crate::refused::Refused;
+
+/// A problem of this type is over a quota; so the draft on rate limit fields calls it, in IANA's registry.
+pub const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/// A problem of this type was turned away for want of capacity; from the same registry.
+pub const REDUCED_CAPACITY: &str =
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/// Problem details: a response that says what went wrong so that a program can act on it.
+///
+/// ```
+/// use http::StatusCode;
+/// use sluicegate_tower::http::problem::Problem;
+///
+/// let response = Problem::new(StatusCode::BAD_GATEWAY).detail("The other \"service\" is gone.").response();
+/// assert_eq!(response.headers()["content-type"], "application/problem+json");
+/// assert_eq!(
+///     response.body(),
+///     r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The other \"service\" is gone."}"#,
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem<'a> {
+    status: StatusCode,
+    kind: &'a str,
+    title: &'a str,
+    detail: Option<&'a str>,
+    instance: Option<&'a str>,
+    violated_policies: Vec<&'a str>,
+    retry_after: Option<Duration>,
+}
+
+impl<'a> Problem<'a> {
+    /// A problem that is no more than what its status says.
+    #[must_use]
+    pub fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            detail: None,
+            instance: None,
+            violated_policies: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// With a type (a URI) and the title that goes with it.
+    #[must_use]
+    pub const fn kind(mut self, uri: &'a str, title: &'a str) -> Self {
+        (self.kind, self.title) = (uri, title);
+        self
+    }
+
+    /// With a sentence for who reads it.
+    #[must_use]
+    pub const fn detail(mut self, detail: &'a str) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    /// With what names this one occurrence (a URI), such as `urn:uuid:` and the ID it is logged under.
+    #[must_use]
+    pub const fn instance(mut self, uri: &'a str) -> Self {
+        self.instance = Some(uri);
+        self
+    }
+
+    /// With the names of the limits that were exceeded.
+    #[must_use]
+    pub fn violated_policies(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.violated_policies = names.into_iter().collect();
+        self
+    }
+
+    /// With the time after which to come back, told in whole seconds, rounded up.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// As a response.
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.body()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
+        }
+        response
+    }
+
+    fn body(&self) -> String {
+        let mut json = String::with_capacity(256);
+        json.push_str("{\"type\":");
+        push_string(&mut json, self.kind);
+        json.push_str(",\"title\":");
+        push_string(&mut json, self.title);
+        json.push_str(",\"status\":");
+        push_number(&mut json, self.status.as_u16().into());
+        for (member, text) in [(",\"detail\":", self.detail), (",\"instance\":", self.instance)] {
+            if let Some(text) = text {
+                json.push_str(member);
+                push_string(&mut json, text);
+            }
+        }
+        for (at, name) in self.violated_policies.iter().enumerate() {
+            json.push_str(if at == 0 { ",\"violated-policies\":[" } else { "," });
+            push_string(&mut json, name);
+        }
+        json.push_str(if self.violated_policies.is_empty() { "}" } else { "]}" });
+        json
+    }
+}
+
+/// A string as JSON has it (RFC 8259, section 7).
+fn push_string(json: &mut String, text: &str) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\0'..='\x1f' => {
+                json.push_str("\\u00");
+                let hex = |digit: u32| char::from_digit(digit, 16).unwrap_or('0');
+                json.extend([hex(u32::from(character) >> 4), hex(u32::from(character) & 15)]);
+            }
+            _ => json.push(character),
+        }
+    }
+    json.push('"');
+}
+
+impl Refused {
+    /// The status that says it: 429 over a quota, 503 without room to wait, 504 past the deadline.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Queue(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Late { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// When it makes sense to come back; none where that is not known, or never.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Quota(decision) => decision.retry_after(),
+            Self::Queue(rejected) => rejected.retry_after(),
+            Self::Late { .. } => None,
+        }
+    }
+
+    /// The problem it is for a client. What it says holds no secrets.
+    #[must_use]
+    pub fn problem(&self) -> Problem<'static> {
+        let problem = Problem::new(self.status());
+        let problem = match self {
+            Self::Quota(_) => {
+                problem.kind(QUOTA_EXCEEDED, "Quota exceeded").detail("There were too many requests.")
+            }
+            Self::Queue(_) => problem
+                .kind(REDUCED_CAPACITY, "Temporarily over capacity")
+                .detail("The service has more work than it can do."),
+            Self::Late { .. } => problem.detail("The service took too long to answer."),
+        };
+        match self.retry_after() {
+            Some(wait) => problem.retry_after(wait),
+            None => problem,
+        }
+    }
+}
+
+impl From<Refused> for Response<Bytes> {
+    fn from(refused: Refused) -> Self {
+        refused.problem().response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped() {
+        let mut json = String::new();
+        push_string(&mut json, "a\"b\\c\n\u{1f}é\u{7f}");
+        assert_eq!(json, "\"a\\\"b\\\\c\\u000a\\u001fé\u{7f}\"");
+    }
+
+    #[test]
+    fn every_member_has_its_place() {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
+            .kind("k:k", "t")
+            .instance("urn:x")
+            .violated_policies(["a", "b"])
+            .retry_after(Duration::from_nanos(1_000_000_001));
+        let response = problem.response();
+        assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(
+            response.body(),
+            r#"{"type":"k:k","title":"t","status":429,"instance":"urn:x","violated-policies":["a","b"]}"#
+        );
+    }
+
+    #[test]
+    fn each_refusal_has_its_status_and_says_when_to_come_back() {
+        let bucket = sluicegate::limiter::TokenBucket::with_clock(
+            "1 every 1500ms".parse().unwrap(),
+            sluicegate::clock::ManualClock::new(),
+        );
+        assert!(bucket.try_take(1).is_granted());
+        let quota = Response::from(Refused::Quota(bucket.try_take(1)));
+        assert_eq!((quota.status().as_u16(), &quota.headers()["retry-after"]), (429, &"2".parse().unwrap()));
+        let never = Response::from(Refused::Quota(bucket.try_take(2)));
+        assert_eq!((never.status().as_u16(), never.headers().get("retry-after")), (429, None));
+
+        let permits = sluicegate::permits::Permits::new(0, 0);
+        let queue = Response::from(Refused::Queue(permits.enter().unwrap_err()));
+        assert_eq!((queue.status().as_u16(), &queue.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+        let late = Response::from(Refused::Late { admitted: None });
+        assert_eq!((late.status().as_u16(), late.headers().get("retry-after")), (504, None));
+    }
+}

@@ -1,0 +1,91 @@
+//! Sluicegate as [tower] layers: rate limit, queue, deadline. Each is one policy, and they stack.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`rate_limit`] | turns away what is over a limit |
+//! | [`queue`] | so many requests at once, and so many that wait |
+//! | [`deadline`] | gives up on what takes too long, waiting included |
+//! | [`one_bucket`], [`by_key`], [`limit`] | the limits: one for all, one for each key, one of your own |
+//! | [`cost`] | what a request costs |
+//! | [`due`] | when a request is late |
+//! | [`hold`] | how long an answer holds its permit |
+//! | [`admission`] | whether a request has reached the service, which is when its tokens are spent |
+//! | [`refused`] | why a request was not passed on: one flat type |
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`http`] | bodies that hold permits, refusals as responses, rate limit fields |"
+)]
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "| `http` (feature) | bodies that hold permits, refusals as responses, rate limit fields |"
+)]
+//!
+//! # The contract of every layer
+//! * **`poll_ready` is always ready and reserves nothing.** A service that was found ready and is then left alone blocks
+//!   nobody.
+//! * **`call` decides.** It charges, takes a place in the line, starts the deadline, or refuses, there and then. The
+//!   returned future owns a clone of the inner service; once the request is admitted it waits for that clone to be ready,
+//!   inside the deadline, and calls it. So the inner service must be `Clone`; one that is not goes into a buffer.
+//! * **Clones share.** Clones of a layer or of a service have the same tokens and the same permits.
+//! * **A future that is dropped gives back what it holds**, at any point: its place, its permit, its tokens.
+//! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate one standing a request.
+//! * The error is a type parameter, [`BoxError`](refused::BoxError) unless you choose: whatever both [`Refused`] and the
+//!   inner service's error turn into. Errors are never nested in one another.
+//!
+//! # The order
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use sluicegate::limiter::TokenBucket;
+//! use sluicegate::permits::Permits;
+//! use sluicegate::timer::TokioTime;
+//! use sluicegate_tower::deadline::DeadlineLayer;
+//! use sluicegate_tower::due::After;
+//! use sluicegate_tower::one_bucket::OneBucket;
+//! use sluicegate_tower::queue::QueueLayer;
+//! use sluicegate_tower::rate_limit::RateLimitLayer;
+//! use sluicegate_tower::refused::{BoxError, Refused};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), BoxError> {
+//! let bucket = Arc::new(TokenBucket::new("100/s burst 2".parse()?));
+//! let service = ServiceBuilder::new()
+//!     // Outermost, so that it includes every wait below.
+//!     .layer(DeadlineLayer::new(After::new(Duration::from_secs(2), TokioTime::new())).over_queue())
+//!     // Before the queue: who is over quota takes no place in it.
+//!     .layer(RateLimitLayer::new(OneBucket::new(bucket)).over_queue())
+//!     // Next to the service: a permit is held only while that works.
+//!     .layer(QueueLayer::new(Permits::new(8, 100)))
+//!     .service(service_fn(|name: &'static str| async move { Ok::<_, BoxError>(format!("hello {name}")) }));
+//!
+//! assert_eq!(service.clone().oneshot("you").await?, "hello you");
+//! assert_eq!(service.clone().oneshot("two").await?, "hello two");
+//! let error = service.oneshot("all").await.unwrap_err();
+//! assert!(matches!(error.downcast_ref(), Some(Refused::Quota(_))));
+//! # Ok(()) }
+//! ```
+//!
+//! `over_queue` tells a layer that those below know when a request is admitted: then a charge goes back if the queue
+//! refuses the request or its time ends in the line, and is spent from when the service is called. Two limits, one over the
+//! other, take it too: who is refused by the second is not charged by the first.
+//!
+//! A limit that adds to every answer and every refusal (see [`Charge`](limit::Charge)) stands outermost, over the
+//! deadline. It decides at once, so the deadline loses nothing by it.
+//!
+//! [tower]: https://docs.rs/tower
+//! [`Refused`]: refused::Refused
+
+pub mod admission;
+pub mod by_key;
+pub mod cost;
+pub mod deadline;
+mod drive;
+pub mod due;
+pub mod hold;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod limit;
+pub mod one_bucket;
+pub mod queue;
+pub mod rate_limit;
+pub mod refused;

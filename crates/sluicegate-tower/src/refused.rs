@@ -1,0 +1,59 @@
+//! Why a layer did not pass a request on: one flat type for all layers.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+
+use sluicegate::decision::Decision;
+use sluicegate::queue::Rejected;
+
+/// Any error: what every layer's error is, unless [`with_error`](crate::rate_limit::RateLimitLayer::with_error) names
+/// another.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a layer did not pass a request on, or did not wait for its answer.
+///
+/// ```
+/// use sluicegate::permits::Permits;
+/// use sluicegate_tower::refused::Refused;
+///
+/// let full = Permits::new(0, 0).enter().unwrap_err();
+/// assert_eq!(Refused::Queue(full).to_string(), "the queue is full: 0 of 0 wait");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Over a quota. The decision says when to come back.
+    Quota(Decision),
+    /// No room to wait for a permit. It says why, and when to come back.
+    Queue(Rejected),
+    /// The deadline has passed, and what was under way was dropped.
+    Late {
+        /// Whether the request had reached the innermost service; none where that is not known, see
+        /// [`Opaque`](crate::admission::Opaque).
+        admitted: Option<bool>,
+    },
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quota(decision) => write!(f, "over a quota: {decision}"),
+            Self::Queue(rejected) => rejected.fmt(f),
+            Self::Late { admitted } => f.write_str(match admitted {
+                None => "the deadline has passed",
+                Some(false) => "the deadline has passed before the request was served",
+                Some(true) => "the deadline has passed while the request was served",
+            }),
+        }
+    }
+}
+
+impl Error for Refused {}
+
+/// So that layers around a service that never fails can have `Refused` as their only error.
+impl From<Infallible> for Refused {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
