@@ -1,9 +1,10 @@
 //! Values of command line flags, as text: what clap is given to parse them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::StatusCode;
+use ipnet::IpNet;
 
 /// Parses a time such as `250ms`, `2s` or `5m`.
 ///
@@ -33,6 +34,17 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+/// Parses a network, such as `10.0.0.0/8`; an address alone is a network of one.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>()
+        .or_else(|_| one())
+        .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
 }
 
 /// Parses the status of a refusal.

@@ -2,13 +2,16 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`settings`] | what an operator can set |
 //! | [`metrics`] | what is counted |
 //! | [`activity`] | what a client connection waits for, and since when |
+//! | [`socket`] | a client's socket, plain or in TLS |
+//! | [`tls`] | certificates and keys |
 //! | [`body`] | bodies on their way, with what they hold |
 //! | [`relay`] | a waker that leaves out what a task tells itself |
 //! | [`upstream`] | connections to the service, kept alive |
 //! | [`headers`] | what is stripped and added between client and service |
+//! | [`plan`] | what a configuration says, ready to serve |
+//! | [`tunnel`] | a connection that has changed protocols |
 //! | [`limits`] | which limits a request meets |
 //! | [`refusal`] | a request that is not served: one typed value, rendered once |
 //! | [`wellformed`] | what a request must be to be passed on |
@@ -26,34 +29,47 @@ pub mod headers;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
+pub mod plan;
 pub mod refusal;
 pub mod relay;
 pub mod request;
-pub mod settings;
+pub mod socket;
+pub mod tls;
+pub mod tunnel;
 pub mod upstream;
 pub mod wellformed;
 pub mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::{join_all, select_all};
+use sluicegate::clock::Clock;
 use sluicegate::timer::TokioTime;
+use tokio::task::JoinSet;
 
 pub use listener::Unfinished;
-pub use settings::{LimitRule, Settings, SettingsError};
 
+use crate::config::settings::ListenerSettings;
+use crate::config::{Settings, SettingsError};
 use admin::Admin;
-use listener::Listener;
+use listener::{Bound, Listener};
+use metrics::count;
+use plan::Plan;
 use request::Shared;
 use workers::Workers;
 
-/// Why a gateway can't start.
+/// Why a gateway can't start, or not change its configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A setting that can't be.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A certificate or key that can't be read.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// An address that can't be listened on.
     #[error("can't listen on {address}: {source}")]
     Listen {
@@ -70,8 +86,11 @@ pub enum ServeError {
 /// A running gateway. Dropping it ends it at once; [`drain`](Self::drain) ends it well.
 #[derive(Debug)]
 pub struct Gateway {
-    listener: Listener,
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
     admin: Option<Admin>,
+    /// What is left of listeners that a change of the configuration has ended, and what is done now and then.
+    rest: JoinSet<()>,
     /// Last, so that what runs on them is asked to end before they are.
     workers: Workers,
 }
@@ -83,18 +102,102 @@ impl Gateway {
     /// If a setting is wrong, or an address can't be listened on. Nothing is left running then.
     pub fn start(settings: Settings) -> Result<Self, ServeError> {
         let settings = settings.checked()?;
-        let admin_address = settings.admin;
+        let bound = settings.listeners.iter().cloned().map(Bound::new).collect::<Result<Vec<_>, _>>()?;
+        let admin = settings.admin.map(admin::Bound::new).transpose()?;
         let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
-        let shared = Arc::new(Shared::new(settings, TokioTime::new(), workers.len()));
-        let listener = Listener::start(Arc::clone(&shared), &workers)?;
-        let admin = admin_address.map(|address| Admin::start(address, shared)).transpose()?;
-        Ok(Self { listener, admin, workers })
+        let time = TokioTime::new();
+        let plan = Plan::new(settings, None, time, workers.len(), time.now()).map_err(twice)?;
+        let shared = Arc::new(Shared::new(plan, time));
+        let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
+        let admin = admin.map(|bound| bound.serve(&shared));
+        let mut rest = JoinSet::new();
+        rest.spawn(listener::sweep(Arc::clone(&shared)));
+        Ok(Self { shared, listeners, admin, rest, workers })
     }
 
-    /// Where it serves. The port is the one that the operating system chose, if it was asked to.
+    /// Changes the configuration while it serves. All of it is prepared before any of it holds; then requests that come
+    /// are served by the new one, and those on their way by the one they came under. Limits keep every key's tokens, and
+    /// queues who waits, by their names; listeners that are no more are drained.
+    ///
+    /// # Errors
+    /// What is wrong; then nothing has changed.
+    pub fn change(&mut self, settings: Settings) -> Result<(), ServeError> {
+        let outcome = self.try_change(settings);
+        let metrics = &self.shared.metrics;
+        count(if outcome.is_ok() { &metrics.reloads } else { &metrics.reloads_failed });
+        metrics.reload_is_bad.store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// A configuration that could not even be read.
+    pub fn change_failed(&self) {
+        count(&self.shared.metrics.reloads_failed);
+        self.shared.metrics.reload_is_bad.store(true, Ordering::Relaxed);
+    }
+
+    fn try_change(&mut self, settings: Settings) -> Result<(), ServeError> {
+        let settings = settings.checked()?;
+        let before = self.shared.plan.load_full();
+        if settings.workers != before.settings.workers {
+            let expected = format!("{}: it changes only with a restart", before.settings.workers);
+            return Err(SettingsError::new("workers", settings.workers, expected).into());
+        }
+        // All that can fail, first.
+        let kept = |wanted: &ListenerSettings| {
+            let has = |had: &Listener| had.settings.address == wanted.address;
+            self.listeners.iter().any(has)
+        };
+        let mut shown = Vec::new();
+        let mut bound = Vec::new();
+        for wanted in &settings.listeners {
+            if kept(wanted) {
+                shown.push((wanted.clone(), wanted.tls.as_ref().map(tls::load).transpose()?));
+            } else {
+                bound.push(Bound::new(wanted.clone())?);
+            }
+        }
+        let same_admin = settings.admin == before.settings.admin;
+        let admin = settings.admin.filter(|_| !same_admin).map(admin::Bound::new).transpose()?;
+        let (time, now) = (self.shared.time, self.shared.time.now());
+        let (grace, places) = (settings.grace, settings.clients.max_connections);
+        let plan = Plan::new(settings, Some(&before), time, self.workers.len(), now).map_err(twice)?;
+        // From here nothing fails.
+        let plan = Arc::new(plan);
+        self.shared.plan.store(Arc::clone(&plan));
+        plan.commit(&before, now);
+        self.shared.connections.resize(places, usize::MAX);
+        let mut listeners = Vec::new();
+        for mut listener in self.listeners.drain(..) {
+            let at = shown.iter().position(|(wanted, _)| wanted.address == listener.settings.address);
+            if let Some(at) = at {
+                let (settings, tls) = shown.swap_remove(at);
+                listener.show(settings, tls);
+                listeners.push(listener);
+            } else {
+                self.rest.spawn(async move {
+                    if let Err(unfinished) = listener.drain(grace).await {
+                        tracing::warn!("of a listener that is no more: {unfinished}");
+                    }
+                });
+            }
+        }
+        listeners.extend(bound.into_iter().map(|bound| bound.serve(&self.shared, &self.workers)));
+        self.listeners = listeners;
+        if !same_admin {
+            self.admin = admin.map(|bound| bound.serve(&self.shared));
+        }
+        Ok(())
+    }
+
+    /// Where its first listener serves.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.listener.address()
+    pub fn address(&self) -> SocketAddr {
+        self.listeners[0].address()
+    }
+
+    /// Where it serves, and whether in TLS. A port is the one that the operating system chose, if it was asked to.
+    pub fn addresses(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        self.listeners.iter().map(|listener| (listener.address(), listener.settings.tls.is_some()))
     }
 
     /// Where it serves its health and metrics, if it does.
@@ -105,7 +208,8 @@ impl Gateway {
 
     /// Resolves if serving ends by itself, which is a bug. Cancel-safe.
     pub async fn ended(&mut self) {
-        self.listener.ended().await;
+        let listeners = self.listeners.iter_mut().map(|listener| Box::pin(listener.ended()));
+        select_all(listeners).await;
     }
 
     /// Stops accepting, finishes what is in flight, and ends. Who is connected and silent is told to close with its
@@ -115,9 +219,19 @@ impl Gateway {
     /// How many connections were cut.
     pub async fn drain(self, grace: Duration) -> Result<(), Unfinished> {
         // The admin side answers "not ready" until the end.
-        let Self { listener, admin, workers } = self;
-        let drained = listener.drain(grace).await;
-        drop((admin, workers));
-        drained
+        let Self { shared, listeners, admin, rest, workers } = self;
+        shared.draining.store(true, Ordering::Relaxed);
+        let drained = join_all(listeners.into_iter().map(|listener| listener.drain(grace))).await;
+        drop((admin, rest, workers));
+        let unfinished = drained.into_iter().filter_map(Result::err).collect::<Vec<_>>();
+        match unfinished.is_empty() {
+            true => Ok(()),
+            false => Err(Unfinished { connections: unfinished.iter().map(|one| one.connections).sum() }),
+        }
     }
+}
+
+/// A limit that is there twice, which a check of the settings finds before.
+fn twice(twice: sluicegate::keyed::Twice) -> ServeError {
+    SettingsError::new("route", twice, "each limit once").into()
 }

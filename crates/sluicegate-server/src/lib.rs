@@ -2,18 +2,17 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sluicegate_server::gateway::{Gateway, Settings};
+//! use sluicegate_server::config::Settings;
+//! use sluicegate_server::gateway::Gateway;
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings {
-//!     upstream: "http://127.0.0.1:9000".parse()?,
-//!     limits: vec!["client.ip 100/s burst 200".parse()?],
-//!     concurrency: Some(8),
-//!     queue: 100,
-//!     ..Settings::default()
-//! };
+//! let mut settings = Settings::default();
+//! settings.upstreams[0].url = "http://127.0.0.1:9000".parse()?;
+//! settings.queues[0].concurrency = Some(8);
 //! let gateway = Gateway::start(settings)?;
-//! println!("serving on http://{}", gateway.address());
+//! for (address, _) in gateway.addresses() {
+//!     println!("serving on {address}");
+//! }
 //! gateway.drain(Duration::from_secs(10)).await?;
 //! # Ok(()) }
 //! ```

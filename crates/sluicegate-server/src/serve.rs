@@ -1,19 +1,30 @@
 //! `sluicegate serve`: the gateway as a process.
 
+mod watch;
+
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use http::{StatusCode, Uri};
+use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 pub use crate::config::LogFormat;
-use crate::flags::{address, duration, refusal_status, timeout};
-use crate::gateway::{Gateway, LimitRule, ServeError, Settings};
+use crate::config::settings::{
+    ClientSettings, DEFAULT, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings,
+    QueueSettings, RouteSettings, TlsSettings, UpstreamSettings,
+};
+use crate::config::{self, ConfigError, LimitRule, Settings, SettingsError};
+use crate::flags::{address, duration, network, refusal_status, timeout};
+use crate::gateway::{Gateway, ServeError};
 use crate::load::raise_file_limit;
+
+use watch::Changes;
 
 /// Flags of `serve`. Their defaults are those of [`Settings`].
 #[derive(Debug, Args)]
@@ -21,6 +32,9 @@ pub struct ServeArgs {
     /// The service behind the gateway
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     pub upstream: Uri,
+    /// A file that says all of this and more (listeners, routes); read anew on SIGHUP and when it changes
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub config: Option<PathBuf>,
     /// Where to serve; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
@@ -28,7 +42,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// A key and the quota of each of its values, such as `client.ip 100/s burst 200`; may repeat. Keys: global,
-    /// client.ip (an IPv6 address counts whole), header:NAME, path, or several joined by +
+    /// client.ip, header:NAME, path, or several joined by +
     #[arg(long = "limit", value_name = "KEY QUOTA")]
     pub limits: Vec<LimitRule>,
     /// How many keys each limit keeps apart; those beyond share one bucket
@@ -55,6 +69,9 @@ pub struct ServeArgs {
     /// How long a connection may be silent between requests
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     pub idle_timeout: Duration,
+    /// How long an event stream or an upgraded connection may be silent
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = timeout)]
+    pub stream_idle_timeout: Duration,
     /// How long a body may make no progress
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub body_stall_timeout: Duration,
@@ -67,6 +84,24 @@ pub struct ServeArgs {
     /// How many client connections are open at once; more wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 8192)]
     pub max_connections: usize,
+    /// How many requests an HTTP/2 connection may have open at once
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub max_streams: usize,
+    /// A file with the certificate chain to serve TLS with, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A file with its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// A network of proxies that are believed about whom they forward for; may repeat
+    #[arg(long = "trusted-proxy", value_name = "NETWORK", value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The field they say it in
+    #[arg(long, value_enum, value_name = "FIELD", default_value_t = ForwardedHeader::XForwardedFor)]
+    pub forwarded_header: ForwardedHeader,
+    /// How much of an IPv6 address tells clients apart, in bits
+    #[arg(long, value_name = "BITS", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..=128))]
+    pub ipv6_prefix: u8,
     /// How many idle connections to the upstream are kept, rounded up to a multiple of the workers
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub upstream_idle: usize,
@@ -86,26 +121,57 @@ pub struct ServeArgs {
 
 impl From<&ServeArgs> for Settings {
     fn from(args: &ServeArgs) -> Self {
+        let mut limits: Vec<LimitSettings> = Vec::new();
+        for rule in &args.limits {
+            let base = rule.key.to_string();
+            let numbered = (2..).map(|number| format!("{base}-{number}"));
+            let is_free = |name: &String| limits.iter().all(|limit| limit.name != *name);
+            if let Some(name) = std::iter::once(base.clone()).chain(numbered).find(is_free) {
+                limits.push(LimitSettings { name, rule: rule.clone(), max_keys: args.max_keys });
+            }
+        }
+        let tls = args.tls_certificate.clone().zip(args.tls_key.clone());
+        let tls = tls.map(|(certificate, key)| TlsSettings { certificate, key });
+        let name = || DEFAULT.to_owned();
         Self {
-            upstream: args.upstream.clone(),
-            listen: args.listen,
+            listeners: vec![ListenerSettings { address: args.listen, tls }],
             admin: args.admin,
-            limits: args.limits.clone(),
-            max_keys: args.max_keys,
-            concurrency: args.concurrency,
-            queue: args.queue,
-            deadline: args.deadline,
-            reject_status: args.reject_status,
-            connect_timeout: args.connect_timeout,
-            header_timeout: args.header_timeout,
-            idle_timeout: args.idle_timeout,
-            body_stall_timeout: args.body_stall_timeout,
-            max_header_bytes: args.max_header_bytes,
-            max_headers: args.max_headers,
-            max_connections: args.max_connections,
-            upstream_idle: args.upstream_idle,
-            upstream_idle_timeout: args.upstream_idle_timeout,
+            queues: vec![QueueSettings {
+                name: name(),
+                concurrency: args.concurrency,
+                waiting: args.queue,
+                reject_status: args.reject_status,
+            }],
+            upstreams: vec![UpstreamSettings {
+                name: name(),
+                url: args.upstream.clone(),
+                connect_timeout: args.connect_timeout,
+                idle: args.upstream_idle,
+                idle_timeout: args.upstream_idle_timeout,
+            }],
+            routes: vec![RouteSettings {
+                limits: limits.iter().map(|limit| limit.name.clone()).collect(),
+                deadline: args.deadline,
+                ..RouteSettings::default()
+            }],
+            limits,
+            clients: ClientSettings {
+                header_timeout: args.header_timeout,
+                idle_timeout: args.idle_timeout,
+                body_stall_timeout: args.body_stall_timeout,
+                stream_idle_timeout: args.stream_idle_timeout,
+                max_header_bytes: args.max_header_bytes,
+                max_headers: args.max_headers,
+                max_connections: args.max_connections,
+                max_streams: args.max_streams,
+            },
+            identity: IdentitySettings {
+                trusted_proxies: args.trusted_proxies.clone(),
+                forwarded_header: args.forwarded_header,
+                ipv6_prefix: args.ipv6_prefix,
+            },
             workers: args.workers,
+            grace: args.grace,
         }
     }
 }
@@ -113,6 +179,17 @@ impl From<&ServeArgs> for Settings {
 /// Why serving ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeCommandError {
+    /// The configuration file is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A flag is.
+    #[error("{flag} `{}`: expected {}", .error.value, .error.expected)]
+    Flag {
+        /// Which.
+        flag: String,
+        /// What is wrong.
+        error: SettingsError,
+    },
     /// It could not start.
     #[error(transparent)]
     Start(#[from] ServeError),
@@ -125,8 +202,27 @@ impl ServeCommandError {
     /// Whether what was asked for is wrong, rather than what was found.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Start(ServeError::Settings(_)))
+        matches!(self, Self::Config(_) | Self::Flag { .. } | Self::Start(ServeError::Settings(_)))
     }
+}
+
+/// The flag that says a setting.
+fn flag(setting: &str) -> String {
+    let flag = match setting {
+        "listener.0.address" => "listen",
+        "queue.default.waiting" => "queue",
+        "queue.default.concurrency" => "concurrency",
+        "queue.default.reject-status" => "reject-status",
+        "upstream.default.url" => "upstream",
+        "upstream.default.connect-timeout" => "connect-timeout",
+        "upstream.default.idle" => "upstream-idle",
+        "upstream.default.idle-timeout" => "upstream-idle-timeout",
+        "route.default.deadline" => "deadline",
+        "route.default.limits" => "limit",
+        limit if limit.starts_with("limit.") && limit.ends_with(".max-keys") => "max-keys",
+        same => same,
+    };
+    format!("--{flag}")
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -134,31 +230,55 @@ impl ServeCommandError {
 /// # Errors
 /// If it can't start. A drain that cuts connections is exit code 1, not an error.
 pub fn command(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
-    log_to_stderr(args.log);
+    let (settings, log) = match &args.config {
+        Some(file) => {
+            let config = config::read(file)?;
+            (config.settings, config.log)
+        }
+        None => {
+            let settings = Settings::from(args).checked();
+            let flag = |error: SettingsError| ServeCommandError::Flag { flag: flag(&error.setting), error };
+            (settings.map_err(flag)?, args.log)
+        }
+    };
+    log_to_stderr(log);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluicegate").build()?;
-    let code = runtime.block_on(serve(args))?;
+    let code = runtime.block_on(serve(settings, args.config.as_deref()))?;
     Ok(code)
 }
 
-async fn serve(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
+async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, ServeCommandError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    allow_files(args);
-    let mut gateway = Gateway::start(args.into())?;
-    say(format_args!("listening on http://{}", gateway.address()));
-    if let Some(admin) = gateway.admin_address() {
-        say(format_args!("admin on http://{admin}"));
-    }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = gateway.ended() => {
-            say(format_args!("the accept loop ended by itself, which is a bug"));
-            return Ok(ExitCode::FAILURE);
+    allow_files(&settings);
+    // Before it is read the second time, so that no change is missed.
+    let mut changes = Changes::of(file, &settings)?;
+    let mut grace = settings.grace;
+    let mut gateway = Gateway::start(settings)?;
+    say_where(&gateway);
+    let signalled = loop {
+        tokio::select! {
+            _ = terminate.recv() => break true,
+            _ = interrupt.recv() => break true,
+            () = gateway.ended() => break false,
+            () = changes.next() => {
+                let Some(file) = file else {
+                    tracing::info!("there is no configuration file to read anew");
+                    continue;
+                };
+                if let Some(settings) = change(&mut gateway, file) {
+                    grace = settings.grace;
+                    changes.watch(&settings);
+                }
+            }
         }
+    };
+    if !signalled {
+        say(format_args!("the accept loop ended by itself, which is a bug"));
+        return Ok(ExitCode::FAILURE);
     }
-    say(format_args!("draining, for at most {:?}", args.grace));
-    match gateway.drain(args.grace).await {
+    say(format_args!("draining, for at most {grace:?}"));
+    match gateway.drain(grace).await {
         Ok(()) => {
             say(format_args!("drained"));
             Ok(ExitCode::SUCCESS)
@@ -170,6 +290,36 @@ async fn serve(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
     }
 }
 
+/// Takes on what the file says now, or says what is wrong and goes on as before.
+fn change(gateway: &mut Gateway, file: &Path) -> Option<Settings> {
+    let settings = match config::read(file) {
+        Ok(config) => config.settings,
+        Err(error) => {
+            gateway.change_failed();
+            tracing::error!("the configuration is not changed: {}", error.brief());
+            return None;
+        }
+    };
+    allow_files(&settings);
+    if let Err(error) = gateway.change(settings.clone()) {
+        tracing::error!("the configuration is not changed: {}: {error}", file.display());
+        return None;
+    }
+    tracing::info!("the configuration is now that of {}", file.display());
+    say_where(gateway);
+    Some(settings)
+}
+
+/// Says where it listens.
+fn say_where(gateway: &Gateway) {
+    for (address, tls) in gateway.addresses() {
+        say(format_args!("listening on {}://{address}", if tls { "https" } else { "http" }));
+    }
+    if let Some(admin) = gateway.admin_address() {
+        say(format_args!("admin on http://{admin}"));
+    }
+}
+
 /// Tells whoever started it. A process that can't be heard still serves.
 fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
@@ -177,14 +327,18 @@ fn say(line: std::fmt::Arguments<'_>) {
 
 /// Raises the limit of open files to what the settings may need: a client and an upstream connection for each, and some
 /// for the process itself. Says so where it can't be had; connections beyond it then wait to be accepted.
-fn allow_files(args: &ServeArgs) {
-    let at_upstream = args.concurrency.unwrap_or(args.max_connections) + args.upstream_idle;
-    let wanted = u64::try_from(args.max_connections.saturating_add(at_upstream).saturating_add(64))
-        .unwrap_or(u64::MAX);
+fn allow_files(settings: &Settings) {
+    let clients = settings.clients.max_connections;
+    let places = settings.queues.iter().map(|queue| queue.concurrency.unwrap_or(clients));
+    let idle = settings.upstreams.iter().map(|upstream| upstream.idle);
+    // A client on HTTP/1 has one request at a time.
+    let at_upstream = places.fold(0, usize::saturating_add).min(clients);
+    let wanted = idle.fold(clients.saturating_add(at_upstream).saturating_add(64), usize::saturating_add);
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
     match raise_file_limit(wanted) {
         Ok(limit) if limit < wanted => say(format_args!(
             "the limit of open files is {limit}, and {wanted} could be needed: raise the hard limit (ulimit -Hn), or lower \
-             --max-connections"
+             max-connections"
         )),
         Ok(_) => {}
         Err(error) => say(format_args!("the limit of open files can't be raised: {error}")),

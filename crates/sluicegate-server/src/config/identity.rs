@@ -42,7 +42,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// ```
 #[must_use]
 pub fn client(peer: IpAddr, headers: &HeaderMap, settings: &IdentitySettings) -> IpAddr {
-    let trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|proxies| proxies.contains(&address));
+    let trusted = |address: IpAddr| is_trusted(address, settings);
     let mut believed = peer.to_canonical();
     if !trusted(believed) {
         return believed;
@@ -61,6 +61,13 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, settings: &IdentitySettings) ->
         }
     }
     believed
+}
+
+/// Whether this is the address of a [trusted proxy](IdentitySettings::trusted_proxies).
+#[must_use]
+pub fn is_trusted(address: IpAddr, settings: &IdentitySettings) -> bool {
+    let address = address.to_canonical();
+    settings.trusted_proxies.iter().any(|proxies| proxies.contains(&address))
 }
 
 /// The part of an address that tells clients apart: of an IPv6 address its first `ipv6_prefix` bits, an IPv4 address whole,

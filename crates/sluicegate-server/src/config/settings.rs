@@ -149,7 +149,7 @@ pub struct IdentitySettings {
 }
 
 /// The field in which proxies say for whom they forward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`: addresses, the nearest last.
     #[default]

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::limit::LimitError;
 use crate::flags::duration;
-use crate::gateway::{ServeError, SettingsError};
+use crate::gateway::ServeError;
 use crate::load::{Bar, LoadError, PlanError};
 
 mod phases;
@@ -58,7 +59,7 @@ pub enum DemoError {
     Gateway(#[from] ServeError),
     /// The gateway's settings are not understood; a bug.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] LimitError),
     /// The service could not be started.
     #[error("the demo's service can't listen on a port of 127.0.0.1: {source}")]
     Upstream {

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::DemoError;
 use super::upstream::Upstream;
-use crate::gateway::{Gateway, Settings};
+use crate::config::Settings;
+use crate::config::settings::{DEFAULT, LimitSettings, MAX_KEYS};
+use crate::gateway::Gateway;
 use crate::load::{self, Plan, PlanError, Progress, Rate, Report};
 
 /// Requests the service works on at once.
@@ -135,17 +137,18 @@ fn plan(address: SocketAddr, factor: f64, duration: Duration) -> Result<Plan, Pl
 
 fn settings(upstream: SocketAddr) -> Result<Settings, DemoError> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    Ok(Settings {
-        upstream: format!("http://{upstream}/").parse().map_err(|source| DemoError::Address { source })?,
-        listen: any_port,
-        admin: Some(any_port),
-        limits: vec![LIMIT.parse()?],
-        // As many as the service has slots: more would only move the line to where nobody bounds it.
-        concurrency: Some(SLOTS),
-        queue: QUEUE,
-        deadline: DEADLINE,
-        ..Settings::default()
-    })
+    let mut settings = Settings { admin: Some(any_port), ..Settings::default() };
+    settings.listeners[0].address = any_port;
+    settings.upstreams[0].url =
+        format!("http://{upstream}/").parse().map_err(|source| DemoError::Address { source })?;
+    let limit = LimitSettings { name: DEFAULT.to_owned(), rule: LIMIT.parse()?, max_keys: MAX_KEYS };
+    settings.limits.push(limit);
+    // As many as the service has slots: more would only move the line to where nobody bounds it.
+    settings.queues[0].concurrency = Some(SLOTS);
+    settings.queues[0].waiting = QUEUE;
+    settings.routes[0].limits.push(DEFAULT.to_owned());
+    settings.routes[0].deadline = DEADLINE;
+    Ok(settings)
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! What a client connection waits for, and since when: one timer serves all of its timeouts.
 //!
-//! Everything on a connection (reading, writing, the request and both bodies) runs in one task. Each part notes here
-//! when it begins to wait for somebody and when that is over; the connection's task asks after each turn which wait
-//! would be too long first. So a request sets no timer of its own, and a stall is found whoever causes it.
+//! Everything on an HTTP/1 connection (reading, writing, the request and both bodies) runs in one task. Each part notes
+//! here when it begins to wait for somebody and when that is over; the connection's task asks after each turn which wait
+//! would be too long first. So a request sets no timer of its own, and a stall is found whoever causes it. On an HTTP/2
+//! connection each request has a task and notes of its own, and the connection has some for what is common to all.
 
-use std::io;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use super::settings::Settings;
+use crate::config::settings::ClientSettings;
 
 /// A wait that may be too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +24,12 @@ pub enum Wait {
     Body,
     /// For the client to have read an answer that came before it had sent all of its request.
     Close,
+    /// For whatever a request waits for until its deadline: the connection goes on.
+    Deadline,
 }
 
-/// How long a client is given to read such an answer, in nanoseconds, and how much of what it still sends is read and
-/// thrown away meanwhile: closing with something unread would have the answer thrown away on its way.
+/// How long a client is given to read such an answer, in nanoseconds.
 const LINGER: u64 = 2_000_000_000;
-const LINGER_BYTES: usize = 16 << 20;
 
 /// The limits of the waits, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -38,29 +37,35 @@ pub struct Patience {
     header: u64,
     idle: u64,
     body: u64,
+    stream: u64,
 }
 
 impl Patience {
     /// As an operator set them.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ClientSettings) -> Self {
         use sluicegate::clock::nanos;
         Self {
             header: nanos(settings.header_timeout),
             idle: nanos(settings.idle_timeout),
             body: nanos(settings.body_stall_timeout),
+            stream: nanos(settings.stream_idle_timeout),
         }
     }
 }
 
-/// The notes of one connection. Its parts share them; all are in one task, so the atomics are never contended and
-/// need no order.
+/// The notes of one connection, or of one request that has a task of its own. Its parts share them; all are on one thread,
+/// so the atomics are never contended and need no order.
 #[derive(Debug)]
 pub struct Activity {
+    /// It is a connection that carries many requests, which have notes of their own.
+    carries: AtomicBool,
+    /// It is one of those requests.
+    is_stream: bool,
     /// What the clock showed when the connection's task was last woken: read once a turn.
     now: AtomicU64,
-    /// A request is being answered.
-    busy: AtomicBool,
+    /// How many requests are being answered.
+    busy: AtomicUsize,
     /// Since when the connection is between requests.
     idle: Stamp,
     /// Since when a part of a header is here.
@@ -71,6 +76,10 @@ pub struct Activity {
     request_body: Stamp,
     /// Since when the upstream sends none of its body that is waited for.
     reply_body: Stamp,
+    /// When the request must have its answer.
+    deadline: Stamp,
+    /// The answer is one that may be silent for long.
+    quiet: AtomicBool,
     /// A request was answered before all of it was read.
     unread: AtomicBool,
     /// Since when the connection only waits for the client to close it.
@@ -108,20 +117,34 @@ impl Stamp {
 impl Activity {
     /// Of a connection that has just come.
     #[must_use]
-    pub fn new(now: u64) -> Arc<Self> {
-        let activity = Self {
+    pub fn connection(now: u64) -> Arc<Self> {
+        let activity = Self::new(now, false);
+        activity.idle.begin(now);
+        Arc::new(activity)
+    }
+
+    /// Of a request with a task of its own.
+    #[must_use]
+    pub fn stream(now: u64) -> Arc<Self> {
+        Arc::new(Self::new(now, true))
+    }
+
+    const fn new(now: u64, is_stream: bool) -> Self {
+        Self {
+            carries: AtomicBool::new(false),
+            is_stream,
             now: AtomicU64::new(now),
-            busy: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
             idle: Stamp::none(),
             header: Stamp::none(),
             write: Stamp::none(),
             request_body: Stamp::none(),
             reply_body: Stamp::none(),
+            deadline: Stamp::none(),
+            quiet: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             closing: Stamp::none(),
-        };
-        activity.idle.begin(now);
-        Arc::new(activity)
+        }
     }
 
     /// The connection's task was woken at `now`.
@@ -138,16 +161,92 @@ impl Activity {
     /// A request is here; until what comes back is dropped, it is being answered.
     #[must_use]
     pub fn request(self: &Arc<Self>) -> Busy {
-        self.busy.store(true, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
         self.idle.end();
         self.header.end();
-        Busy { activity: Arc::clone(self) }
+        Busy { activity: Arc::clone(self), carrier: None }
+    }
+
+    /// The same for a request with notes of its own, on a connection that carries many.
+    #[must_use]
+    pub fn request_on(self: &Arc<Self>, carrier: &Arc<Self>) -> Busy {
+        let mut busy = self.request();
+        busy.carrier = Some(Box::new(carrier.request()));
+        busy
     }
 
     /// Whether a request is being answered.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// What was read belongs to no request: the connection begins anew.
+    pub fn begins_anew(&self) {
+        self.header.end();
+        self.idle.end();
+        self.idle.begin(self.now());
+    }
+
+    /// The client turns out to send many requests over its connection, each with notes of its own.
+    pub fn carries_many(&self) {
+        self.carries.store(true, Ordering::Relaxed);
+        self.begins_anew();
+    }
+
+    /// Something was read from the client: between requests, the beginning of one.
+    pub fn read(&self) {
+        if self.is_busy() {
+            // Of an upgraded connection it is a sign of life.
+            if self.quiet.load(Ordering::Relaxed) && self.reply_body.get() != Stamp::NONE {
+                self.reply_body.0.store(self.now(), Ordering::Relaxed);
+            }
+        } else if !self.carries.load(Ordering::Relaxed) {
+            self.header.begin(self.now());
+        }
+    }
+
+    /// Notes whether the client takes what is written.
+    pub fn write(&self, pending: bool) {
+        self.note(&self.write, pending);
+    }
+
+    /// A part of an answer's body was handed on, or is about to be asked for. Where a request has a task of its own,
+    /// nobody asks while the client takes nothing.
+    pub fn handed_on(&self, handed_on: bool) {
+        if self.is_stream {
+            self.note(&self.write, handed_on);
+        }
+    }
+
+    /// The answer is an event stream, or the connection one that was upgraded.
+    pub fn may_be_quiet(&self) {
+        self.quiet.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it only waits for the client to close.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.get() != Stamp::NONE
+    }
+
+    /// Its own side is closed. Whether something was left unread, so that it should wait for the client to close.
+    pub fn closes(&self) -> bool {
+        let unread = self.unread.load(Ordering::Relaxed);
+        if unread {
+            self.closing.begin(self.now());
+        }
+        unread
+    }
+
+    /// Resolves in the first turn at `at` or later, which the task of these notes sees to.
+    pub const fn until(self: Arc<Self>, at: u64) -> Until {
+        Until { activity: self, at }
+    }
+
+    /// The deadline's turn has come; who waits for it says so again if it is polled and it has not.
+    pub fn deadline_is_due(&self) {
+        self.deadline.end();
     }
 
     /// Notes whether a part of the client's body is waited for.
@@ -175,10 +274,12 @@ impl Activity {
         if self.closing.get() != Stamp::NONE {
             return (self.closing.get().saturating_add(LINGER), Wait::Close);
         }
-        let stalled = self.write.get().min(self.request_body.get()).min(self.reply_body.get());
-        let body = (stalled.saturating_add(patience.body), Wait::Body);
-        if self.is_busy() {
-            return body;
+        let reply = if self.quiet.load(Ordering::Relaxed) { patience.stream } else { patience.body };
+        let stalled = self.write.get().min(self.request_body.get()).saturating_add(patience.body);
+        let body = (stalled.min(self.reply_body.get().saturating_add(reply)), Wait::Body);
+        if self.is_busy() || self.is_stream {
+            let deadline = self.deadline.get();
+            return if deadline < body.0 { (deadline, Wait::Deadline) } else { body };
         }
         let between = match self.header.get() {
             Stamp::NONE => (self.idle.get().saturating_add(patience.idle), Wait::Idle),
@@ -192,6 +293,8 @@ impl Activity {
 #[derive(Debug)]
 pub struct Busy {
     activity: Arc<Activity>,
+    /// The connection's, where it carries many.
+    carrier: Option<Box<Busy>>,
 }
 
 impl Busy {
@@ -205,94 +308,44 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let activity = &self.activity;
-        activity.request_body.end();
-        activity.reply_body.end();
-        activity.busy.store(false, Ordering::Relaxed);
-        activity.idle.begin(activity.now());
+        if let Some(carrier) = &self.carrier {
+            // Its own task may not have run for long.
+            carrier.activity.turn(activity.now());
+        }
+        if activity.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            activity.request_body.end();
+            activity.reply_body.end();
+            activity.quiet.store(false, Ordering::Relaxed);
+            activity.idle.begin(activity.now());
+        }
+        if activity.is_stream {
+            activity.write.end();
+        }
     }
 }
 
-/// A client's socket that notes what is waited for.
+/// Waits for an instant that the task of these notes sees to; made by [`Activity::until`]. Cancel-safe.
 #[derive(Debug)]
-pub struct Watched<S> {
-    socket: S,
+#[must_use = "a future does nothing unless polled"]
+pub struct Until {
     activity: Arc<Activity>,
-    /// Bytes read and thrown away while closing.
-    discarded: usize,
+    at: u64,
 }
 
-impl<S> Watched<S> {
-    /// `socket`, noting in `activity`.
-    pub const fn new(socket: S, activity: Arc<Activity>) -> Self {
-        Self { socket, activity, discarded: 0 }
-    }
+impl Future for Until {
+    type Output = ();
 
-    fn wrote<T>(&self, result: Poll<T>) -> Poll<T> {
-        self.activity.note(&self.activity.write, result.is_pending());
-        result
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.socket).poll_read(context, buf);
-        if buf.filled().len() > before && !self.activity.is_busy() {
-            self.activity.header.begin(self.activity.now());
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.activity.now() >= self.at {
+            return Poll::Ready(());
         }
-        result
+        self.activity.deadline.0.store(self.at, Ordering::Relaxed);
+        Poll::Pending
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write(context, buf);
-        self.wrote(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write_vectored(context, bufs);
-        self.wrote(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.activity.closing.get() == Stamp::NONE {
-            ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
-            if !this.activity.unread.load(Ordering::Relaxed) {
-                return Poll::Ready(Ok(()));
-            }
-            this.activity.closing.begin(this.activity.now());
-        }
-        let mut buffer = [0; 16 * 1024];
-        while this.discarded < LINGER_BYTES {
-            let mut buffer = ReadBuf::new(&mut buffer);
-            ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                break;
-            }
-            this.discarded += buffer.filled().len();
-        }
-        Poll::Ready(Ok(()))
+impl Drop for Until {
+    fn drop(&mut self) {
+        self.activity.deadline.end();
     }
 }

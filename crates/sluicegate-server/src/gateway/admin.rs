@@ -46,17 +46,32 @@ impl Drop for Admin {
     }
 }
 
-impl Admin {
-    /// Listens and serves.
+/// A socket that listens, and is not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Listens, without accepting anything yet.
     ///
     /// # Errors
     /// If the address can't be listened on.
-    pub fn start(address: SocketAddr, shared: Arc<Shared>) -> Result<Self, ServeError> {
-        let socket = listen(address)?;
-        let address = socket.local_addr().map_err(|source| ServeError::Listen { address, source })?;
-        Ok(Self { address, serving: tokio::spawn(serve(socket, shared)) })
+    pub fn new(wanted: SocketAddr) -> Result<Self, ServeError> {
+        let socket = listen(wanted)?;
+        let address = socket.local_addr().map_err(|source| ServeError::Listen { address: wanted, source })?;
+        Ok(Self { socket, address })
     }
 
+    /// Serves what connects.
+    #[must_use]
+    pub fn serve(self, shared: &Arc<Shared>) -> Admin {
+        Admin { address: self.address, serving: tokio::spawn(serve(self.socket, Arc::clone(shared))) }
+    }
+}
+
+impl Admin {
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

@@ -95,6 +95,12 @@ impl ReplyBody {
         Self { source: Source::Own(Some(bytes)), busy }
     }
 
+    /// No body.
+    #[must_use]
+    pub const fn empty(busy: Busy) -> Self {
+        Self { source: Source::Ended, busy }
+    }
+
     /// The upstream's body, which gives back `permit` when it ends.
     #[must_use]
     pub fn upstream(exchange: Exchange, permit: Permit, busy: Busy) -> Self {
@@ -132,8 +138,10 @@ impl Body for ReplyBody {
             Source::Ended => Poll::Ready(None),
             Source::Broken(error) => Poll::Ready(error.take().map(Err)),
             Source::Upstream { exchange, .. } => {
+                this.busy.activity().handed_on(false);
                 let frame = exchange.poll_frame(context);
                 this.busy.activity().reply_body(frame.is_pending());
+                this.busy.activity().handed_on(matches!(frame, Poll::Ready(Some(Ok(_)))));
                 match frame {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.give_back_at_end();

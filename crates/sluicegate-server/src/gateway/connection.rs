@@ -1,87 +1,79 @@
 //! One client connection and its timeouts.
 
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+mod alarm;
+mod streams;
+mod talk;
+
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use sluicegate::cancel::CancelToken;
 use sluicegate::clock::Clock;
-use sluicegate::timer::Timer;
 
-use super::activity::{Activity, Patience, Wait, Watched};
+use super::activity::{Activity, Wait};
 use super::headers;
 use super::metrics::{Reason, count};
-use super::request::{Client, Shared, answer};
+use super::request::{Client, Shared};
+use super::tls;
+
+use alarm::Alarm;
+use talk::{Talk, TalkError};
 
 /// How long a silent connection may still send a request once the gateway drains, in nanoseconds: what was on its way
 /// when it began is answered.
 const LINGER: u64 = 500_000_000;
 
-/// hyper's own bound on header fields, within which it needs no allocation.
-const FREE_HEADERS: usize = 100;
+/// A client that has connected.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its socket.
+    pub socket: std::net::TcpStream,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The TLS it must speak, if any.
+    pub tls: Option<Arc<tls::ServerConfig>>,
+}
 
 /// Serves a client until it leaves, makes no progress for too long, or `drain` is cancelled and nothing is left to
 /// answer. Runs on the worker of this number.
 ///
-/// Dropping it at any point closes the connection, gives back what its request held, and nothing else.
-pub async fn serve(
-    shared: Arc<Shared>,
-    socket: std::net::TcpStream,
-    peer: SocketAddr,
-    worker: usize,
-    drain: CancelToken,
-) {
+/// Dropping it at any point closes the connection, gives back what its requests held, and nothing else.
+pub async fn serve(shared: Arc<Shared>, arrival: Arrival, worker: usize, drain: CancelToken) {
     let time = shared.time;
-    let activity = Activity::new(time.now());
-    let patience = Patience::new(&shared.settings);
+    let Arrival { socket, peer, tls } = arrival;
+    let activity = Activity::connection(time.now());
+    let patience = shared.plan.load().patience;
     let _open = Open::new(&shared.metrics.open);
     // Small answers go out at once.
     let socket = match socket.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(socket)) {
         Ok(socket) => socket,
         Err(error) => return tracing::debug!(%peer, %error, "the client left at once"),
     };
-    let mut builder = Builder::new();
-    builder.max_buf_size(shared.settings.max_header_bytes);
-    if shared.settings.max_headers != FREE_HEADERS {
-        builder.max_headers(shared.settings.max_headers);
-    }
     let client = Arc::new(Client {
         peer,
         worker,
         address: headers::address(peer.ip()),
-        activity: Arc::clone(&activity),
+        tls: tls.is_some(),
+        tunnel: Mutex::new(None),
     });
-    let service = {
-        let shared = Arc::clone(&shared);
-        service_fn(move |request| {
-            let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
-            async move { Ok::<_, Infallible>(answer(&shared, &client, request).await) }
-        })
-    };
-    let io = TokioIo::new(Watched::new(socket, Arc::clone(&activity)));
-    let mut connection = pin!(builder.serve_connection(io, service));
-    let mut draining = pin!(drain.stopped());
-    // When the gateway was found to drain, until the connection was told.
+    let mut talk = Talk::new(Arc::clone(&shared), client, Arc::clone(&activity), patience, socket, tls);
+    let mut draining = std::pin::pin!(drain.stopped());
+    // When the gateway was found to drain, until the client was told.
     let mut drained_at = None;
     let mut told = false;
     let mut asked = false;
-    let (mut armed, _) = activity.due(&patience);
-    let mut timer = pin!(time.sleep_until(armed));
+    let mut alarm = Alarm::new(time, activity.due(&patience).0);
 
     poll_fn(|context| {
         loop {
             let now = time.now();
             activity.turn(now);
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            if let Poll::Ready(ended) = talk.poll(context) {
                 if let Err(error) = ended {
-                    if error.is_parse() {
+                    if matches!(&error, TalkError::Http(error) if error.is_parse()) {
                         // hyper has answered it, and closes.
                         shared.metrics.refused(Reason::BadRequest);
                     }
@@ -90,7 +82,7 @@ pub async fn serve(
                 return Poll::Ready(());
             }
             // Asked once to be woken, and again only when there is something to hear.
-            if drained_at.is_none() && (!asked || shared.is_draining()) {
+            if drained_at.is_none() && (!asked || drain.cause().is_some()) {
                 asked = true;
                 if draining.as_mut().poll(context).is_ready() {
                     drained_at = Some(now);
@@ -101,29 +93,29 @@ pub async fn serve(
                 let silent_since = since + LINGER;
                 if activity.is_busy() || now >= silent_since {
                     told = true;
-                    connection.as_mut().graceful_shutdown();
+                    talk.graceful_shutdown();
                     continue;
                 }
-                due = due.min(silent_since);
+                // What else it may wait too long for does not matter before that.
+                due = silent_since;
             }
-            if due < armed {
-                armed = due;
-                timer.set(time.sleep_until(armed));
-            }
-            if timer.as_mut().poll(context).is_pending() {
+            if alarm.poll(context, due).is_pending() {
                 return Poll::Pending;
             }
-            let now = time.now();
-            if now >= due && (told || drained_at.is_none()) {
-                tracing::debug!(%peer, ?wait, "a client's connection made no progress");
-                if wait != Wait::Close {
-                    count(&shared.metrics.timed_out);
-                }
-                return Poll::Ready(());
+            if drained_at.is_some() && !told {
+                // It was silent long enough, which is seen in the next turn.
+                continue;
             }
-            // What it was set for is over; what is waited for now is due later.
-            armed = due.max(now + 1);
-            timer.set(time.sleep_until(armed));
+            if wait == Wait::Deadline {
+                // Not the connection's end: whoever waits sees that it has come.
+                activity.deadline_is_due();
+                continue;
+            }
+            tracing::debug!(%peer, ?wait, "a client's connection made no progress");
+            if wait != Wait::Close {
+                count(&shared.metrics.timed_out);
+            }
+            return Poll::Ready(());
         }
     })
     .await;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Response, Version};
+use http::{Response, StatusCode, Version};
 use http_body::Body;
 
 use super::body::RequestBody;
@@ -55,13 +55,31 @@ pub fn address(client: IpAddr) -> HeaderValue {
     HeaderValue::try_from(client.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
+/// What a service is told of who asks.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    /// The TCP peer's address.
+    pub peer: &'a HeaderValue,
+    /// Whether that peer is believed about whom it forwards for.
+    pub is_proxy: bool,
+    /// Whether the client spoke TLS to this gateway.
+    pub tls: bool,
+}
+
 /// Makes a client's header one to the service: strips it, says who the client is, through what it came, and leaves
 /// `Expect` to this gateway, which answers it itself by reading the body. `own_host` is for a client that names none.
-pub fn to_upstream(request: &mut Parts, body: &RequestBody, client: &HeaderValue, own_host: &HeaderValue) {
+///
+/// What a peer that is no trusted proxy says of those before it is not passed on: a service that believes it would be
+/// fooled.
+pub fn to_upstream(request: &mut Parts, body: &RequestBody, origin: &Origin<'_>, own_host: &HeaderValue) {
+    let upgrade = upgrade(request);
     let headers = &mut request.headers;
     let trailers = takes_trailers(headers);
     strip(headers);
-    if trailers {
+    if let Some(protocol) = upgrade {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if trailers {
         // The field is for one connection, and this gateway, too, takes trailers: it passes them on.
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -71,10 +89,21 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, client: &HeaderValue
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     headers.remove(header::EXPECT);
-    append_to(headers, FORWARDED_FOR, client);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    join(headers, &header::COOKIE, b"; ", None);
+    if origin.is_proxy {
+        join(headers, &FORWARDED_FOR, b", ", Some(origin.peer));
+    } else {
+        for name in [FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
+            headers.remove(name);
+        }
+        headers.insert(FORWARDED_FOR, origin.peer.clone());
+    }
+    if !headers.contains_key(FORWARDED_PROTO) {
+        let scheme = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
+        headers.insert(FORWARDED_PROTO, scheme);
+    }
     if let Some(host) = headers.get(header::HOST).cloned() {
-        headers.insert(FORWARDED_HOST, host);
+        headers.entry(FORWARDED_HOST).or_insert(host);
     } else {
         // HTTP/1.0 needs none, and what goes on is HTTP/1.1.
         headers.insert(header::HOST, own_host.clone());
@@ -82,10 +111,32 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, client: &HeaderValue
     headers.append(header::VIA, via(request.version));
 }
 
+/// The protocol that a client asks to change to, where that is passed on. Not to another HTTP, nor to TLS: requests in it
+/// would pass by the limits.
+#[must_use]
+pub fn upgrade(request: &Parts) -> Option<HeaderValue> {
+    if request.version != Version::HTTP_11 {
+        return None;
+    }
+    let mut protocols = request.headers.get_all(header::UPGRADE).iter();
+    let (Some(protocol), None) = (protocols.next(), protocols.next()) else { return None };
+    let text = protocol.to_str().ok()?;
+    let lower = text.to_ascii_lowercase();
+    let is_http = lower.starts_with('h') || lower.starts_with("tls");
+    let is_one = !text.is_empty() && !text.contains(',');
+    let named = |value: &HeaderValue| {
+        let names = value.to_str().unwrap_or_default();
+        names.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+    };
+    let is_asked = request.headers.get_all(header::CONNECTION).iter().any(named);
+    (is_asked && is_one && !is_http).then(|| protocol.clone())
+}
+
 /// This gateway in a `Via` field, with the version of the message that came.
 const fn via(version: Version) -> HeaderValue {
     match version {
         Version::HTTP_10 => HeaderValue::from_static("1.0 sluicegate"),
+        Version::HTTP_2 => HeaderValue::from_static("2 sluicegate"),
         _ => HeaderValue::from_static("1.1 sluicegate"),
     }
 }
@@ -101,6 +152,7 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn to_client(response: &mut Response<()>) -> bool {
     let version = response.version();
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     if headers.contains_key(header::TRANSFER_ENCODING) {
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -111,23 +163,34 @@ pub fn to_client(response: &mut Response<()>) -> bool {
         // The chunks say where the body ends, whatever a length says (RFC 9112, section 6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
+    let protocol = headers.get(header::UPGRADE).filter(|_| switches).cloned();
     strip(headers);
+    if let Some(protocol) = protocol {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
     headers.append(header::VIA, via(version));
     // The version is a hop's own.
     *response.version_mut() = Version::HTTP_11;
     true
 }
 
-/// Adds an element to a list field, in one line, as those who parse `X-Forwarded-For` expect.
-fn append_to(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, element.clone());
+/// Makes one line of a field's several, and of an element more: of a list of addresses, as those who parse it expect, and
+/// of cookies, which HTTP/2 sends in pieces (RFC 9113, section 8.2.3).
+fn join(headers: &mut HeaderMap, name: &HeaderName, separator: &[u8], more: Option<&HeaderValue>) {
+    let mut values = headers.get_all(name).iter().chain(more);
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        if let (Some(more), false) = (more, headers.contains_key(name)) {
+            headers.insert(name, more.clone());
+        }
         return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for value in [second].into_iter().chain(values) {
+        joined.extend_from_slice(separator);
+        joined.extend_from_slice(value.as_bytes());
     }
-    let mut joined: Vec<u8> =
-        headers.get_all(&name).iter().flat_map(|value| [value.as_bytes(), b", "].concat()).collect();
-    joined.extend_from_slice(element.as_bytes());
-    // Its parts were header values, and so are a comma and a space.
+    // Its parts were header values, and so are the separators.
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
         headers.insert(name, joined);
     }
@@ -161,31 +224,75 @@ mod tests {
         assert_eq!(map, headers(&[("x-kept", "1")]));
     }
 
-    fn request(fields: &[(&'static str, &'static str)]) -> Parts {
+    fn request(fields: &[(&'static str, &'static str)], is_proxy: bool) -> HeaderMap {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.headers = headers(fields);
         let own = HeaderValue::from_static("up.test");
-        to_upstream(&mut parts, &RequestBody::Empty, &address("10.0.0.9".parse().unwrap()), &own);
-        parts
+        let peer = address("10.0.0.9".parse().unwrap());
+        let origin = Origin { peer: &peer, is_proxy, tls: true };
+        to_upstream(&mut parts, &RequestBody::Empty, &origin, &own);
+        parts.headers
     }
 
     #[test]
     fn the_service_is_told_who_the_client_is() {
-        let sent = request(&[("host", "a.test"), ("x-forwarded-proto", "https"), ("expect", "100-continue")]);
+        let forged = [("x-forwarded-proto", "http"), ("x-forwarded-host", "b.test"), ("forwarded", "for=x")];
+        let sent = request(&[&forged[..], &[("host", "a.test"), ("expect", "100-continue")]].concat(), false);
         let expected = [
             ("host", "a.test"),
             ("x-forwarded-for", "10.0.0.9"),
-            ("x-forwarded-proto", "http"),
+            ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "a.test"),
             ("via", "1.1 sluicegate"),
         ];
-        assert_eq!(sent.headers, headers(&expected));
+        assert_eq!(sent, headers(&expected));
+    }
 
-        let sent =
-            request(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2, 3.3.3.3")]).headers;
+    #[test]
+    fn a_trusted_proxy_s_word_is_passed_on_with_its_own_address() {
+        let told = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
+            ("x-forwarded-proto", "http"),
+        ];
+        let sent = request(&told, true);
         assert_eq!(sent[FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9");
         assert_eq!(sent.get_all(FORWARDED_FOR).iter().count(), 1);
-        assert_eq!(sent[header::HOST], "up.test", "HTTP/1.1 has a host");
+        assert_eq!(
+            (&sent[FORWARDED_PROTO], &sent[header::HOST]),
+            (&"http".parse().unwrap(), &"up.test".parse().unwrap())
+        );
+        assert_eq!(request(&told, false)[FORWARDED_FOR], "10.0.0.9");
+        assert_eq!(request(&[], true)[FORWARDED_FOR], "10.0.0.9");
+    }
+
+    #[test]
+    fn cookies_that_came_in_pieces_are_one_line() {
+        let sent = request(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")], false);
+        assert_eq!(sent.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on_unless_it_is_to_another_http() {
+        let ask = |protocol: &'static str| {
+            request(&[("connection", "keep-alive, Upgrade"), ("upgrade", protocol)], false)
+        };
+        let sent = ask("websocket");
+        assert_eq!(
+            (&sent[header::UPGRADE], &sent[header::CONNECTION]),
+            (&"websocket".parse().unwrap(), &"upgrade".parse().unwrap())
+        );
+        for protocol in ["h2c", "HTTP/2.0", "TLS/1.0", "websocket, h2c", ""] {
+            let sent = ask(protocol);
+            assert!(
+                !sent.contains_key(header::UPGRADE) && !sent.contains_key(header::CONNECTION),
+                "{protocol}"
+            );
+        }
+        assert!(
+            !request(&[("upgrade", "websocket")], false).contains_key(header::UPGRADE),
+            "not asked of this hop"
+        );
     }
 
     #[test]

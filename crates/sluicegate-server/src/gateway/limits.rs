@@ -1,24 +1,37 @@
 //! Which limits a request meets, and what it is told of them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use sluicegate::decision::Decision;
-use sluicegate::keyed::{Key, Keyed, Limits, Standing};
+use sluicegate::keyed::{Key, Keyed, Limits, Standing, Twice};
 
-use super::settings::{KeyPart, LimitRule};
+use crate::config::identity::masked;
+use crate::config::limit::KeyPart;
+use crate::config::pattern::normal;
+use crate::config::settings::LimitSettings;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A gateway's limits.
+/// A limit and its keys' buckets.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// As an operator set it.
+    pub settings: LimitSettings,
+    /// Outlives a configuration.
+    pub keys: Arc<Keyed>,
+}
+
+/// The limits of a route.
 #[derive(Debug)]
-pub struct RequestLimits {
-    rules: Vec<LimitRule>,
-    /// What each is called in answers and metrics; no two are called the same.
-    names: Vec<String>,
-    limits: Limits,
+pub struct RouteLimits {
+    each: Vec<Limit>,
+    together: Limits,
+    /// How much of an IPv6 address is a client, in bits.
+    ipv6_prefix: u8,
     /// The `RateLimit-Policy` field, the same in every answer; none where there is no limit to tell of.
     policy: Option<HeaderValue>,
 }
@@ -40,15 +53,15 @@ impl Verdict {
 /// A request's tokens, taken from every limit. Dropped, it puts them back; [`spend`](Self::spend) keeps them.
 #[derive(Debug)]
 #[must_use = "a charge that is dropped is taken back"]
-pub struct Charge<'a> {
-    limits: &'a Limits,
+pub struct Charge {
+    limits: Arc<RouteLimits>,
     keys: Vec<Key>,
     at: u64,
     /// None once spent.
     verdict: Option<Verdict>,
 }
 
-impl Charge<'_> {
+impl Charge {
     /// The tokens are used. Where the limits stand comes back.
     pub fn spend(mut self) -> Verdict {
         self.verdict.take().unwrap_or_else(Verdict::none)
@@ -57,87 +70,67 @@ impl Charge<'_> {
     /// The tokens go back. Where the limits stand then comes back.
     pub fn take_back(mut self) -> Verdict {
         let Some(mut verdict) = self.verdict.take() else { return Verdict::none() };
-        self.limits.put_back(&self.keys, &verdict.each, COST, self.at);
-        verdict.decision = self.limits.take(&self.keys, 0, self.at, &mut verdict.each);
+        let limits = &self.limits.together;
+        limits.put_back(&self.keys, &verdict.each, COST, self.at);
+        verdict.decision = limits.take(&self.keys, 0, self.at, &mut verdict.each);
         verdict
     }
 }
 
-impl Drop for Charge<'_> {
+impl Drop for Charge {
     fn drop(&mut self) {
         if let Some(verdict) = &self.verdict {
-            self.limits.put_back(&self.keys, &verdict.each, COST, self.at);
+            self.limits.together.put_back(&self.keys, &verdict.each, COST, self.at);
         }
     }
 }
 
-/// In how many steps all keys are looked at: a million of them takes some ten milliseconds, which is too long at once.
-pub const SWEEP_PARTS: usize = 8;
-
 /// What a request costs, in tokens.
 const COST: u64 = 1;
 
-impl RequestLimits {
-    /// Limits of these rules, each with at most `max_keys` keys of its own.
-    #[must_use]
-    pub fn new(rules: Vec<LimitRule>, max_keys: usize) -> Self {
-        let mut names: Vec<String> = Vec::new();
-        for rule in &rules {
-            let base = rule.name();
-            let numbered = (2..).map(|number| format!("{base}-{number}"));
-            let name = std::iter::once(base.clone()).chain(numbered).find(|name| !names.contains(name));
-            names.extend(name);
-        }
-        let limits = Limits::new(rules.iter().map(|rule| Keyed::new(rule.quota, max_keys)).collect());
-        let policy = join(rules.iter().zip(&names).filter_map(|(rule, name)| {
-            let quota = &rule.quota;
+impl RouteLimits {
+    /// These limits.
+    ///
+    /// # Errors
+    /// If one is there twice.
+    pub fn new(each: Vec<Limit>, ipv6_prefix: u8) -> Result<Self, Twice> {
+        let together = Limits::new(each.iter().map(|limit| Arc::clone(&limit.keys)).collect())?;
+        let policy = join(each.iter().filter_map(|limit| {
+            let quota = &limit.settings.rule.quota;
             let window = quota.window().map_or(String::new(), |w| format!(";w={}", seconds_up(w)));
+            let name = &limit.settings.name;
             is_told(quota.capacity()).then(|| format!("\"{name}\";q={}{window}", quota.capacity()))
         }));
-        Self { rules, names, limits, policy }
-    }
-
-    /// Each limit's name and table.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Keyed)> {
-        self.names.iter().map(String::as_str).zip(self.limits.iter())
-    }
-
-    /// Forgets keys that are as if never used, of the next part of them: to be called now and then, counting.
-    pub fn sweep(&self, part: usize, now: u64) {
-        self.limits.sweep(part, SWEEP_PARTS, now);
+        Ok(Self { each, together, ipv6_prefix, policy })
     }
 
     /// Charges a request to all limits, or to none.
     ///
     /// # Errors
     /// The verdict, where a limit refuses.
-    pub fn charge(&self, request: &Parts, client: IpAddr, now: u64) -> Result<Charge<'_>, Verdict> {
-        let keys: Vec<Key> = self
-            .rules
-            .iter()
-            .zip(&self.limits)
-            .map(|(rule, limit)| key(rule, limit, request, client))
-            .collect();
+    pub fn charge(self: &Arc<Self>, request: &Parts, client: IpAddr, now: u64) -> Result<Charge, Verdict> {
+        let client = masked(client, self.ipv6_prefix);
+        let keys: Vec<Key> = self.each.iter().map(|limit| limit.key(request, client)).collect();
         let mut each = Vec::with_capacity(keys.len());
-        let decision = self.limits.take(&keys, COST, now, &mut each);
+        let decision = self.together.take(&keys, COST, now, &mut each);
         let verdict = Verdict { decision, each };
         if !decision.is_granted() {
             return Err(verdict);
         }
-        Ok(Charge { limits: &self.limits, keys, at: now, verdict: Some(verdict) })
+        Ok(Charge { limits: Arc::clone(self), keys, at: now, verdict: Some(verdict) })
     }
 
     /// Adds the fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers).
     pub fn tell(&self, verdict: &Verdict, headers: &mut HeaderMap) {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATELIMIT_POLICY, policy.clone());
-        let mut standings = String::with_capacity(64 * self.names.len());
-        for (Standing { decision, .. }, name) in verdict.each.iter().zip(&self.names) {
+        let mut standings = String::with_capacity(64 * self.each.len());
+        for (Standing { decision, .. }, limit) in verdict.each.iter().zip(&self.each) {
             if !is_told(decision.limit()) {
                 continue;
             }
             standings.push_str(if standings.is_empty() { "\"" } else { ", \"" });
-            standings.push_str(name);
+            standings.push_str(&limit.settings.name);
             standings.push_str("\";r=");
             push_number(&mut standings, decision.remaining());
             if let Some(reset) = decision.reset_after() {
@@ -145,7 +138,7 @@ impl RequestLimits {
                 push_number(&mut standings, seconds_up(reset));
             }
         }
-        // Names are header names and dots, and the rest digits: all of it is a header value.
+        // Names are checked to be printable, and the rest is digits: all of it is a header value.
         if let Ok(standings) = HeaderValue::try_from(standings) {
             headers.insert(RATELIMIT, standings);
         }
@@ -154,8 +147,10 @@ impl RequestLimits {
     /// The names of the limits that a verdict says were exceeded.
     #[must_use]
     pub fn violated(&self, verdict: &Verdict) -> Vec<&str> {
-        let both = verdict.each.iter().zip(&self.names);
-        both.filter(|(standing, _)| !standing.decision.is_granted()).map(|(_, name)| name.as_str()).collect()
+        let both = verdict.each.iter().zip(&self.each);
+        both.filter(|(standing, _)| !standing.decision.is_granted())
+            .map(|(_, limit)| limit.settings.name.as_str())
+            .collect()
     }
 }
 
@@ -187,34 +182,39 @@ const fn is_told(limit: u64) -> bool {
 
 fn join(items: impl Iterator<Item = String>) -> Option<HeaderValue> {
     let joined = items.collect::<Vec<_>>().join(", ");
-    // Names are header names and dots, and the rest digits: all of it is a header value.
+    // Names are checked to be printable, and the rest is digits: all of it is a header value.
     (!joined.is_empty()).then(|| HeaderValue::try_from(joined).ok()).flatten()
 }
 
-fn key(rule: &LimitRule, limit: &Keyed, request: &Parts, client: IpAddr) -> Key {
-    let (four, six);
-    let address: &[u8] = match client {
-        IpAddr::V4(address) => {
-            four = address.octets();
-            &four
-        }
-        IpAddr::V6(address) => {
-            six = address.octets();
-            &six
-        }
-    };
-    limit.key(rule.key.iter().flat_map(|part| {
-        // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
-        // is closed by an absent one, so that values can't move from one part to the next.
-        let (one, headers) = match part {
-            KeyPart::Global => (None, None),
-            KeyPart::ClientIp => (Some(address), None),
-            KeyPart::Path => (Some(request.uri.path().as_bytes()), None),
-            KeyPart::Header(name) => (None, Some(request.headers.get_all(name))),
+impl Limit {
+    /// A request's key; `client` is as much of its address as counts.
+    fn key(&self, request: &Parts, client: IpAddr) -> Key {
+        let (four, six, path);
+        let address: &[u8] = match client {
+            IpAddr::V4(address) => {
+                four = address.octets();
+                &four
+            }
+            IpAddr::V6(address) => {
+                six = address.octets();
+                &six
+            }
         };
-        let values = headers.into_iter().flatten().map(HeaderValue::as_bytes);
-        one.into_iter().chain(values).map(Some).chain([None])
-    }))
+        let parts = &self.settings.rule.key.0;
+        path = if parts.contains(&KeyPart::Path) { normal(request.uri.path()) } else { "".into() };
+        self.keys.key(parts.iter().flat_map(|part| {
+            // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
+            // is closed by an absent one, so that values can't move from one part to the next.
+            let (one, headers) = match part {
+                KeyPart::Global => (None, None),
+                KeyPart::ClientIp => (Some(address), None),
+                KeyPart::Path => (Some(path.as_bytes()), None),
+                KeyPart::Header(name) => (None, Some(request.headers.get_all(name))),
+            };
+            let values = headers.into_iter().flatten().map(HeaderValue::as_bytes);
+            one.into_iter().chain(values).map(Some).chain([None])
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -229,8 +229,13 @@ mod tests {
         builder.body(()).unwrap().into_parts().0
     }
 
-    fn limits(rules: &[&str]) -> RequestLimits {
-        RequestLimits::new(rules.iter().map(|rule| rule.parse().unwrap()).collect(), 100)
+    fn limits(rules: &[&str]) -> Arc<RouteLimits> {
+        let limit = |(at, rule): (usize, &&str)| {
+            let rule: crate::config::LimitRule = rule.parse().unwrap();
+            let keys = Arc::new(Keyed::new(rule.quota, 100, 0));
+            Limit { settings: LimitSettings { name: format!("limit-{at}"), rule, max_keys: 100 }, keys }
+        };
+        Arc::new(RouteLimits::new(rules.iter().enumerate().map(limit).collect(), 64).unwrap())
     }
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -252,6 +257,7 @@ mod tests {
         );
         assert!(!same("path", (&a, CLIENT), (&b, CLIENT)));
         assert!(same("path", (&a, CLIENT), (&request("/a?y", &[]), OTHER)), "the query is not the path");
+        assert!(same("path", (&a, CLIENT), (&request("//x/../%61", &[]), OTHER)), "nor is a spelling");
         assert!(!same("header:k", (&a, CLIENT), (&b, CLIENT)));
         assert!(!same("client.ip+path", (&a, CLIENT), (&a, OTHER)));
         let none = request("/", &[]);
@@ -267,10 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn no_two_limits_share_a_name() {
-        let limits = limits(&["header:a 1/s", "header:a 2/s", "header:a-2 3/s"]);
-        let names: Vec<&str> = limits.iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["header:a", "header:a-2", "header:a-2-2"]);
+    fn a_client_of_ipv6_has_one_key_for_the_network_it_can_choose_from() {
+        let request = request("/", &[]);
+        let [one, other, further] =
+            ["2001:db8::1", "2001:db8::ffff:0:0:2", "2001:db8:0:1::1"].map(|a| a.parse::<IpAddr>().unwrap());
+        assert!(same("client.ip", (&request, one), (&request, other)));
+        assert!(!same("client.ip", (&request, one), (&request, further)));
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        assert!(same("client.ip", (&request, CLIENT), (&request, mapped)), "one client, written two ways");
     }
 
     #[test]
@@ -298,7 +308,7 @@ mod tests {
         let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().spend();
         let mut headers = HeaderMap::new();
         limits.tell(&verdict, &mut headers);
-        assert_eq!(headers[RATELIMIT_POLICY], r#""client.ip";q=200;w=2, "client.ip-2";q=3;w=60"#);
-        assert_eq!(headers[RATELIMIT], r#""client.ip";r=199;t=1, "client.ip-2";r=2;t=20"#);
+        assert_eq!(headers[RATELIMIT_POLICY], r#""limit-0";q=200;w=2, "limit-1";q=3;w=60"#);
+        assert_eq!(headers[RATELIMIT], r#""limit-0";r=199;t=1, "limit-1";r=2;t=20"#);
     }
 }

@@ -3,30 +3,34 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use sluicegate::cancel::CancelToken;
 use sluicegate::clock::{Clock, nanos};
-use sluicegate::permits::Permits;
-use sluicegate::timer::Timer;
+use sluicegate::permits::Permit;
+use sluicegate::timer::{Timer, TokioTime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet, unconstrained};
 
 use super::ServeError;
-use super::connection;
-use super::limits::SWEEP_PARTS;
+use super::connection::{self, Arrival};
 use super::metrics::count;
 use super::request::Shared;
+use super::tls::{self, ServerConfig};
 use super::workers::Workers;
+use crate::config::settings::ListenerSettings;
 
 /// How many connections the operating system keeps that are not accepted yet.
 const BACKLOG: i32 = 1024;
 
 /// How long to wait where nothing can be accepted because the process has no file descriptor left, in nanoseconds.
 pub(super) const EXHAUSTED: u64 = 50_000_000;
+
+/// In how many steps all keys are looked at: a million of them takes some ten milliseconds, which is too long at once.
+const SWEEP_PARTS: usize = 8;
 
 /// How often a part of the keys is looked at, in nanoseconds; with the last part, so are idle connections to the upstream.
 /// All are within a second.
@@ -57,11 +61,15 @@ pub struct Unfinished {
     pub connections: usize,
 }
 
-/// The listening side of a running gateway. Dropped, it ends at once, with all its connections.
+/// A listening socket that is served. Dropped, it ends at once, with all its connections.
 #[derive(Debug)]
 pub struct Listener {
+    /// As an operator set it.
+    pub settings: ListenerSettings,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    time: TokioTime,
+    /// What new connections are shown.
+    tls: Arc<ArcSwapOption<ServerConfig>>,
     drain: CancelToken,
     /// Cancelled when the grace time is over.
     cut: CancelToken,
@@ -78,30 +86,58 @@ impl Drop for Abort {
     }
 }
 
-impl Listener {
-    /// Listens here, and has connections served by `workers`.
+/// A socket that listens, and is not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    settings: ListenerSettings,
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Bound {
+    /// Listens, without accepting anything yet.
     ///
     /// # Errors
-    /// If the address can't be listened on.
-    pub fn start(shared: Arc<Shared>, workers: &Workers) -> Result<Self, ServeError> {
-        let wanted = shared.settings.listen;
+    /// If the address can't be listened on, or the certificate not be read.
+    pub fn new(settings: ListenerSettings) -> Result<Self, ServeError> {
+        let tls = settings.tls.as_ref().map(tls::load).transpose()?;
+        let wanted = settings.address;
         let socket = listen(wanted)?;
         let address = socket.local_addr().map_err(|source| ServeError::Listen { address: wanted, source })?;
-        let (drain, cut) = (CancelToken::new(shared.time), CancelToken::new(shared.time));
-        let accepting = Abort(tokio::spawn(accept(
-            Arc::clone(&shared),
-            socket,
-            workers.handles(),
-            drain.clone(),
-            cut.clone(),
-        )));
-        Ok(Self { address, shared, drain, cut, accepting })
+        Ok(Self { settings, socket, address, tls })
     }
 
+    /// Has what connects served by `workers`.
+    #[must_use]
+    pub fn serve(self, shared: &Arc<Shared>, workers: &Workers) -> Listener {
+        let Self { settings, socket, address, tls } = self;
+        let tls = Arc::new(ArcSwapOption::from(tls));
+        let (drain, cut) = (CancelToken::new(shared.time), CancelToken::new(shared.time));
+        let accepting = Accepting {
+            shared: Arc::clone(shared),
+            socket,
+            tls: Arc::clone(&tls),
+            workers: workers.handles(),
+            drain: drain.clone(),
+            cut: cut.clone(),
+        };
+        let accepting = Abort(tokio::spawn(accepting.run()));
+        Listener { settings, address, time: shared.time, tls, drain, cut, accepting }
+    }
+}
+
+impl Listener {
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on new connections are shown this.
+    pub fn show(&mut self, settings: ListenerSettings, tls: Option<Arc<ServerConfig>>) {
+        self.settings = settings;
+        self.tls.store(tls);
     }
 
     /// Resolves if the accept loop ends by itself, which is a bug. Cancel-safe.
@@ -115,10 +151,8 @@ impl Listener {
     /// # Errors
     /// How many connections had not ended.
     pub async fn drain(mut self, grace: Duration) -> Result<(), Unfinished> {
-        self.shared.draining.store(true, Ordering::Relaxed);
         self.drain.cancel();
-        let time = self.shared.time;
-        let until = CancelToken::expiring(time, time.now().saturating_add(nanos(grace)));
+        let until = CancelToken::expiring(self.time, self.time.now().saturating_add(nanos(grace)));
         let ended = match until.run(&mut self.accepting.0).await {
             Ok(ended) => ended,
             Err(_) => {
@@ -135,100 +169,124 @@ impl Listener {
     }
 }
 
-/// Accepts until `drain`, then waits for the connections until `cut`. Says how many were cut.
-///
-/// Connections go to the workers in turn: whoever keeps one open sends requests over it, so in turn is even.
-async fn accept(
+/// What accepts connections.
+struct Accepting {
     shared: Arc<Shared>,
     socket: TcpListener,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
     workers: Vec<Handle>,
     drain: CancelToken,
     cut: CancelToken,
-) -> usize {
-    // Whatever ends this, nothing is accepted from then on.
-    let _not_ready = NotReady(&shared);
-    let places = Permits::new(shared.settings.max_connections, 1);
-    let mut connections = JoinSet::new();
-    let mut turn = 0;
-    let mut admit =
-        |connections: &mut JoinSet<()>, (stream, peer): (std::net::TcpStream, SocketAddr), place| {
-            count(&shared.metrics.accepted);
-            turn = (turn + 1) % workers.len();
-            let serving = connection::serve(Arc::clone(&shared), stream, peer, turn, drain.child());
-            let serving = async move {
-                serving.await;
-                drop(place);
-            };
-            connections.spawn_on(serving, &workers[turn]);
+}
+
+/// Where connections go: to the workers in turn, since whoever keeps one open sends requests over it.
+struct Handing {
+    shared: Arc<Shared>,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
+    workers: Vec<Handle>,
+    drain: CancelToken,
+    turn: usize,
+    connections: JoinSet<()>,
+}
+
+impl Handing {
+    fn admit(&mut self, socket: std::net::TcpStream, peer: SocketAddr, place: Permit) {
+        count(&self.shared.metrics.accepted);
+        self.turn = (self.turn + 1) % self.workers.len();
+        let arrival = Arrival { socket, peer, tls: self.tls.load_full() };
+        let serving = connection::serve(Arc::clone(&self.shared), arrival, self.turn, self.drain.child());
+        let serving = async move {
+            serving.await;
+            drop(place);
         };
-    let (mut swept, mut part) = (shared.time.now(), 0);
-    loop {
+        self.connections.spawn_on(serving, &self.workers[self.turn]);
+    }
+}
+
+impl Accepting {
+    /// Accepts until `drain`, then waits for the connections until `cut`. Says how many were cut.
+    async fn run(self) -> usize {
+        let Self { shared, socket, tls, workers, drain, cut } = self;
+        let mut handing = Handing {
+            shared: Arc::clone(&shared),
+            tls,
+            workers,
+            drain: drain.clone(),
+            turn: 0,
+            connections: JoinSet::new(),
+        };
         // A place first: who can't be served stays in the operating system's line, and is not accepted to wait here.
-        let next = async {
-            let place = match places.enter() {
-                Ok(enter) => enter.await,
-                Err(_) => std::future::pending().await,
+        // Kept over turns of the loop: who waits for a place keeps its turn among the listeners.
+        let mut place = None;
+        loop {
+            let next = async {
+                if place.is_none() {
+                    place = match shared.connections.enter() {
+                        Ok(enter) => Some(enter.await),
+                        Err(_) => std::future::pending().await,
+                    };
+                }
+                socket.accept().await
             };
-            (socket.accept().await, place)
-        };
-        tokio::select! {
-            biased;
-            _ = drain.stopped() => break,
-            () = shared.time.sleep_until(swept.saturating_add(SWEEP)) => {
-                swept = shared.time.now();
-                shared.limits.sweep(part, swept);
-                part = (part + 1) % SWEEP_PARTS;
-                if part == 0 {
-                    // Without tokio's budget, which would make connections look idle that are not.
-                    unconstrained(async { shared.upstream.sweep() }).await;
-                }
-            }
-            Some(ended) = connections.join_next() => report(ended),
-            (accepted, place) = next => match accepted {
-                // From here it belongs to another thread's runtime.
-                Ok((stream, peer)) => match stream.into_std() {
-                    Ok(stream) => admit(&mut connections, (stream, peer), place),
-                    Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
+            tokio::select! {
+                biased;
+                _ = drain.stopped() => break,
+                Some(ended) = handing.connections.join_next() => report(ended),
+                accepted = next => match (accepted, place.take()) {
+                    // From here it belongs to another thread's runtime.
+                    (Ok((stream, peer)), Some(place)) => match stream.into_std() {
+                        Ok(stream) => handing.admit(stream, peer, place),
+                        Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
+                    },
+                    (Err(error), _) => {
+                        tracing::warn!(%error, "can't accept a connection");
+                        shared.time.sleep_for(EXHAUSTED).await;
+                    }
+                    (Ok(_), None) => {}
                 },
-                Err(error) => {
-                    tracing::warn!(%error, "can't accept a connection");
-                    shared.time.sleep_for(EXHAUSTED).await;
-                }
-            },
-        }
-    }
-    // Who has connected before now is served, as far as there are places: the operating system has finished their
-    // handshake. Asked directly, since tokio may not have heard of them yet.
-    if let Ok(socket) = socket.into_std() {
-        while let Some(place) = places.try_enter() {
-            let Ok((stream, peer)) = socket.accept() else { break };
-            match stream.set_nonblocking(true) {
-                Ok(()) => admit(&mut connections, (stream, peer), place),
-                Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
             }
         }
-    }
-    loop {
-        tokio::select! {
-            ended = connections.join_next() => match ended {
-                Some(ended) => report(ended),
-                None => return 0,
-            },
-            _ = cut.stopped() => {
-                let left = connections.len();
-                connections.shutdown().await;
-                return left;
+        drop(place);
+        // Who has connected before now is served, as far as there are places: the operating system has finished their
+        // handshake. Asked directly, since tokio may not have heard of them yet.
+        if let Ok(socket) = socket.into_std() {
+            while let Some(place) = shared.connections.try_enter() {
+                let Ok((stream, peer)) = socket.accept() else { break };
+                match stream.set_nonblocking(true) {
+                    Ok(()) => handing.admit(stream, peer, place),
+                    Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
+                }
+            }
+        }
+        let mut connections = handing.connections;
+        loop {
+            tokio::select! {
+                ended = connections.join_next() => match ended {
+                    Some(ended) => report(ended),
+                    None => return 0,
+                },
+                _ = cut.stopped() => {
+                    let left = connections.len();
+                    connections.shutdown().await;
+                    return left;
+                }
             }
         }
     }
 }
 
-/// Has the gateway say that it is not ready, when dropped.
-struct NotReady<'a>(&'a Shared);
-
-impl Drop for NotReady<'_> {
-    fn drop(&mut self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+/// Forgets, now and then, what is as if never used: keys, and connections to upstreams.
+pub async fn sweep(shared: Arc<Shared>) {
+    let mut part = 0;
+    loop {
+        shared.time.sleep_for(SWEEP).await;
+        let (plan, now) = (shared.plan.load_full(), shared.time.now());
+        plan.limits.iter().for_each(|limit| limit.keys.sweep(part, SWEEP_PARTS, now));
+        part = (part + 1) % SWEEP_PARTS;
+        if part == 0 {
+            // Without tokio's budget, which would make connections look idle that are not.
+            unconstrained(async { plan.upstreams.iter().for_each(|upstream| upstream.sweep()) }).await;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is counted. Counting is a relaxed add; the text for Prometheus is made when it is asked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::plan::Places;
 use super::request::Shared;
 
 /// Upper bounds of the answer times, in seconds: from what a gateway adds to what a deadline allows.
@@ -32,16 +33,19 @@ pub enum Reason {
     UpstreamBroken,
     /// The client's request can't be understood or broke off.
     BadRequest,
+    /// No route is for it.
+    NoRoute,
 }
 
 impl Reason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Quota,
         Self::QueueFull,
         Self::Deadline,
         Self::UpstreamUnreachable,
         Self::UpstreamBroken,
         Self::BadRequest,
+        Self::NoRoute,
     ];
 
     /// As a label.
@@ -54,6 +58,7 @@ impl Reason {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamBroken => "upstream_broken",
             Self::BadRequest => "bad_request",
+            Self::NoRoute => "no_route",
         }
     }
 }
@@ -70,8 +75,16 @@ pub struct Metrics {
     pub accepted: AtomicU64,
     /// Client connections open now.
     pub open: AtomicU64,
-    /// Client connections closed because they made no progress for too long.
+    /// Client connections closed, and HTTP/2 requests reset, because they made no progress for too long.
     pub timed_out: AtomicU64,
+    /// TLS handshakes that did not come about.
+    pub handshakes_failed: AtomicU64,
+    /// Changes of the configuration that were taken on.
+    pub reloads: AtomicU64,
+    /// Changes that were not, because something was wrong.
+    pub reloads_failed: AtomicU64,
+    /// The last change was not taken on.
+    pub reload_is_bad: AtomicBool,
     /// Records that were not logged, because there were too many.
     pub unlogged: AtomicU64,
     seconds: Histogram,
@@ -86,6 +99,10 @@ impl Default for Metrics {
             accepted: AtomicU64::default(),
             open: AtomicU64::default(),
             timed_out: AtomicU64::default(),
+            handshakes_failed: AtomicU64::default(),
+            reloads: AtomicU64::default(),
+            reloads_failed: AtomicU64::default(),
+            reload_is_bad: AtomicBool::new(false),
             unlogged: AtomicU64::default(),
             seconds: Histogram::new(BUCKETS),
         }
@@ -149,7 +166,12 @@ impl Collector for Snapshot {
         let counters = [
             ("clients_gone", "Clients that left before their answer began", &metrics.clients_gone),
             ("connections_accepted", "Client connections accepted", &metrics.accepted),
-            ("connections_timed_out", "Client connections closed for making no progress", &metrics.timed_out),
+            (
+                "connections_timed_out",
+                "Client connections closed, and HTTP/2 requests reset, for making no progress",
+                &metrics.timed_out,
+            ),
+            ("tls_handshakes_failed", "TLS handshakes that did not come about", &metrics.handshakes_failed),
             ("records_unlogged", "Log records left out because there were too many", &metrics.unlogged),
         ];
         for (name, help, counter) in counters {
@@ -163,23 +185,51 @@ impl Collector for Snapshot {
                 "Client connections open",
                 size(usize::try_from(read(&metrics.open)).unwrap_or(0)),
             ),
-            ("in_flight", "Requests at the upstream", size(shared.permits.in_flight())),
-            ("queue_waiting", "Requests waiting for a place at the upstream", size(shared.permits.waiting())),
-            ("upstream_idle", "Idle connections to the upstream", size(shared.upstream.idle())),
+            (
+                "config_last_reload_ok",
+                "Whether the configuration in force is the file's last",
+                i64::from(!metrics.reload_is_bad.load(Ordering::Relaxed)),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let help = "Changes of the configuration";
+        let mut family = encoder.encode_descriptor("config_reloads", help, None, MetricType::Counter)?;
+        for (result, counter) in [("ok", &metrics.reloads), ("failed", &metrics.reloads_failed)] {
+            ConstCounter::new(read(counter)).encode(family.encode_family(&[("result", result)])?)?;
+        }
+        let plan = shared.plan.load();
+        let help = "Requests at the upstream";
+        let mut family = encoder.encode_descriptor("in_flight", help, None, MetricType::Gauge)?;
+        for Places { settings, permits } in &plan.queues {
+            let labels = [("queue", settings.name.as_str())];
+            ConstGauge::new(size(permits.in_flight())).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Requests waiting for a place at the upstream";
+        let mut family = encoder.encode_descriptor("queue_waiting", help, None, MetricType::Gauge)?;
+        for Places { settings, permits } in &plan.queues {
+            let labels = [("queue", settings.name.as_str())];
+            ConstGauge::new(size(permits.waiting())).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Idle connections to the upstream";
+        let mut family = encoder.encode_descriptor("upstream_idle", help, None, MetricType::Gauge)?;
+        for upstream in &plan.upstreams {
+            let labels = [("upstream", upstream.settings.name.as_str())];
+            ConstGauge::new(size(upstream.idle())).encode(family.encode_family(&labels)?)?;
+        }
         let help = "Keys with a bucket of their own";
         let mut family = encoder.encode_descriptor("limit_keys", help, None, MetricType::Gauge)?;
-        for (name, limit) in shared.limits.iter() {
-            ConstGauge::new(size(limit.len())).encode(family.encode_family(&[("limit", name)])?)?;
+        for limit in &plan.limits {
+            let labels = [("limit", limit.settings.name.as_str())];
+            ConstGauge::new(size(limit.keys.len())).encode(family.encode_family(&labels)?)?;
         }
         let help = "Decisions on the bucket shared by keys beyond the cap";
         let mut family = encoder.encode_descriptor("limit_overflow", help, None, MetricType::Counter)?;
-        for (name, limit) in shared.limits.iter() {
-            ConstCounter::new(limit.overflowed()).encode(family.encode_family(&[("limit", name)])?)?;
+        for limit in &plan.limits {
+            let labels = [("limit", limit.settings.name.as_str())];
+            ConstCounter::new(limit.keys.overflowed()).encode(family.encode_family(&labels)?)?;
         }
         let help = "Time from a request's head to its answer's head";
         let unit = prometheus_client::registry::Unit::Seconds;

@@ -10,7 +10,7 @@ use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
 use sluicegate::queue::Rejected;
 
-use super::limits::{Verdict, seconds_up};
+use super::limits::{RouteLimits, Verdict, seconds_up};
 use super::metrics::Reason;
 use super::request::Shared;
 use super::upstream::UpstreamError;
@@ -21,7 +21,12 @@ pub enum Refusal {
     /// It is over a quota.
     Quota(Decision),
     /// No room to wait for a place at the upstream.
-    QueueFull(Rejected),
+    QueueFull {
+        /// What the queue says.
+        rejected: Rejected,
+        /// The status for it.
+        status: StatusCode,
+    },
     /// Its deadline has passed, after this long.
     Deadline {
         /// What it waited for then.
@@ -31,6 +36,8 @@ pub enum Refusal {
     },
     /// The upstream gave no answer.
     Upstream(UpstreamError),
+    /// No route is for it.
+    NoRoute,
     /// It could be read in more than one way, or in none.
     Malformed(&'static str),
     /// What it asks for is not what a gateway does.
@@ -71,22 +78,29 @@ impl Refusal {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Quota(_) => Reason::Quota,
-            Self::QueueFull(_) => Reason::QueueFull,
+            Self::QueueFull { .. } => Reason::QueueFull,
             Self::Deadline { .. } => Reason::Deadline,
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Reason::UpstreamUnreachable
             }
-            Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Coding) => Reason::UpstreamBroken,
+            Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Coding) => {
+                Reason::UpstreamBroken
+            }
+            Self::NoRoute => Reason::NoRoute,
             Self::Upstream(UpstreamError::ClientBody(_)) | Self::Malformed(_) | Self::Unsupported(_) => {
                 Reason::BadRequest
             }
         }
     }
 
-    fn status(&self, shared: &Shared) -> StatusCode {
+    const fn status(&self) -> StatusCode {
+        if let Self::QueueFull { status, .. } = self {
+            return *status;
+        }
         match self.reason() {
             Reason::Quota => StatusCode::TOO_MANY_REQUESTS,
-            Reason::QueueFull => shared.settings.reject_status,
+            Reason::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Reason::UpstreamUnreachable | Reason::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Reason::BadRequest if matches!(self, Self::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
@@ -97,11 +111,15 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Quota(decision) => decision.retry_after(),
-            Self::QueueFull(rejected) => rejected.retry_after(),
+            Self::QueueFull { rejected, .. } => rejected.retry_after(),
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Some(UNREACHABLE_RETRY)
             }
-            Self::Upstream(_) | Self::Deadline { .. } | Self::Malformed(_) | Self::Unsupported(_) => None,
+            Self::Upstream(_)
+            | Self::Deadline { .. }
+            | Self::NoRoute
+            | Self::Malformed(_)
+            | Self::Unsupported(_) => None,
         }
     }
 
@@ -114,10 +132,11 @@ impl Refusal {
         }
     }
 
-    /// Renders it: counted, logged under its ID, and as an answer for the client, with where it stands by `verdict`.
+    /// Renders it: counted, logged under its ID, and as an answer for the client, with where it stands by a verdict on the
+    /// limits it has met.
     #[must_use]
-    pub fn render(self, shared: &Shared, verdict: Option<&Verdict>) -> Response<Bytes> {
-        let (reason, status, retry_after) = (self.reason(), self.status(shared), self.retry_after());
+    pub fn render(self, shared: &Shared, told: Option<(&RouteLimits, &Verdict)>) -> Response<Bytes> {
+        let (reason, status, retry_after) = (self.reason(), self.status(), self.retry_after());
         let (kind, title) = self.kind(status);
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
@@ -131,9 +150,9 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
         }
         let mut violated_policies = Vec::new();
-        if let Some(verdict) = verdict {
-            shared.limits.tell(verdict, headers);
-            violated_policies = shared.limits.violated(verdict);
+        if let Some((limits, verdict)) = told {
+            limits.tell(verdict, headers);
+            violated_policies = limits.violated(verdict);
         }
         let failure = self.into_failure();
         let problem = Problem {
@@ -157,7 +176,7 @@ impl Refusal {
         match self {
             Self::Quota(decision) => Failure::known(code, Transitory, format!("over a quota: {decision}"))
                 .showing("There were too many requests."),
-            Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
+            Self::QueueFull { rejected, .. } => Failure::known(code, Transitory, rejected.to_string())
                 .showing("The service has more work than it can do."),
             Self::Deadline { stage, deadline } => {
                 let place = match stage {
@@ -171,14 +190,16 @@ impl Refusal {
             Self::Upstream(error @ UpstreamError::ClientBody(_)) => {
                 Failure::known(code, Permanent, "the client's body broke off").because(error)
             }
-            Self::Upstream(error @ (UpstreamError::Broken(_) | UpstreamError::Coding)) => {
-                Failure::known(code, Transitory, "the upstream broke off")
-                    .showing("The service behind this gateway did not answer.")
-                    .because(error)
-            }
+            Self::Upstream(
+                error @ (UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Coding),
+            ) => Failure::known(code, Transitory, "the upstream broke off")
+                .showing("The service behind this gateway did not answer.")
+                .because(error),
             Self::Upstream(error) => Failure::known(code, Transitory, "the upstream can't be reached")
                 .showing("The service behind this gateway can't be reached.")
                 .because(error),
+            Self::NoRoute => Failure::known(code, Permanent, "no route is for this host, path and method")
+                .showing("There is nothing here."),
             Self::Malformed(what) | Self::Unsupported(what) => Failure::known(code, Permanent, what),
         }
     }

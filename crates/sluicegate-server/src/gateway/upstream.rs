@@ -25,7 +25,7 @@ use tokio::task::unconstrained;
 
 use super::body::RequestBody;
 use super::relay::Relay;
-use super::settings::Settings;
+use crate::config::settings::UpstreamSettings;
 
 /// The largest header of an answer, in bytes.
 const MAX_REPLY_HEADER: usize = 64 * 1024;
@@ -42,6 +42,9 @@ pub enum UpstreamError {
     /// It was reached and did not answer well.
     #[error("the upstream broke off: {0}")]
     Broken(#[source] hyper::Error),
+    /// It changes protocols without having been asked to, or does not do so well.
+    #[error("the upstream switches to another protocol that nobody asked for")]
+    Switched,
     /// It answered with a body in a coding that can't be passed on.
     #[error("the upstream's answer is in a transfer coding other than chunked")]
     Coding,
@@ -53,15 +56,13 @@ pub enum UpstreamError {
 /// The service, and idle connections to it.
 #[derive(Debug)]
 pub struct Upstream {
+    /// As an operator set it.
+    pub settings: UpstreamSettings,
     /// Its `Host`, for clients that name none.
     pub own_host: HeaderValue,
     host: String,
     port: u16,
     time: TokioTime,
-    connect_timeout: std::time::Duration,
-    /// How many idle connections are kept, and how long, in nanoseconds.
-    idle_max: usize,
-    idle_timeout: u64,
     /// For each worker, the most recently used at the back. A connection stays with the worker that opened it, whose
     /// runtime watches its socket.
     idle: Vec<Mutex<VecDeque<Idle>>>,
@@ -73,21 +74,32 @@ struct Idle {
     since: u64,
 }
 
+type Driver = Connection<TokioIo<TcpStream>, RequestBody>;
+
 /// One connection. It is large, and wanders between the pool and requests: always behind a pointer.
 #[derive(Debug)]
 struct Link {
     sender: SendRequest<RequestBody>,
     /// None once it has ended. Only then does hyper hand back a request that it had taken and not sent.
-    driver: Option<Connection<TokioIo<TcpStream>, RequestBody>>,
+    driver: Option<Driver>,
+    /// The driver, once it has ended, of a request that may change protocols: the bare connection is in it.
+    ended: Option<Driver>,
+    may_switch: bool,
     /// Between the driver and the task. What else of hyper's is polled here can only become ready by the driver, and
     /// is polled after it, so that needs no waker at all.
     relay: Relay,
 }
 
 impl Link {
-    /// Lets the connection read and write.
+    /// Lets the connection read and write, and lets go of it once it has ended.
     fn drive(&mut self, context: &Context<'_>) {
-        drive(&mut self.driver, &mut self.relay, context);
+        if let Some(connection) = &mut self.driver
+            && let Poll::Ready(ended) = connection.poll_without_shutdown(&mut self.relay.drive(context))
+        {
+            // How it ended is told to the request or the body that is on it.
+            let driver = self.driver.take();
+            self.ended = driver.filter(|_| self.may_switch && ended.is_ok());
+        }
     }
 
     /// Whether it can take a request: it is open, and nothing is left of the one before. Nobody is to be woken for it:
@@ -99,15 +111,20 @@ impl Link {
 
     /// Sends a request and waits for the head of the answer. `Err` has the request where it was not sent at all.
     async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        self.may_switch = request.headers().contains_key(http::header::UPGRADE);
         self.relay.hold();
         // Without tokio's budget: once it is spent, a channel says "pending" and wakes whoever asked, who here is nobody.
         let mut reply = pin!(unconstrained(self.sender.try_send_request(request)));
         poll_fn(|context| {
-            drive(&mut self.driver, &mut self.relay, context);
+            self.drive(context);
             self.relay.hold();
-            let reply = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            self.relay.let_go(reply.is_pending());
-            match reply {
+            let mut polled = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if polled.is_pending() && self.ended.take().is_some() {
+                // It has ended without an answer, which is told once it is gone.
+                polled = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
+            self.relay.let_go(polled.is_pending());
+            match polled {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
                 Poll::Ready(Err(mut error)) => {
                     let unsent = error.take_message().map(Box::new);
@@ -120,30 +137,16 @@ impl Link {
     }
 }
 
-/// Lets a connection read and write, and lets go of it once it has ended.
-fn drive(
-    driver: &mut Option<Connection<TokioIo<TcpStream>, RequestBody>>,
-    relay: &mut Relay,
-    context: &Context<'_>,
-) {
-    if let Some(connection) = driver
-        && connection.poll_without_shutdown(&mut relay.drive(context)).is_ready()
-    {
-        // How it ended is told to the request or the body that is on it.
-        *driver = None;
-    }
-}
-
 struct SendError {
     error: hyper::Error,
     unsent: Option<Box<Request<RequestBody>>>,
 }
 
 impl Upstream {
-    /// The service at `settings.upstream`, which has been checked, for so many workers.
+    /// A service, whose settings have been checked, for so many workers.
     #[must_use]
-    pub fn new(settings: &Settings, time: TokioTime, workers: usize) -> Arc<Self> {
-        let uri: &Uri = &settings.upstream;
+    pub fn new(settings: UpstreamSettings, time: TokioTime, workers: usize) -> Arc<Self> {
+        let uri: &Uri = &settings.url;
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         Arc::new(Self {
@@ -151,9 +154,7 @@ impl Upstream {
             host,
             port: uri.port_u16().unwrap_or(80),
             time,
-            connect_timeout: settings.connect_timeout,
-            idle_max: settings.upstream_idle,
-            idle_timeout: nanos(settings.upstream_idle_timeout),
+            settings,
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         })
     }
@@ -169,8 +170,9 @@ impl Upstream {
     pub fn sweep(&self) {
         let now = self.time.now();
         for idle in &self.idle {
-            let of_use =
-                |idle: &mut Idle| now.saturating_sub(idle.since) <= self.idle_timeout && idle.link.is_idle();
+            let of_use = |idle: &mut Idle| {
+                now.saturating_sub(idle.since) <= nanos(self.settings.idle_timeout) && idle.link.is_idle()
+            };
             let gone: Vec<Idle> = {
                 let mut idle = lock(idle);
                 let (kept, gone) = idle
@@ -243,12 +245,12 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<Box<Link>, UpstreamError> {
-        let until =
-            CancelToken::expiring(self.time, self.time.now().saturating_add(nanos(self.connect_timeout)));
+        let patience = self.settings.connect_timeout;
+        let until = CancelToken::expiring(self.time, self.time.now().saturating_add(nanos(patience)));
         let socket = until
             .run(TcpStream::connect((self.host.as_str(), self.port)))
             .await
-            .map_err(|_| UpstreamError::ConnectTimeout(self.connect_timeout))?
+            .map_err(|_| UpstreamError::ConnectTimeout(patience))?
             .map_err(UpstreamError::Connect)?;
         socket.set_nodelay(true).map_err(UpstreamError::Connect)?;
         let (sender, driver) = Builder::new()
@@ -258,20 +260,22 @@ impl Upstream {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(UpstreamError::Broken)?;
-        Ok(Box::new(Link { sender, driver: Some(driver), relay: Relay::new() }))
+        let driver = Some(driver);
+        Ok(Box::new(Link { sender, driver, ended: None, may_switch: false, relay: Relay::new() }))
     }
 
     fn keep(&self, worker: usize, link: Box<Link>) {
         let now = self.time.now();
         let mut idle = lock(&self.idle[worker]);
         idle.push_back(Idle { link, since: now });
-        let expired = |idle: &Idle| now.saturating_sub(idle.since) > self.idle_timeout;
-        let gone =
-            if idle.len() > self.idle_max.div_ceil(self.idle.len()) || idle.front().is_some_and(expired) {
-                idle.pop_front()
-            } else {
-                None
-            };
+        let expired = |idle: &Idle| now.saturating_sub(idle.since) > nanos(self.settings.idle_timeout);
+        let gone = if idle.len() > self.settings.idle.div_ceil(self.idle.len())
+            || idle.front().is_some_and(expired)
+        {
+            idle.pop_front()
+        } else {
+            None
+        };
         drop(idle);
         // Closed outside the lock.
         drop(gone);
@@ -333,6 +337,16 @@ impl Exchange {
     #[must_use]
     pub fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+
+    /// The service has changed protocols: the bare connection, and what was read of it already. None if it has not.
+    #[must_use]
+    pub fn switched(self) -> Option<(TcpStream, Bytes)> {
+        let Self { incoming, mut link, .. } = self;
+        drop(incoming);
+        link.drive(&Context::from_waker(Waker::noop()));
+        let parts = link.ended.take()?.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf))
     }
 
     /// The body has ended: the connection is kept for another request, if it can take one. It can't where the request's

@@ -23,6 +23,12 @@ pub fn target(request: &mut Parts) -> Result<Uri, Refusal> {
     let Some(authority) = request.uri.authority() else {
         return Ok(request.uri.clone());
     };
+    if request.version == Version::HTTP_2
+        && let Some(host) = request.headers.get(header::HOST)
+        && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return Err(Refusal::Malformed("the Host is not the authority"));
+    }
     let (Some(_), Some(path)) = (request.uri.scheme(), request.uri.path_and_query()) else {
         return Err(Refusal::Malformed("the target is neither a path nor a whole address"));
     };
@@ -47,11 +53,13 @@ fn check_framing(request: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Exactly one `Host`, and one that is a host; HTTP/1.0 may have none.
+/// Exactly one `Host`, and one that is a host; HTTP/1.0 may have none, and HTTP/2 need not repeat it.
 fn check_host(request: &Parts) -> Result<(), Refusal> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version == Version::HTTP_10 => Ok(()),
+        // HTTP/2 says it in the target.
+        (None, _) if request.version == Version::HTTP_2 && request.uri.authority().is_some() => Ok(()),
         (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
         (None, _) => Err(Refusal::Malformed("a request needs a Host")),
         (Some(_), None) => Err(Refusal::Malformed("the Host is no host")),
@@ -90,6 +98,22 @@ mod tests {
         assert_eq!(target(&mut request).unwrap(), "/x?y");
         assert_eq!(request.headers[header::HOST], "b.test:81");
         assert_eq!(target(&mut parts("OPTIONS", "*", &[("host", "a")])).unwrap(), "*");
+    }
+
+    #[test]
+    fn http_2_names_its_host_in_the_target_and_no_other() {
+        let two = |fields: &[(&str, &str)]| {
+            let mut request = parts("GET", "https://a.test/x", fields);
+            request.version = Version::HTTP_2;
+            (target(&mut request).map(|path| path.to_string()).ok(), request.headers)
+        };
+        let (path, headers) = two(&[]);
+        assert_eq!(
+            (path.as_deref(), &headers[header::HOST]),
+            (Some("/x"), &HeaderValue::from_static("a.test"))
+        );
+        assert!(two(&[("host", "A.test")]).0.is_some());
+        assert!(two(&[("host", "b.test")]).0.is_none());
     }
 
     #[test]

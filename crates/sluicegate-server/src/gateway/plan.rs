@@ -1,0 +1,157 @@
+//! What a configuration says, ready to serve: swapped as a whole when the configuration changes.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode};
+use sluicegate::keyed::{Keyed, Twice};
+use sluicegate::permits::Permits;
+use sluicegate::timer::TokioTime;
+
+use super::activity::Patience;
+use super::limits::{Limit, RouteLimits};
+use super::upstream::Upstream;
+use crate::config::pattern::normal;
+use crate::config::settings::{QueueSettings, RouteSettings, Settings};
+
+/// What a configuration says, ready to serve.
+#[derive(Debug)]
+pub struct Plan {
+    /// As an operator set it.
+    pub settings: Settings,
+    /// How long a client may take.
+    pub patience: Patience,
+    /// Every limit, with its keys.
+    pub limits: Vec<Limit>,
+    /// Every queue, with its places.
+    pub queues: Vec<Places>,
+    /// Every upstream, with its connections.
+    pub upstreams: Vec<Arc<Upstream>>,
+    routes: Vec<Arc<Route>>,
+}
+
+/// A queue and the places behind it.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// As an operator set it.
+    pub settings: QueueSettings,
+    /// Outlives a configuration.
+    pub permits: Permits,
+}
+
+impl QueueSettings {
+    /// How many places there are; without a bound nobody waits.
+    fn places(&self) -> usize {
+        self.concurrency.unwrap_or(usize::MAX)
+    }
+}
+
+/// Which requests go where, and what they meet on the way.
+#[derive(Debug)]
+pub struct Route {
+    /// As an operator set it.
+    pub settings: RouteSettings,
+    /// Its limits.
+    pub limits: Arc<RouteLimits>,
+    /// Its queue.
+    pub permits: Permits,
+    /// The status where that is full.
+    pub reject_status: StatusCode,
+    /// Its upstream.
+    pub upstream: Arc<Upstream>,
+}
+
+impl Plan {
+    /// What `settings`, which have been checked, say. What is in use `before` and goes on under its name is taken over:
+    /// limits with the same key, queues, upstreams that have not changed. It is not changed until [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// If a route has a limit twice, which a check finds before.
+    pub fn new(
+        settings: Settings,
+        before: Option<&Self>,
+        time: TokioTime,
+        workers: usize,
+        now: u64,
+    ) -> Result<Self, Twice> {
+        let limits: Vec<Limit> = settings
+            .limits
+            .iter()
+            .map(|wanted| {
+                let same = |had: &&Limit| {
+                    had.settings.name == wanted.name && had.settings.rule.key == wanted.rule.key
+                };
+                let keys = before.and_then(|plan| plan.limits.iter().find(same)).map_or_else(
+                    || Arc::new(Keyed::new(wanted.rule.quota, wanted.max_keys, now)),
+                    |had| Arc::clone(&had.keys),
+                );
+                Limit { settings: wanted.clone(), keys }
+            })
+            .collect();
+        let queues: Vec<Places> = settings
+            .queues
+            .iter()
+            .map(|wanted| {
+                let same = |had: &&Places| had.settings.name == wanted.name;
+                let permits = before
+                    .and_then(|plan| plan.queues.iter().find(same))
+                    .map_or_else(|| Permits::new(wanted.places(), wanted.waiting), |had| had.permits.clone());
+                Places { settings: wanted.clone(), permits }
+            })
+            .collect();
+        let upstreams: Vec<Arc<Upstream>> = settings
+            .upstreams
+            .iter()
+            .map(|wanted| {
+                let same = |had: &&Arc<Upstream>| had.settings == *wanted;
+                before
+                    .and_then(|plan| plan.upstreams.iter().find(same))
+                    .map_or_else(|| Upstream::new(wanted.clone(), time, workers), Arc::clone)
+            })
+            .collect();
+        let route = |route: &RouteSettings| {
+            let of_route = |name: &String| limits.iter().find(|limit| limit.settings.name == *name).cloned();
+            let queue = queues.iter().find(|queue| queue.settings.name == route.queue);
+            let upstream = upstreams.iter().find(|upstream| upstream.settings.name == route.upstream);
+            // Checked settings name what there is.
+            let (Some(queue), Some(upstream)) = (queue, upstream) else { return Ok(None) };
+            Ok(Some(Arc::new(Route {
+                settings: route.clone(),
+                limits: Arc::new(RouteLimits::new(
+                    route.limits.iter().filter_map(of_route).collect(),
+                    settings.identity.ipv6_prefix,
+                )?),
+                permits: queue.permits.clone(),
+                reject_status: queue.settings.reject_status,
+                upstream: Arc::clone(upstream),
+            })))
+        };
+        let routes = settings.routes.iter().filter_map(|wanted| route(wanted).transpose());
+        let routes = routes.collect::<Result<Vec<_>, Twice>>()?;
+        Ok(Self { patience: Patience::new(&settings.clients), limits, queues, upstreams, routes, settings })
+    }
+
+    /// Has what was taken over from `before` be as this plan says: quotas change, with every key's tokens kept, and so do
+    /// places, with those who hold one.
+    pub fn commit(&self, before: &Self, now: u64) {
+        for limit in &self.limits {
+            let had = before.limits.iter().find(|had| Arc::ptr_eq(&had.keys, &limit.keys));
+            if had.is_some_and(|had| had.settings != limit.settings) {
+                limit.keys.change(limit.settings.rule.quota, limit.settings.max_keys, now);
+            }
+        }
+        for queue in &self.queues {
+            let had = before.queues.iter().find(|had| had.settings.name == queue.settings.name);
+            if had.is_some_and(|had| had.settings != queue.settings) {
+                queue.permits.resize(queue.settings.places(), queue.settings.waiting);
+            }
+        }
+    }
+
+    /// The first route for a request.
+    #[must_use]
+    pub fn route(&self, host: Option<&HeaderValue>, path: &str, method: &Method) -> Option<&Arc<Route>> {
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let path = normal(path);
+        self.routes.iter().find(|route| route.settings.matches.matches(host, &path, method))
+    }
+}

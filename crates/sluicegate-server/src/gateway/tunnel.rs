@@ -1,0 +1,56 @@
+//! A connection that has changed protocols: bytes go both ways, and nobody looks at them.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use sluicegate::permits::Permit;
+use tokio::net::TcpStream;
+
+use super::activity::Busy;
+use super::socket::Socket;
+
+/// A connection that changes protocols as soon as its answer is written. It counts as one request in flight until it ends.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Brings the client's connection.
+    pub upgrade: OnUpgrade,
+    /// The service's connection, and what was read of it already.
+    pub upstream: (TcpStream, Bytes),
+    /// The place at the upstream.
+    pub permit: Permit,
+    /// Has the client's connection count as busy.
+    pub busy: Option<Busy>,
+}
+
+/// Why a tunnel ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    /// The client's connection could not be had.
+    #[error("the client's connection does not change: {0}")]
+    Upgrade(#[source] hyper::Error),
+    /// One side broke off.
+    #[error("one side broke off: {0}")]
+    Broken(#[source] io::Error),
+}
+
+impl Tunnel {
+    /// Passes on bytes until both sides have ended. Dropping it closes both connections and gives back its place.
+    ///
+    /// # Errors
+    /// If one side breaks off.
+    pub async fn run(self) -> Result<(), TunnelError> {
+        let Self { upgrade, upstream: (socket, ahead), permit: _permit, busy } = self;
+        let mut client = TokioIo::new(upgrade.await.map_err(TunnelError::Upgrade)?);
+        let Some(busy) = busy else { return Ok(()) };
+        let activity = busy.activity();
+        activity.may_be_quiet();
+        activity.reply_body(true);
+        // What either side sends is a sign of life, noted by the sockets.
+        let mut upstream = Socket::new(socket, ahead, Arc::clone(activity));
+        let copied = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+        copied.map(|_| ()).map_err(TunnelError::Broken)
+    }
+}
