@@ -18,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
