@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::check::CheckArgs;
 use crate::demo::DemoArgs;
 use crate::load::LoadArgs;
 use crate::serve::ServeArgs;
@@ -20,6 +21,8 @@ pub struct Cli {
 pub enum Command {
     /// Stand in front of a service: limits, a bounded queue, a deadline
     Serve(Box<ServeArgs>),
+    /// Tell whether a configuration file can be served, and all that is wrong in it
+    Check(CheckArgs),
     /// Offer a load to a URL, on schedule whatever the answers, and report what came of it
     Load(Box<LoadArgs>),
     /// See a service that is offered ten times what it can do, with and without the gateway

@@ -2,19 +2,26 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`read`](mod@read) | from a file to settings, or to all that is wrong in it |
+//! | [`mistake`] | what is wrong in a file, shown in its place |
 //! | [`identity`] | who a client is taken for |
 //! | [`limit`] | a limit as text: what makes up its key, and its quota |
 //! | [`log`] | how records are logged |
 //! | [`pattern`] | which requests a route is for |
 //! | [`settings`] | all settings, and what is right of them |
 
+mod file;
 pub mod identity;
 pub mod limit;
 pub mod log;
+pub mod mistake;
 pub mod pattern;
+pub mod read;
 pub mod settings;
+mod tree;
 
 pub use limit::{KeyPart, LimitRule};
 pub use log::LogFormat;
 pub use pattern::{HostPattern, Match, PathPattern};
+pub use read::{Config, ConfigError, check_files, parse, read};
 pub use settings::{Settings, SettingsError};

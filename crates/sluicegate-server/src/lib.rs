@@ -17,6 +17,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -296,7 +296,7 @@ fn change(gateway: &mut Gateway, file: &Path) -> Option<Settings> {
         Ok(config) => config.settings,
         Err(error) => {
             gateway.change_failed();
-            tracing::error!("the configuration is not changed: {}", error.brief());
+            tracing::error!("the configuration is not changed: {}", error.lines().join("; "));
             return None;
         }
     };

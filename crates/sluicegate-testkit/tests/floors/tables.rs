@@ -124,6 +124,7 @@ pub(crate) const CRATES: &[Place] = &[
         modules: Some(&[
             "flags",   // values of flags, as text
             "config",  // what an operator can set
+            "check",   // a configuration, looked at
             "gateway", // a request's way
             "load",    // the load generator
             "demo",    // both, shown

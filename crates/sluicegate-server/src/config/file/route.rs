@@ -1,0 +1,217 @@
+//! Routes, and the limits and queues that they have of their own, which get names that tell where they come from.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use http::Method;
+
+use super::{queue, set};
+use crate::config::limit::LimitRule;
+use crate::config::pattern::Match;
+use crate::config::settings::{DEFAULT, LimitSettings, MAX_KEYS, QueueSettings, RouteSettings, Settings};
+use crate::config::tree::{Reading, Section, Wrong};
+use crate::flags::timeout;
+
+/// What a route says of a limit.
+enum Limit {
+    Named(String),
+    Own(LimitRule),
+}
+
+/// Reads the routes into settings that have all else, and adds limits and queues of their own.
+pub(super) fn routes<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>, settings: &mut Settings) {
+    let sections = reading.tables(root, "route");
+    let mut queues: HashSet<String> = settings.queues.iter().map(|queue| queue.name.clone()).collect();
+    let mut routes = Vec::new();
+    let mut limits = Vec::new();
+    for (at, section) in sections.into_iter().enumerate() {
+        let (route, own) = route(reading, section, at, settings, &mut queues);
+        routes.push(route);
+        limits.push(own);
+    }
+    if routes.is_empty() {
+        routes.push(one_for_all(reading, root, settings, &mut queues));
+        limits.push(Vec::new());
+    }
+    name_limits(reading, settings, &mut routes, limits);
+    settings.routes = routes;
+}
+
+/// The route of a file that says none.
+fn one_for_all(
+    reading: &mut Reading<'_>,
+    root: &Section<'_>,
+    settings: &mut Settings,
+    queues: &mut HashSet<String>,
+) -> RouteSettings {
+    if settings.upstreams.len() > 1 && !root.has("route") {
+        let names: Vec<&str> = settings.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let expected = format!("a `[[route]]` for each of {}, which says what goes there", names.join(", "));
+        reading.wrong(
+            reading.places.find(&format!("upstream.{}", names[1])),
+            "there are several upstreams and no route",
+            expected,
+        );
+    }
+    let upstream = settings.upstreams.first().map_or(DEFAULT, |upstream| &upstream.name).to_owned();
+    let queue = own_queue(settings, DEFAULT, queues);
+    RouteSettings { upstream, queue, ..RouteSettings::default() }
+}
+
+fn route<'t>(
+    reading: &mut Reading<'t>,
+    section: Section<'t>,
+    at: usize,
+    settings: &mut Settings,
+    queues: &mut HashSet<String>,
+) -> (RouteSettings, Vec<(Limit, Range<usize>)>) {
+    // The name is a part of all paths in it.
+    let name = section.peek("name").map_or_else(|| format!("route-{}", at + 1), str::to_owned);
+    let mut section = section.renamed(format!("route.{name}"));
+    let place = section.place.clone();
+    reading.text(&mut section, "name", |_| Ok::<_, Wrong>(()));
+    let named = section.has("name").then(|| reading.places.find(&section.at("name")));
+    reading.places.add(format!("route.{name}"), named.unwrap_or(place));
+    let mut route = RouteSettings { name, ..RouteSettings::default() };
+    route.matches = matches(reading, &mut section, at);
+    route.upstream = upstream(reading, &mut section, settings);
+    let limits = reading.list(&mut section, "limits", EXPECTED_LIMITS, limit);
+    route.queue = route_queue(reading, &mut section, &route.name, settings, queues);
+    set(&mut route.deadline, reading.text(&mut section, "deadline", timeout));
+    reading.close(&section);
+    (route, limits)
+}
+
+fn matches<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>, at: usize) -> Match {
+    let host = reading.text(section, "host", str::parse);
+    let path = reading.text(section, "path", str::parse);
+    let methods = reading.list(section, "methods", "`[\"GET\", \"HEAD\"]`", method);
+    if methods.is_empty() && section.is_empty_list("methods") {
+        let expected = "at least one; a route for all methods leaves `methods` out";
+        let path = section.at("methods");
+        reading.wrong(reading.places.find(&path), format!("`{path}` can't be empty"), expected);
+    }
+    let given = |key: &str, read: bool| section.has(key) && !read;
+    if given("host", host.is_some()) || given("path", path.is_some()) || given("methods", !methods.is_empty())
+    {
+        // What it matches is not known; it must not be taken for all, which would make the routes behind it pointless.
+        let own = Method::from_bytes(format!("UNKNOWN-{at}").as_bytes()).unwrap_or_default();
+        return Match { methods: vec![own], ..Match::default() };
+    }
+    Match { host, path, methods: methods.into_iter().map(|(method, _)| method).collect() }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let upper = !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| upper);
+    method.ok_or_else(|| "a method in upper case, such as `GET` or `POST`".to_owned())
+}
+
+fn upstream<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>, settings: &Settings) -> String {
+    let given = reading.text(section, "upstream", |text| Ok::<_, Wrong>(text.to_owned()));
+    let names = || settings.upstreams.iter().map(|upstream| upstream.name.as_str());
+    if !section.has("upstream") && settings.upstreams.len() > 1 {
+        let expected = format!(
+            "the name of one of {}, as in `upstream = \"{}\"`",
+            names().collect::<Vec<_>>().join(", "),
+            names().next().unwrap_or(DEFAULT)
+        );
+        reading.require(section, "upstream", &expected);
+    }
+    given.unwrap_or_else(|| names().next().unwrap_or(DEFAULT).to_owned())
+}
+
+const EXPECTED_LIMITS: &str = "a name, or a rule of this route's own, as in `[\"client.ip 5/s\"]`";
+
+/// A name has no spaces, and a rule has one.
+fn limit(text: &str) -> Result<Limit, Wrong> {
+    if text.trim().contains(char::is_whitespace) {
+        Ok(Limit::Own(text.parse().map_err(Wrong::from)?))
+    } else {
+        Ok(Limit::Named(text.to_owned()))
+    }
+}
+
+/// The queue a route names, or the name of one of its own.
+fn route_queue<'t>(
+    reading: &mut Reading<'t>,
+    section: &mut Section<'t>,
+    route: &str,
+    settings: &mut Settings,
+    queues: &mut HashSet<String>,
+) -> String {
+    let Some(node) = reading.node(section, "queue") else {
+        let name = own_queue(settings, route, queues);
+        let place = reading.places.find(section.path());
+        reading.places.add(format!("queue.{name}"), place);
+        return name;
+    };
+    if let Some(name) = node.get_ref().as_str() {
+        return name.to_owned();
+    }
+    let name = own_queue(settings, route, queues);
+    let Some(table) = node.get_ref().as_table() else {
+        let expected = "the name of a queue, or one of its own: `{ concurrency = 8, waiting = 100 }`";
+        reading.wrong_kind(&section.at("queue"), node, expected);
+        return name;
+    };
+    reading.places.add(format!("queue.{name}"), node.span());
+    let read = queue(reading, Section::new(format!("queue.{name}"), node.span(), table), &name);
+    if let Some(own) = settings.queues.last_mut() {
+        *own = read;
+    }
+    name
+}
+
+/// Adds a queue of a route's own, and returns its name: the route's, if no other is called that.
+fn own_queue(settings: &mut Settings, route: &str, taken: &mut HashSet<String>) -> String {
+    let name = free(route.to_owned(), &format!("{route}/queue"), taken);
+    settings.queues.push(QueueSettings { name: name.clone(), ..QueueSettings::default() });
+    name
+}
+
+/// The first of these that is free, which then is taken: the name, the other one, that with a number.
+fn free(name: String, other: &str, taken: &mut HashSet<String>) -> String {
+    let mut name = name;
+    let mut number = 1_u64;
+    while !taken.insert(name.clone()) {
+        name = if number == 1 { other.to_owned() } else { format!("{other}-{number}") };
+        number += 1;
+    }
+    name
+}
+
+/// Names the rules of routes' own: by their keys, where no other limit has that name or key; else by route and key. Which
+/// route stands first does not matter, so that a rule keeps its name, and with it its tokens, when routes come and go.
+fn name_limits(
+    reading: &mut Reading<'_>,
+    settings: &mut Settings,
+    routes: &mut [RouteSettings],
+    limits: Vec<Vec<(Limit, Range<usize>)>>,
+) {
+    let mut taken: HashSet<String> = settings.limits.iter().map(|limit| limit.name.clone()).collect();
+    let mut keys: HashMap<String, usize> = HashMap::new();
+    for (limit, _) in limits.iter().flatten() {
+        if let Limit::Own(rule) = limit {
+            *keys.entry(rule.key.to_string()).or_default() += 1;
+        }
+    }
+    for (route, limits) in routes.iter_mut().zip(limits) {
+        for (limit, place) in limits {
+            reading.places.add(format!("route.{}.limits.{}", route.name, route.limits.len()), place.clone());
+            let name = match limit {
+                Limit::Named(name) => name,
+                Limit::Own(rule) => {
+                    let key = rule.key.to_string();
+                    let long = format!("{}/{key}", route.name);
+                    let short = if keys[&key] == 1 { key } else { long.clone() };
+                    let name = free(short, &long, &mut taken);
+                    reading.places.add(format!("limit.{name}"), place);
+                    settings.limits.push(LimitSettings { name: name.clone(), rule, max_keys: MAX_KEYS });
+                    name
+                }
+            };
+            route.limits.push(name);
+        }
+    }
+}
