@@ -24,7 +24,7 @@ impl<B: Body> Hold<Response<B>> for UntilBodyEnds {
     }
 }
 
-impl<H, E> QueueLayer<H, E> {
+impl<H, K> QueueLayer<H, K> {
     /// Holds a permit until the body of the answer has ended or failed, or is dropped.
     ///
     /// ```
@@ -35,7 +35,7 @@ impl<H, E> QueueLayer<H, E> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn until_body_ends(self) -> QueueLayer<UntilBodyEnds, E> {
+    pub fn until_body_ends(self) -> QueueLayer<UntilBodyEnds, K> {
         self.holding()
     }
 }

@@ -63,7 +63,7 @@ async fn who_is_refused_by_the_queue_is_not_charged() {
     let opaque = RateLimitLayer::new(stack.limit());
     let service = ServiceBuilder::new()
         .layer(opaque)
-        .layer(QueueLayer::<_, BoxError>::new(stack.permits.clone()))
+        .layer(QueueLayer::new(stack.permits.clone()))
         .service(Slow::default());
     assert!(matches!(refusal(service.oneshot(1).await), Refused::Queue(_)));
     assert_eq!(stack.bucket.available(), 0);
@@ -171,7 +171,7 @@ async fn a_service_that_panics_was_served() {
 async fn a_charge_of_nothing_gives_nothing_back() {
     let bucket = Arc::new(TokenBucket::with_clock("stock 1 max 5".parse().unwrap(), TokioTime::new()));
     let limit = OneBucket::new(Arc::clone(&bucket)).cost(|_: &u64| 0);
-    let mut service = RateLimitLayer::<_, _, BoxError>::new(limit).layer(Slow::default());
+    let mut service = RateLimitLayer::new(limit).layer(Slow::default());
     drop(service.call(1));
     assert_eq!(bucket.available(), 1);
 }
