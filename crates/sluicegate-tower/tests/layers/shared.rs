@@ -124,11 +124,11 @@ async fn nothing_is_shed_while_permits_are_free_whatever_the_budget() {
     }
 }
 
-/// The compiler sees that it is `Send`, errors of any kind included.
+/// The compiler sees that it is `Send`, though every layer's error is a trait object.
 #[tokio::test(start_paused = true)]
 async fn a_block_that_waits_for_all_layers_can_be_spawned() {
     let stack = Stack::new("unlimited", 1, 0);
-    let service = stack.around(service_fn(|request: u64| async move { Ok::<_, BoxError>(request) }));
+    let service = stack.around(Slow::default());
     let task = tokio::spawn(async move {
         let answer = service.oneshot(7).await?;
         tokio::task::yield_now().await;
