@@ -1,7 +1,7 @@
 //! A service without any HTTP behind a limit, a queue and a deadline: who gets through, and what the others are told.
 //!
-//! `cargo run -p sluicegate-tower --example service`. Twelve jobs of 100 ms come at once. Ten a second are allowed, two are
-//! worked on at a time, five may wait, and nobody waits longer than 250 ms.
+//! `cargo run -p sluicegate-tower --example service`. Nine jobs of 100 ms come at once, and five more a little later. Eight a
+//! second are allowed, two are worked on at a time, five may wait, and nobody waits longer than 250 ms.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
     let time = TokioTime::new();
-    let (bucket, permits) = (Arc::new(TokenBucket::new("10/s".parse()?)), Permits::new(2, 5));
+    let (bucket, permits) = (Arc::new(TokenBucket::new("8/s".parse()?)), Permits::new(2, 5));
     let work = service_fn(move |job: u32| async move {
         time.sleep_for(100_000_000).await;
         Ok::<_, BoxError>(format!("job {job} is done"))
@@ -32,7 +32,10 @@ async fn main() -> Result<(), BoxError> {
         .layer(QueueLayer::new(permits.clone()))
         .service(work);
 
-    let jobs: Vec<_> = (1..=12).map(|job| tokio::spawn(service.clone().oneshot(job))).collect();
+    let send = |job| tokio::spawn(service.clone().oneshot(job));
+    let mut jobs: Vec<_> = (1..=9).map(send).collect();
+    time.sleep_for(150_000_000).await;
+    jobs.extend((10..=14).map(send));
     for (job, outcome) in (1..).zip(jobs) {
         match outcome.await? {
             Ok(done) => println!("{done}"),

@@ -17,6 +17,25 @@ use crate::hold::{Hold, UntilAnswered};
 use crate::refused::{Boxed, ErrorKind, Own, Refused};
 
 /// Makes [`Queue`] services. All of them, and all clones, share the permits.
+///
+/// ```
+/// use sluicegate::permits::Permits;
+/// use sluicegate_tower::queue::QueueLayer;
+/// use sluicegate_tower::refused::BoxError;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+/// let permits = Permits::new(1, 0);
+/// let service = QueueLayer::new(permits.clone())
+///     .layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 1) }));
+/// assert_eq!(service.clone().oneshot(1).await?, 2);
+///
+/// let held = permits.try_enter();
+/// let error = service.oneshot(1).await.unwrap_err();
+/// assert_eq!(error.to_string(), "the queue is full: 0 of 0 wait");
+/// # drop(held);
+/// # Ok(()) }
+/// ```
 pub struct QueueLayer<H = UntilAnswered, K = Boxed> {
     permits: Permits,
     kind: PhantomData<fn() -> (H, K)>,

@@ -11,7 +11,7 @@ use sluicegate::permits::Permit;
 use crate::hold::Hold;
 use crate::queue::QueueLayer;
 
-/// The permit goes back when the answer's body has ended or failed, or is dropped: an answer that is still being streamed
+/// A choice for [`QueueLayer`]: the permit goes back when the answer's body has ended or failed, or is dropped: an answer that is still being streamed
 /// is still in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UntilBodyEnds;
