@@ -14,12 +14,12 @@ use tower_service::Service;
 use crate::admission::{Admission, Insight, Known, Opaque};
 use crate::drive::Drive;
 use crate::due::{Due, TimeLeft};
-use crate::refused::{BoxError, Refused};
+use crate::refused::{Boxed, ErrorKind, Own, Refused};
 
 /// Makes [`Deadline`] services.
-pub struct DeadlineLayer<D, W = Opaque, E = BoxError> {
+pub struct DeadlineLayer<D, W = Opaque, K = Boxed> {
     due: Arc<D>,
-    kind: PhantomData<fn() -> (W, E)>,
+    kind: PhantomData<fn() -> (W, K)>,
 }
 
 impl<D> DeadlineLayer<D> {
@@ -30,23 +30,23 @@ impl<D> DeadlineLayer<D> {
     }
 }
 
-impl<D, W, E> DeadlineLayer<D, W, E> {
+impl<D, W, K> DeadlineLayer<D, W, K> {
     /// For a layer over a queue, or over a limit that is over one: the refusal says whether the request was admitted, and
     /// a limit over this layer knows it too.
     #[must_use]
-    pub fn over_queue(self) -> DeadlineLayer<D, Known, E> {
+    pub fn over_queue(self) -> DeadlineLayer<D, Known, K> {
         DeadlineLayer { due: self.due, kind: PhantomData }
     }
 
     /// With an error type of your own.
     #[must_use]
-    pub fn with_error<M>(self) -> DeadlineLayer<D, W, M> {
+    pub fn with_error<E>(self) -> DeadlineLayer<D, W, Own<E>> {
         DeadlineLayer { due: self.due, kind: PhantomData }
     }
 }
 
-impl<S, D, W, E> Layer<S> for DeadlineLayer<D, W, E> {
-    type Service = Deadline<S, D, W, E>;
+impl<S, D, W, K> Layer<S> for DeadlineLayer<D, W, K> {
+    type Service = Deadline<S, D, W, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Deadline { inner, due: Arc::clone(&self.due), kind: PhantomData }
@@ -58,26 +58,27 @@ impl<S, D, W, E> Layer<S> for DeadlineLayer<D, W, E> {
 /// The time runs from `call`, and includes all that is waited for below: readiness, the line, the service. An answer that
 /// is there counts even at the last instant. A request that is late is dropped at once, and what it held goes back. The
 /// body of an answer is not part of it.
-pub struct Deadline<S, D, W = Opaque, E = BoxError> {
+pub struct Deadline<S, D, W = Opaque, K = Boxed> {
     inner: S,
     due: Arc<D>,
-    kind: PhantomData<fn() -> (W, E)>,
+    kind: PhantomData<fn() -> (W, K)>,
 }
 
-impl<S, D, W, E, Req> Service<Req> for Deadline<S, D, W, E>
+impl<S, D, W, K, Req> Service<Req> for Deadline<S, D, W, K>
 where
     S: Service<Req> + Clone,
-    S::Error: Into<E>,
-    Refused: Into<E>,
+    S::Error: Into<K::Error>,
+    Refused: Into<K::Error>,
+    K: ErrorKind,
     D: Due<Req>,
     W: Insight<S::Future>,
 {
     type Response = S::Response;
-    type Error = E;
-    type Future = DeadlineFuture<S, Req, D::Sleep, W, E>;
+    type Error = K::Error;
+    type Future = DeadlineFuture<S, Req, D::Sleep, W, K>;
 
     /// Always ready: nothing is reserved here.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), K::Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -95,7 +96,7 @@ where
 pin_project! {
     /// A request and the time it has. Cancel-safe if the inner future is: dropping it drops that.
     #[must_use = "a future does nothing unless polled"]
-    pub struct DeadlineFuture<S, Req, T, W, E>
+    pub struct DeadlineFuture<S, Req, T, W, K>
     where
         S: Service<Req>,
         W: Insight<S::Future>,
@@ -106,19 +107,20 @@ pin_project! {
         sleep: Option<T>,
         // It came too late to be begun.
         refused: bool,
-        error: PhantomData<fn() -> E>,
+        error: PhantomData<fn() -> K>,
     }
 }
 
-impl<S, Req, T, W, E> Future for DeadlineFuture<S, Req, T, W, E>
+impl<S, Req, T, W, K> Future for DeadlineFuture<S, Req, T, W, K>
 where
     S: Service<Req>,
-    S::Error: Into<E>,
-    Refused: Into<E>,
+    S::Error: Into<K::Error>,
+    Refused: Into<K::Error>,
+    K: ErrorKind,
     T: Future<Output = ()>,
     W: Insight<S::Future>,
 {
-    type Output = Result<S::Response, E>;
+    type Output = Result<S::Response, K::Error>;
 
     /// # Panics
     /// If polled again after it was ready.
@@ -140,7 +142,7 @@ where
     }
 }
 
-impl<S, Req, T, E> Admission for DeadlineFuture<S, Req, T, Known, E>
+impl<S, Req, T, K> Admission for DeadlineFuture<S, Req, T, Known, K>
 where
     S: Service<Req>,
     S::Future: Admission,
@@ -150,25 +152,25 @@ where
     }
 }
 
-impl<D, W, E> Clone for DeadlineLayer<D, W, E> {
+impl<D, W, K> Clone for DeadlineLayer<D, W, K> {
     fn clone(&self) -> Self {
         Self { due: Arc::clone(&self.due), kind: PhantomData }
     }
 }
 
-impl<S: Clone, D, W, E> Clone for Deadline<S, D, W, E> {
+impl<S: Clone, D, W, K> Clone for Deadline<S, D, W, K> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), due: Arc::clone(&self.due), kind: PhantomData }
     }
 }
 
-impl<D: fmt::Debug, W, E> fmt::Debug for DeadlineLayer<D, W, E> {
+impl<D: fmt::Debug, W, K> fmt::Debug for DeadlineLayer<D, W, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeadlineLayer").field("due", &self.due).finish()
     }
 }
 
-impl<S: fmt::Debug, D: fmt::Debug, W, E> fmt::Debug for Deadline<S, D, W, E> {
+impl<S: fmt::Debug, D: fmt::Debug, W, K> fmt::Debug for Deadline<S, D, W, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deadline").field("inner", &self.inner).field("due", &self.due).finish()
     }

@@ -11,7 +11,7 @@ pub trait Hold<Res> {
     fn hold(response: Res, permit: Permit) -> Self::Held;
 }
 
-/// The permit goes back when the answer is there.
+/// The choice unless you make another: the permit goes back when the answer is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UntilAnswered;
 

@@ -29,7 +29,7 @@
 //! * **Clones share.** Clones of a layer or of a service have the same tokens and the same permits.
 //! * **A future that is dropped gives back what it holds**, at any point: its place, its permit, its tokens.
 //! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate one standing a request.
-//! * The error is a type parameter, [`BoxError`](refused::BoxError) unless you choose: whatever both [`Refused`] and the
+//! * The error is [`BoxError`](refused::BoxError), or with `with_error` one of your own: whatever both [`Refused`] and the
 //!   inner service's error turn into. Errors are never nested in one another.
 //!
 //! # The order

@@ -14,12 +14,31 @@ use tower_service::Service;
 use crate::admission::{Admission, Opaque};
 use crate::drive::{Drive, taken};
 use crate::hold::{Hold, UntilAnswered};
-use crate::refused::{BoxError, Refused};
+use crate::refused::{Boxed, ErrorKind, Own, Refused};
 
 /// Makes [`Queue`] services. All of them, and all clones, share the permits.
-pub struct QueueLayer<H = UntilAnswered, E = BoxError> {
+///
+/// ```
+/// use sluicegate::permits::Permits;
+/// use sluicegate_tower::queue::QueueLayer;
+/// use sluicegate_tower::refused::BoxError;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+/// let permits = Permits::new(1, 0);
+/// let service = QueueLayer::new(permits.clone())
+///     .layer(service_fn(|n: u32| async move { Ok::<_, BoxError>(n + 1) }));
+/// assert_eq!(service.clone().oneshot(1).await?, 2);
+///
+/// let held = permits.try_enter();
+/// let error = service.oneshot(1).await.unwrap_err();
+/// assert_eq!(error.to_string(), "the queue is full: 0 of 0 wait");
+/// # drop(held);
+/// # Ok(()) }
+/// ```
+pub struct QueueLayer<H = UntilAnswered, K = Boxed> {
     permits: Permits,
-    kind: PhantomData<fn() -> (H, E)>,
+    kind: PhantomData<fn() -> (H, K)>,
 }
 
 impl QueueLayer {
@@ -30,22 +49,22 @@ impl QueueLayer {
     }
 }
 
-impl<H, E> QueueLayer<H, E> {
+impl<H, K> QueueLayer<H, K> {
     /// With another choice of how long an answer holds its permit.
     #[must_use]
-    pub fn holding<M>(self) -> QueueLayer<M, E> {
+    pub fn holding<M>(self) -> QueueLayer<M, K> {
         QueueLayer { permits: self.permits, kind: PhantomData }
     }
 
     /// With an error type of your own.
     #[must_use]
-    pub fn with_error<M>(self) -> QueueLayer<H, M> {
+    pub fn with_error<E>(self) -> QueueLayer<H, Own<E>> {
         QueueLayer { permits: self.permits, kind: PhantomData }
     }
 }
 
-impl<S, H, E> Layer<S> for QueueLayer<H, E> {
-    type Service = Queue<S, H, E>;
+impl<S, H, K> Layer<S> for QueueLayer<H, K> {
+    type Service = Queue<S, H, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Queue { inner, permits: self.permits.clone(), kind: PhantomData }
@@ -57,25 +76,26 @@ impl<S, H, E> Layer<S> for QueueLayer<H, E> {
 /// A request enters the line, or is refused, in `call`: first called, first served, whatever is polled when. With its
 /// permit it waits for the inner service to be ready, and calls it. The permit goes back after the inner future is
 /// dropped: when the answer is there, or later (see [`Hold`]), or when the request is dropped.
-pub struct Queue<S, H = UntilAnswered, E = BoxError> {
+pub struct Queue<S, H = UntilAnswered, K = Boxed> {
     inner: S,
     permits: Permits,
-    kind: PhantomData<fn() -> (H, E)>,
+    kind: PhantomData<fn() -> (H, K)>,
 }
 
-impl<S, H, E, Req> Service<Req> for Queue<S, H, E>
+impl<S, H, K, Req> Service<Req> for Queue<S, H, K>
 where
     S: Service<Req> + Clone,
-    S::Error: Into<E>,
-    Refused: Into<E>,
+    S::Error: Into<K::Error>,
+    Refused: Into<K::Error>,
     H: Hold<S::Response>,
+    K: ErrorKind,
 {
     type Response = H::Held;
-    type Error = E;
-    type Future = QueueFuture<S, Req, H, E>;
+    type Error = K::Error;
+    type Future = QueueFuture<S, Req, H, K>;
 
     /// Always ready: nothing is reserved here.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), K::Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -92,36 +112,39 @@ pin_project! {
     /// A request in the line, at the service, or refused. Cancel-safe: dropped, it leaves the line, or its permit goes
     /// back once the inner future is dropped.
     #[must_use = "a future does nothing unless polled"]
-    pub struct QueueFuture<S, Req, H, E>
+    pub struct QueueFuture<S, Req, H, K>
     where
         S: Service<Req>,
+        K: ErrorKind,
     {
         #[pin]
-        state: State<S, Req, E>,
+        state: State<S, Req, K>,
         hold: PhantomData<fn() -> H>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, Req, E>
+    enum State<S, Req, K>
     where
         S: Service<Req>,
+        K: ErrorKind,
     {
         Waiting { enter: Enter, held_up: Option<(S, Req)> },
         // In this order: what the permit is for is dropped before it goes back.
         Serving { #[pin] drive: Drive<S, Req, Opaque>, permit: Option<Permit> },
-        Refused { error: Option<E> },
+        Refused { error: Option<K::Error> },
     }
 }
 
-impl<S, Req, H, E> Future for QueueFuture<S, Req, H, E>
+impl<S, Req, H, K> Future for QueueFuture<S, Req, H, K>
 where
     S: Service<Req>,
-    S::Error: Into<E>,
+    S::Error: Into<K::Error>,
     H: Hold<S::Response>,
+    K: ErrorKind,
 {
-    type Output = Result<H::Held, E>;
+    type Output = Result<H::Held, K::Error>;
 
     /// # Panics
     /// If polled again after it was ready.
@@ -148,9 +171,10 @@ where
     }
 }
 
-impl<S, Req, H, E> Admission for QueueFuture<S, Req, H, E>
+impl<S, Req, H, K> Admission for QueueFuture<S, Req, H, K>
 where
     S: Service<Req>,
+    K: ErrorKind,
 {
     fn admitted(&self) -> bool {
         match &self.state {
@@ -160,25 +184,25 @@ where
     }
 }
 
-impl<H, E> Clone for QueueLayer<H, E> {
+impl<H, K> Clone for QueueLayer<H, K> {
     fn clone(&self) -> Self {
         Self { permits: self.permits.clone(), kind: PhantomData }
     }
 }
 
-impl<S: Clone, H, E> Clone for Queue<S, H, E> {
+impl<S: Clone, H, K> Clone for Queue<S, H, K> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), permits: self.permits.clone(), kind: PhantomData }
     }
 }
 
-impl<H, E> fmt::Debug for QueueLayer<H, E> {
+impl<H, K> fmt::Debug for QueueLayer<H, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueLayer").field("permits", &self.permits).finish()
     }
 }
 
-impl<S: fmt::Debug, H, E> fmt::Debug for Queue<S, H, E> {
+impl<S: fmt::Debug, H, K> fmt::Debug for Queue<S, H, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("inner", &self.inner).field("permits", &self.permits).finish()
     }

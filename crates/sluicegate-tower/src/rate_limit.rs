@@ -14,12 +14,12 @@ use tower_service::Service;
 use crate::admission::{Admission, Insight, Known, Opaque};
 use crate::drive::{Drive, taken};
 use crate::limit::{Charge, Limit};
-use crate::refused::BoxError;
+use crate::refused::{Boxed, ErrorKind, Own};
 
 /// Makes [`RateLimit`] services. All of them, and all clones, share the limit.
-pub struct RateLimitLayer<L, W = Opaque, E = BoxError> {
+pub struct RateLimitLayer<L, W = Opaque, K = Boxed> {
     limit: Arc<L>,
-    kind: PhantomData<fn() -> (W, E)>,
+    kind: PhantomData<fn() -> (W, K)>,
 }
 
 impl<L> RateLimitLayer<L> {
@@ -36,23 +36,23 @@ impl<L> RateLimitLayer<L> {
     }
 }
 
-impl<L, W, E> RateLimitLayer<L, W, E> {
+impl<L, W, K> RateLimitLayer<L, W, K> {
     /// For a layer over a queue, or over a deadline or another limit: what the request was charged goes back if it is
     /// refused or dropped before it reaches the service.
     #[must_use]
-    pub fn over_queue(self) -> RateLimitLayer<L, Known, E> {
+    pub fn over_queue(self) -> RateLimitLayer<L, Known, K> {
         RateLimitLayer { limit: self.limit, kind: PhantomData }
     }
 
     /// With an error type of your own.
     #[must_use]
-    pub fn with_error<M>(self) -> RateLimitLayer<L, W, M> {
+    pub fn with_error<E>(self) -> RateLimitLayer<L, W, Own<E>> {
         RateLimitLayer { limit: self.limit, kind: PhantomData }
     }
 }
 
-impl<S, L, W, E> Layer<S> for RateLimitLayer<L, W, E> {
-    type Service = RateLimit<S, L, W, E>;
+impl<S, L, W, K> Layer<S> for RateLimitLayer<L, W, K> {
+    type Service = RateLimit<S, L, W, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit { inner, limit: Arc::clone(&self.limit), kind: PhantomData }
@@ -63,25 +63,26 @@ impl<S, L, W, E> Layer<S> for RateLimitLayer<L, W, E> {
 ///
 /// A request is charged or refused in `call`. What it was charged is spent once the inner service is called; over a queue
 /// ([`over_queue`](RateLimitLayer::over_queue)), once the request is through that, and goes back if it never is.
-pub struct RateLimit<S, L, W = Opaque, E = BoxError> {
+pub struct RateLimit<S, L, W = Opaque, K = Boxed> {
     inner: S,
     limit: Arc<L>,
-    kind: PhantomData<fn() -> (W, E)>,
+    kind: PhantomData<fn() -> (W, K)>,
 }
 
-impl<S, L, W, E, Req> Service<Req> for RateLimit<S, L, W, E>
+impl<S, L, W, K, Req> Service<Req> for RateLimit<S, L, W, K>
 where
     S: Service<Req> + Clone,
-    S::Error: Into<E>,
-    L: Limit<Req, S::Response, E>,
+    S::Error: Into<K::Error>,
+    L: Limit<Req, S::Response, K::Error>,
     W: Insight<S::Future>,
+    K: ErrorKind,
 {
     type Response = S::Response;
-    type Error = E;
-    type Future = RateLimitFuture<S, Req, L::Charge, W, E>;
+    type Error = K::Error;
+    type Future = RateLimitFuture<S, Req, L::Charge, W, K>;
 
     /// Always ready: nothing is reserved here.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), K::Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -100,25 +101,27 @@ pin_project! {
     /// A request that was charged, or refused. Cancel-safe: dropped before the request is admitted, the charge goes
     /// back; after that, it is spent.
     #[must_use = "a future does nothing unless polled"]
-    pub struct RateLimitFuture<S, Req, C, W, E>
+    pub struct RateLimitFuture<S, Req, C, W, K>
     where
         S: Service<Req>,
-        C: Charge<S::Response, E>,
+        C: Charge<S::Response, K::Error>,
         W: Insight<S::Future>,
+        K: ErrorKind,
     {
         // None if it was refused. Dropped before the charge goes back.
         #[pin]
         drive: Option<Drive<S, Req, W>>,
         // None once it has ended.
         charge: Option<C>,
-        refused: Option<E>,
+        refused: Option<K::Error>,
     }
 
-    impl<S, Req, C, W, E> PinnedDrop for RateLimitFuture<S, Req, C, W, E>
+    impl<S, Req, C, W, K> PinnedDrop for RateLimitFuture<S, Req, C, W, K>
     where
         S: Service<Req>,
-        C: Charge<S::Response, E>,
+        C: Charge<S::Response, K::Error>,
         W: Insight<S::Future>,
+        K: ErrorKind,
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
@@ -131,14 +134,15 @@ pin_project! {
     }
 }
 
-impl<S, Req, C, W, E> Future for RateLimitFuture<S, Req, C, W, E>
+impl<S, Req, C, W, K> Future for RateLimitFuture<S, Req, C, W, K>
 where
     S: Service<Req>,
-    S::Error: Into<E>,
-    C: Charge<S::Response, E>,
+    S::Error: Into<K::Error>,
+    C: Charge<S::Response, K::Error>,
     W: Insight<S::Future>,
+    K: ErrorKind,
 {
-    type Output = Result<S::Response, E>;
+    type Output = Result<S::Response, K::Error>;
 
     /// # Panics
     /// If polled again after it was ready.
@@ -163,36 +167,37 @@ where
     }
 }
 
-impl<S, Req, C, W, E> Admission for RateLimitFuture<S, Req, C, W, E>
+impl<S, Req, C, W, K> Admission for RateLimitFuture<S, Req, C, W, K>
 where
     S: Service<Req>,
-    C: Charge<S::Response, E>,
+    C: Charge<S::Response, K::Error>,
     W: Insight<S::Future>,
+    K: ErrorKind,
 {
     fn admitted(&self) -> bool {
         self.drive.as_ref().is_some_and(Drive::is_served)
     }
 }
 
-impl<L, W, E> Clone for RateLimitLayer<L, W, E> {
+impl<L, W, K> Clone for RateLimitLayer<L, W, K> {
     fn clone(&self) -> Self {
         Self { limit: Arc::clone(&self.limit), kind: PhantomData }
     }
 }
 
-impl<S: Clone, L, W, E> Clone for RateLimit<S, L, W, E> {
+impl<S: Clone, L, W, K> Clone for RateLimit<S, L, W, K> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), limit: Arc::clone(&self.limit), kind: PhantomData }
     }
 }
 
-impl<L: fmt::Debug, W, E> fmt::Debug for RateLimitLayer<L, W, E> {
+impl<L: fmt::Debug, W, K> fmt::Debug for RateLimitLayer<L, W, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer").field("limit", &self.limit).finish()
     }
 }
 
-impl<S: fmt::Debug, L: fmt::Debug, W, E> fmt::Debug for RateLimit<S, L, W, E> {
+impl<S: fmt::Debug, L: fmt::Debug, W, K> fmt::Debug for RateLimit<S, L, W, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit").field("inner", &self.inner).field("limit", &self.limit).finish()
     }

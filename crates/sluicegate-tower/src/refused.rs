@@ -3,13 +3,39 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
+use std::marker::PhantomData;
 
 use sluicegate::decision::Decision;
 use sluicegate::queue::Rejected;
 
-/// Any error: what every layer's error is, unless [`with_error`](crate::rate_limit::RateLimitLayer::with_error) names
-/// another.
+/// Any error: what every layer's error is, unless `with_error` names another.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Which error a layer has: [`Boxed`], or one of your [`Own`]. Whatever it is, [`Refused`] and the inner service's error must
+/// turn into it.
+///
+/// A layer names its error by such a kind and not by the error itself, because of `BoxError`: were that a part of a
+/// future's type, the compiler could not see that an `async` block which waits for such a future is `Send`.
+pub trait ErrorKind {
+    /// The error.
+    type Error;
+}
+
+/// The error is a [`BoxError`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Boxed;
+
+impl ErrorKind for Boxed {
+    type Error = BoxError;
+}
+
+/// The error is an `E`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own<E>(PhantomData<fn() -> E>);
+
+impl<E> ErrorKind for Own<E> {
+    type Error = E;
+}
 
 /// Why a layer did not pass a request on, or did not wait for its answer.
 ///

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
+use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 
 use crate::timer::{Timer, TokioTime};
@@ -134,7 +135,8 @@ impl<T: Timer> CancelToken<T> {
     /// # Errors
     /// Why it was stopped.
     pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Cause> {
-        let (mut work, mut stopped) = (pin!(work), pin!(self.stopped()));
+        // Work that uses up its task's cooperative budget at each poll leaves none for a timer: this one needs none.
+        let (mut work, mut stopped) = (pin!(work), pin!(unconstrained(self.stopped())));
         std::future::poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending => stopped.as_mut().poll(context).map(Err),
@@ -172,6 +174,28 @@ mod tests {
         assert_eq!(root.with_deadline(200).deadline(), Some(100));
         assert_eq!(root.with_deadline(50).deadline(), Some(50));
         assert_eq!(root.child().deadline(), Some(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_uses_up_its_budget_at_each_poll_is_stopped() {
+        let token = CancelToken::new(TokioTime::new()).with_deadline(10_000_000);
+        let busy = tokio::spawn(async move {
+            let work = async {
+                loop {
+                    tokio::task::consume_budget().await;
+                }
+            };
+            token.run(work).await
+        });
+        // Paused time moves by itself only when nothing is left to do.
+        tokio::task::yield_now().await;
+        tokio::time::advance(std::time::Duration::from_millis(11)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(busy.is_finished());
+        let stopped: Result<(), Cause> = busy.await.unwrap();
+        assert_eq!(stopped, Err(Cause::DeadlineExceeded));
     }
 
     #[tokio::test(start_paused = true)]

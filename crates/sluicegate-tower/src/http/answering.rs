@@ -47,6 +47,26 @@ impl MayBeRefused for BoxError {
 /// Makes [`Answering`] services: the outermost layer, which turns the refusals of those below into responses.
 ///
 /// Where the layers below have [`Refused`] as their error (`with_error`), no error is left, as a router of axum wants it.
+///
+/// ```
+/// use http::Response;
+/// use http_body_util::Empty;
+/// use sluicegate::permits::Permits;
+/// use sluicegate_tower::http::answering::AnsweringLayer;
+/// use sluicegate_tower::queue::QueueLayer;
+/// use sluicegate_tower::refused::Refused;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let service = ServiceBuilder::new()
+///     .layer(AnsweringLayer::new())
+///     .layer(QueueLayer::new(Permits::new(0, 0)).with_error::<Refused>())
+///     .service(service_fn(|()| async { Ok::<_, Refused>(Response::new(Empty::<bytes::Bytes>::new())) }));
+/// let Ok(response) = service.oneshot(()).await else { unreachable!("no error is left") };
+/// assert_eq!(response.status(), 503);
+/// assert_eq!(response.headers()["retry-after"], "1");
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnsweringLayer;
 

@@ -96,7 +96,8 @@ pub fn policy<'a>(limits: impl IntoIterator<Item = (&'a Name, &'a Quota)>) -> Op
 /// telling of.
 #[must_use]
 pub fn standing<'a>(limits: impl IntoIterator<Item = (&'a Name, Decision)>) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(64);
+    let limits = limits.into_iter();
+    let mut text = String::with_capacity(64 * limits.size_hint().0);
     for (name, decision) in limits {
         let reset = decision.reset_after().map(|reset| (";t=", seconds_up(reset)));
         push_item(&mut text, name, decision.limit(), (";r=", decision.remaining()), reset);

@@ -11,7 +11,7 @@ use sluicegate::permits::Permit;
 use crate::hold::Hold;
 use crate::queue::QueueLayer;
 
-/// The permit goes back when the answer's body has ended or failed, or is dropped: an answer that is still being streamed
+/// A choice for [`QueueLayer`]: the permit goes back when the answer's body has ended or failed, or is dropped: an answer that is still being streamed
 /// is still in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UntilBodyEnds;
@@ -24,7 +24,7 @@ impl<B: Body> Hold<Response<B>> for UntilBodyEnds {
     }
 }
 
-impl<H, E> QueueLayer<H, E> {
+impl<H, K> QueueLayer<H, K> {
     /// Holds a permit until the body of the answer has ended or failed, or is dropped.
     ///
     /// ```
@@ -35,7 +35,7 @@ impl<H, E> QueueLayer<H, E> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn until_body_ends(self) -> QueueLayer<UntilBodyEnds, E> {
+    pub fn until_body_ends(self) -> QueueLayer<UntilBodyEnds, K> {
         self.holding()
     }
 }

@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::limiter::TokenBucket;
+use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
+use sluicegate_tower::by_key::{ByKey, Keyed};
 use sluicegate_tower::one_bucket::OneBucket;
 use sluicegate_tower::queue::QueueLayer;
 use sluicegate_tower::rate_limit::RateLimitLayer;
@@ -63,11 +66,30 @@ async fn who_is_refused_by_the_queue_is_not_charged() {
     let opaque = RateLimitLayer::new(stack.limit());
     let service = ServiceBuilder::new()
         .layer(opaque)
-        .layer(QueueLayer::<_, BoxError>::new(stack.permits.clone()))
+        .layer(QueueLayer::new(stack.permits.clone()))
         .service(Slow::default());
     assert!(matches!(refusal(service.oneshot(1).await), Refused::Queue(_)));
     assert_eq!(stack.bucket.available(), 0);
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_s_tokens_go_back_to_that_key() {
+    let permits = Permits::new(1, 0);
+    let key = |request: &u64, keys: &Keyed| Some(keys.key([Some(request.to_le_bytes().as_slice())]));
+    let limit = ByKey::with_clock("stock 2".parse().unwrap(), 10, key, TokioTime::new()).cost(|_: &u64| 2);
+    let service = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(limit).over_queue())
+        .layer(QueueLayer::new(permits.clone()))
+        .service(Slow::default());
+    let held = permits.try_enter();
+    for _ in 0..3 {
+        assert!(matches!(refusal(service.clone().oneshot(1).await), Refused::Queue(_)));
+    }
+    drop(held);
+    assert!(service.clone().oneshot(1).await.is_ok());
+    assert!(matches!(refusal(service.clone().oneshot(1).await), Refused::Quota(_)));
+    assert!(service.clone().oneshot(2).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,11 +189,40 @@ async fn a_service_that_panics_was_served() {
     }
 }
 
+/// Notes, when it is dropped, how many permits are held.
+#[derive(Debug)]
+struct Noting(Permits, Arc<AtomicUsize>);
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        self.1.store(self.0.in_flight(), Ordering::Relaxed);
+    }
+}
+
+/// Else one more request than there are permits would be at the service for a moment.
+#[tokio::test(start_paused = true)]
+async fn the_permit_goes_back_after_what_it_was_for_is_dropped() {
+    for answers in [true, false] {
+        let stack = Stack::new("unlimited", 1, 0);
+        let seen = Arc::new(AtomicUsize::new(0));
+        let (permits, note) = (stack.permits.clone(), Arc::clone(&seen));
+        let inner = service_fn(move |_: u64| {
+            let noting = Noting(permits.clone(), Arc::clone(&note));
+            std::future::poll_fn(move |_| {
+                let _ = &noting;
+                if answers { Poll::Ready(Ok::<_, Infallible>(())) } else { Poll::Pending }
+            })
+        });
+        assert_eq!(stack.around(inner).oneshot(1).await.is_ok(), answers);
+        assert_eq!((seen.load(Ordering::Relaxed), stack.permits.in_flight()), (1, 0));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_charge_of_nothing_gives_nothing_back() {
     let bucket = Arc::new(TokenBucket::with_clock("stock 1 max 5".parse().unwrap(), TokioTime::new()));
     let limit = OneBucket::new(Arc::clone(&bucket)).cost(|_: &u64| 0);
-    let mut service = RateLimitLayer::<_, _, BoxError>::new(limit).layer(Slow::default());
+    let mut service = RateLimitLayer::new(limit).layer(Slow::default());
     drop(service.call(1));
     assert_eq!(bucket.available(), 1);
 }

@@ -3,6 +3,7 @@
 
 mod given_back;
 mod hooks;
+mod interleaved;
 mod shared;
 mod support;
 mod time;

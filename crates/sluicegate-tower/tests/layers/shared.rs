@@ -66,7 +66,7 @@ async fn of_1500_clones_at_5_a_second_5_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn of_1500_clones_on_5_permits_5_are_served_at_once() {
-    let layer = QueueLayer::<_, BoxError>::new(Permits::new(5, 3));
+    let layer = QueueLayer::new(Permits::new(5, 3));
     let service = layer.layer(Slow { busy: usize::MAX, ..Slow::default() });
     let mut futures: Vec<_> = (0..1500).map(|n| Box::pin(service.clone().call(n))).collect();
     let refused = futures.iter_mut().filter_map(|future| match super::support::poll(future.as_mut()) {
@@ -80,7 +80,7 @@ async fn of_1500_clones_on_5_permits_5_are_served_at_once() {
 #[tokio::test(start_paused = true)]
 async fn first_called_first_served() {
     let stack = Stack::new("unlimited", 1, 2);
-    let layer = QueueLayer::<_, BoxError>::new(stack.permits.clone());
+    let layer = QueueLayer::new(stack.permits.clone());
     let mut service = layer.layer(Slow::default());
     let held = stack.permits.try_enter();
     let (mut first, mut second) = (Box::pin(service.call(1)), Box::pin(service.call(2)));
@@ -122,4 +122,17 @@ async fn nothing_is_shed_while_permits_are_free_whatever_the_budget() {
     for request in 0..1000 {
         assert_eq!(service.clone().oneshot(request).await.unwrap(), request);
     }
+}
+
+/// The compiler sees that it is `Send`, though every layer's error is a trait object.
+#[tokio::test(start_paused = true)]
+async fn a_block_that_waits_for_all_layers_can_be_spawned() {
+    let stack = Stack::new("unlimited", 1, 0);
+    let service = stack.around(Slow::default());
+    let task = tokio::spawn(async move {
+        let answer = service.oneshot(7).await?;
+        tokio::task::yield_now().await;
+        Ok::<_, BoxError>(answer)
+    });
+    assert_eq!(task.await.unwrap().unwrap(), 7);
 }

@@ -7,7 +7,7 @@ use sluicegate::clock::Clock;
 use sluicegate::timer::{Timer, TokioTime};
 use sluicegate_tower::deadline::DeadlineLayer;
 use sluicegate_tower::due::{After, At};
-use sluicegate_tower::refused::{BoxError, Refused};
+use sluicegate_tower::refused::Refused;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::support::{DEADLINE, Slow, Stack, refusal};
@@ -41,7 +41,7 @@ async fn an_answer_at_the_last_instant_counts() {
         time.sleep_for(1_000_000_000).await;
         Ok::<_, Infallible>(())
     });
-    let layer = DeadlineLayer::<_, _, BoxError>::new(After::new(DEADLINE, time));
+    let layer = DeadlineLayer::new(After::new(DEADLINE, time));
     layer.layer(inner).oneshot(()).await.unwrap();
 }
 
@@ -76,7 +76,7 @@ async fn a_service_that_is_always_busy_is_late_all_the_same() {
         #[expect(unreachable_code, reason = "what it would answer")]
         Ok::<_, Infallible>(())
     });
-    let service = DeadlineLayer::<_, _, BoxError>::new(After::new(DEADLINE, time)).layer(inner);
+    let service = DeadlineLayer::new(After::new(DEADLINE, time)).layer(inner);
     let request = tokio::spawn(service.oneshot(()));
     // Paused time moves by itself only when nothing is left to do.
     tokio::task::yield_now().await;
