@@ -15,7 +15,9 @@
 //! | [`limits`] | which limits a request meets |
 //! | [`refusal`] | a request that is not served: one typed value, rendered once |
 //! | [`wellformed`] | what a request must be to be passed on |
-//! | [`request`] | the way of a request, in order |
+//! | [`request`] | the way of a request up to its route |
+//! | [`stack`] | the layers of a route, in order |
+//! | [`forward`] | to the upstream, behind all layers |
 //! | [`connection`] | one client connection and its timeouts |
 //! | [`workers`] | the threads that serve |
 //! | [`listener`] | sockets, the accept loop and draining |
@@ -25,6 +27,7 @@ pub mod activity;
 pub mod admin;
 pub mod body;
 pub mod connection;
+pub mod forward;
 pub mod headers;
 pub mod limits;
 pub mod listener;
@@ -34,6 +37,7 @@ pub mod refusal;
 pub mod relay;
 pub mod request;
 pub mod socket;
+pub mod stack;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
@@ -106,7 +110,7 @@ impl Gateway {
         let admin = settings.admin.map(admin::Bound::new).transpose()?;
         let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
         let time = TokioTime::new();
-        let plan = Plan::new(settings, None, time, workers.len(), time.now()).map_err(twice)?;
+        let plan = Plan::new(settings, None, time, workers.len(), time.now()).map_err(unchecked)?;
         let shared = Arc::new(Shared::new(plan, time));
         let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
         let admin = admin.map(|bound| bound.serve(&shared));
@@ -160,7 +164,7 @@ impl Gateway {
         let admin = settings.admin.filter(|_| !same_admin).map(admin::Bound::new).transpose()?;
         let (time, now) = (self.shared.time, self.shared.time.now());
         let (grace, places) = (settings.grace, settings.clients.max_connections);
-        let plan = Plan::new(settings, Some(&before), time, self.workers.len(), now).map_err(twice)?;
+        let plan = Plan::new(settings, Some(&before), time, self.workers.len(), now).map_err(unchecked)?;
         // From here nothing fails.
         let plan = Arc::new(plan);
         self.shared.plan.store(Arc::clone(&plan));
@@ -231,7 +235,7 @@ impl Gateway {
     }
 }
 
-/// A limit that is there twice, which a check of the settings finds before.
-fn twice(twice: sluicegate::keyed::Twice) -> ServeError {
-    SettingsError::new("route", twice, "each limit once").into()
+/// What a check of the settings finds before.
+fn unchecked(error: limits::RouteLimitsError) -> ServeError {
+    SettingsError::new("route", error, "limits with names, each once").into()
 }

@@ -42,13 +42,11 @@ struct Table<C> {
     /// One limit.
     limits: Limits,
     clock: C,
-    /// What the clock showed when the limits were made, in nanoseconds: they count from here.
-    start: u64,
 }
 
 impl<C: Clock> Table<C> {
     fn now(&self) -> u64 {
-        self.clock.now().saturating_sub(self.start)
+        self.clock.now()
     }
 }
 
@@ -70,9 +68,8 @@ impl<F, C: Clock> ByKey<F, C> {
     where
         F: Fn(&Req, &Keyed) -> Option<Key>,
     {
-        let limits = Limits::new(vec![Keyed::new(quota, max_keys)]);
-        let start = clock.now();
-        Self { table: Arc::new(Table { limits, clock, start }), key, cost: One }
+        let limits = Limits::from(Arc::new(Keyed::new(quota, max_keys, clock.now())));
+        Self { table: Arc::new(Table { limits, clock }), key, cost: One }
     }
 }
 
@@ -84,9 +81,10 @@ impl<F, C: Clock, N> ByKey<F, C, N> {
     }
 
     /// Forgets keys that are as if never used, of one of `parts` parts (counted from 0, and round again): for when there
-    /// are no requests, which do so in passing. See [`Limits::sweep`].
+    /// are no requests, which do so in passing. See [`Keyed::sweep`].
     pub fn sweep(&self, part: usize, parts: usize) {
-        self.table.limits.sweep(part, parts, self.table.now());
+        let now = self.table.now();
+        self.table.limits.iter().for_each(|keyed| keyed.sweep(part, parts, now));
     }
 }
 

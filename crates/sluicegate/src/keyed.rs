@@ -358,6 +358,13 @@ impl Limits {
     }
 }
 
+/// One limit alone.
+impl From<Arc<Keyed>> for Limits {
+    fn from(limit: Arc<Keyed>) -> Self {
+        Self { limits: vec![limit], order: vec![0] }
+    }
+}
+
 impl<'a> IntoIterator for &'a Limits {
     type Item = &'a Arc<Keyed>;
     type IntoIter = std::slice::Iter<'a, Arc<Keyed>>;

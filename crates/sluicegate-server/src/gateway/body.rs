@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use sluicegate::permits::Permit;
+use hyper::upgrade::OnUpgrade;
+use sluicegate_tower::http::held::Held;
+use tokio::net::TcpStream;
 
 use super::activity::{Activity, Busy};
 use super::upstream::Exchange;
@@ -67,61 +69,68 @@ impl Drop for RequestBody {
     }
 }
 
-/// The body of an answer. It holds what the request holds: its place at the upstream until the body ends or the client
-/// is gone, and the note that the connection is busy.
+/// The body of the upstream's answer.
 #[derive(Debug)]
-pub struct ReplyBody {
+pub struct UpstreamBody {
     source: Source,
-    busy: Busy,
+    activity: Arc<Activity>,
 }
 
 #[derive(Debug)]
 enum Source {
-    /// Made here.
-    Own(Option<Bytes>),
     /// Streamed from the upstream.
-    Upstream { exchange: Exchange, permit: Permit },
+    Streams(Exchange),
     /// The upstream's has broken off. Told a turn later than what came before: hyper drops what it has not yet written
     /// when it is told.
     Broken(Option<hyper::Error>),
-    /// The upstream's has ended, and what it held is given back.
+    /// The upstream's has ended, and its connection is given back.
     Ended,
+    /// There is no body: the connection speaks another protocol from now on.
+    Switched(Box<Switched>),
 }
 
-impl ReplyBody {
-    /// A body made here.
-    #[must_use]
-    pub const fn own(bytes: Bytes, busy: Busy) -> Self {
-        Self { source: Source::Own(Some(bytes)), busy }
-    }
+/// Both sides of a connection that changes protocols.
+#[derive(Debug)]
+pub struct Switched {
+    /// Brings the client's.
+    pub upgrade: OnUpgrade,
+    /// The service's, and what was read of it already.
+    pub upstream: (TcpStream, Bytes),
+}
 
-    /// No body.
+impl UpstreamBody {
+    /// What the upstream still has to say.
     #[must_use]
-    pub const fn empty(busy: Busy) -> Self {
-        Self { source: Source::Ended, busy }
-    }
-
-    /// The upstream's body, which gives back `permit` when it ends.
-    #[must_use]
-    pub fn upstream(exchange: Exchange, permit: Permit, busy: Busy) -> Self {
-        let mut body = Self { source: Source::Upstream { exchange, permit }, busy };
+    pub fn new(exchange: Exchange, activity: Arc<Activity>) -> Self {
+        let mut body = Self { source: Source::Streams(exchange), activity };
         body.give_back_at_end();
         body
     }
 
-    /// What a request holds is given back as soon as the last byte is here, not when the client has it.
+    /// Not at its end before the other protocol is.
+    #[must_use]
+    pub fn switched(switched: Switched, activity: Arc<Activity>) -> Self {
+        Self { source: Source::Switched(Box::new(switched)), activity }
+    }
+
+    /// Both sides of the connection, if it changes protocols.
+    #[must_use]
+    pub fn into_switched(self) -> Option<Switched> {
+        if let Source::Switched(switched) = self.source { Some(*switched) } else { None }
+    }
+
+    /// A connection is given back as soon as the last byte is here, not when the client has it.
     fn give_back_at_end(&mut self) {
-        if let Source::Upstream { exchange, .. } = &self.source
+        if let Source::Streams(exchange) = &self.source
             && exchange.is_end_stream()
-            && let Source::Upstream { exchange, permit } = std::mem::replace(&mut self.source, Source::Ended)
+            && let Source::Streams(exchange) = std::mem::replace(&mut self.source, Source::Ended)
         {
             exchange.finish();
-            drop(permit);
         }
     }
 }
 
-impl Body for ReplyBody {
+impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -131,31 +140,27 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
         match &mut this.source {
-            Source::Own(bytes) => {
-                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
-            }
             Source::Ended => Poll::Ready(None),
+            Source::Switched(_) => Poll::Pending,
             Source::Broken(error) => Poll::Ready(error.take().map(Err)),
-            Source::Upstream { exchange, .. } => {
-                this.busy.activity().handed_on(false);
+            Source::Streams(exchange) => {
+                this.activity.handed_on(false);
                 let frame = exchange.poll_frame(context);
-                this.busy.activity().reply_body(frame.is_pending());
-                this.busy.activity().handed_on(matches!(frame, Poll::Ready(Some(Ok(_)))));
+                this.activity.reply_body(frame.is_pending());
+                this.activity.handed_on(matches!(frame, Poll::Ready(Some(Ok(_)))));
                 match frame {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.give_back_at_end();
                         Poll::Ready(Some(Ok(frame)))
                     }
                     Poll::Ready(Some(Err(error))) => {
-                        // A connection in mid-message is of no further use: it closes here, and the permit goes back.
+                        // A connection in mid-message is of no further use: it closes here.
                         this.source = Source::Broken(Some(error));
                         context.waker().wake_by_ref();
                         Poll::Pending
                     }
                     Poll::Ready(None) => {
-                        if let Source::Upstream { exchange, .. } =
-                            std::mem::replace(&mut this.source, Source::Ended)
+                        if let Source::Streams(exchange) = std::mem::replace(&mut this.source, Source::Ended)
                         {
                             exchange.finish();
                         }
@@ -169,19 +174,79 @@ impl Body for ReplyBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Source::Upstream { exchange, .. } => exchange.is_end_stream(),
-            Source::Broken(_) => false,
+            Source::Streams(exchange) => exchange.is_end_stream(),
+            Source::Broken(_) | Source::Switched(_) => false,
             Source::Ended => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Source::Upstream { exchange, .. } => exchange.size_hint(),
+            Source::Streams(exchange) => exchange.size_hint(),
             Source::Broken(_) => SizeHint::new(),
-            Source::Ended => SizeHint::with_exact(0),
+            Source::Ended | Source::Switched(_) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// The body of an answer, with the note that its connection is busy until it ends or the client is gone.
+#[derive(Debug)]
+pub struct ReplyBody {
+    body: Either,
+    /// After the body: what it holds is given back first.
+    _busy: Busy,
+}
+
+#[derive(Debug)]
+enum Either {
+    /// Made here.
+    Own(Option<Bytes>),
+    /// The upstream's, with its place there.
+    Upstream(Held<UpstreamBody>),
+}
+
+impl ReplyBody {
+    /// A body made here.
+    #[must_use]
+    pub const fn own(bytes: Bytes, busy: Busy) -> Self {
+        Self { body: Either::Own(Some(bytes)), _busy: busy }
+    }
+
+    /// The upstream's.
+    #[must_use]
+    pub const fn upstream(body: Held<UpstreamBody>, busy: Busy) -> Self {
+        Self { body: Either::Upstream(body), _busy: busy }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.body {
+            Either::Own(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Either::Upstream(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            Either::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Either::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Either::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Either::Upstream(body) => body.size_hint(),
         }
     }
 }

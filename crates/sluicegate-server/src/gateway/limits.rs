@@ -3,18 +3,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::Response;
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use sluicegate::decision::Decision;
 use sluicegate::keyed::{Key, Keyed, Limits, Standing, Twice};
+use sluicegate_tower::http::fields::{self, Name, NameError, RATELIMIT, RATELIMIT_POLICY};
+use sluicegate_tower::limit::{Charge as Charged, Limit as Limiting};
+
+use super::refusal::{Denial, Refusal};
+use super::request::Asked;
 
 use crate::config::identity::masked;
 use crate::config::limit::KeyPart;
 use crate::config::pattern::normal;
 use crate::config::settings::LimitSettings;
-
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A limit and its keys' buckets.
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ pub struct Limit {
 #[derive(Debug)]
 pub struct RouteLimits {
     each: Vec<Limit>,
+    names: Vec<Name>,
     together: Limits,
     /// How much of an IPv6 address is a client, in bits.
     ipv6_prefix: u8,
@@ -50,7 +54,7 @@ impl Verdict {
     }
 }
 
-/// A request's tokens, taken from every limit. Dropped, it puts them back; [`spend`](Self::spend) keeps them.
+/// A request's tokens, taken from every limit. Dropped, it puts them back; [`keep`](Self::keep) spends them.
 #[derive(Debug)]
 #[must_use = "a charge that is dropped is taken back"]
 pub struct Charge {
@@ -63,7 +67,7 @@ pub struct Charge {
 
 impl Charge {
     /// The tokens are used. Where the limits stand comes back.
-    pub fn spend(mut self) -> Verdict {
+    pub fn keep(mut self) -> Verdict {
         self.verdict.take().unwrap_or_else(Verdict::none)
     }
 
@@ -92,16 +96,13 @@ impl RouteLimits {
     /// These limits.
     ///
     /// # Errors
-    /// If one is there twice.
-    pub fn new(each: Vec<Limit>, ipv6_prefix: u8) -> Result<Self, Twice> {
+    /// If one is there twice, or has a name that can't be told.
+    pub fn new(each: Vec<Limit>, ipv6_prefix: u8) -> Result<Self, RouteLimitsError> {
         let together = Limits::new(each.iter().map(|limit| Arc::clone(&limit.keys)).collect())?;
-        let policy = join(each.iter().filter_map(|limit| {
-            let quota = &limit.settings.rule.quota;
-            let window = quota.window().map_or(String::new(), |w| format!(";w={}", seconds_up(w)));
-            let name = &limit.settings.name;
-            is_told(quota.capacity()).then(|| format!("\"{name}\";q={}{window}", quota.capacity()))
-        }));
-        Ok(Self { each, together, ipv6_prefix, policy })
+        let names = each.iter().map(|limit| Name::new(limit.settings.name.as_str()));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let policy = fields::policy(names.iter().zip(each.iter().map(|limit| &limit.settings.rule.quota)));
+        Ok(Self { each, names, together, ipv6_prefix, policy })
     }
 
     /// Charges a request to all limits, or to none.
@@ -124,22 +125,8 @@ impl RouteLimits {
     pub fn tell(&self, verdict: &Verdict, headers: &mut HeaderMap) {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATELIMIT_POLICY, policy.clone());
-        let mut standings = String::with_capacity(64 * self.each.len());
-        for (Standing { decision, .. }, limit) in verdict.each.iter().zip(&self.each) {
-            if !is_told(decision.limit()) {
-                continue;
-            }
-            standings.push_str(if standings.is_empty() { "\"" } else { ", \"" });
-            standings.push_str(&limit.settings.name);
-            standings.push_str("\";r=");
-            push_number(&mut standings, decision.remaining());
-            if let Some(reset) = decision.reset_after() {
-                standings.push_str(";t=");
-                push_number(&mut standings, seconds_up(reset));
-            }
-        }
-        // Names are checked to be printable, and the rest is digits: all of it is a header value.
-        if let Ok(standings) = HeaderValue::try_from(standings) {
+        let standings = self.names.iter().zip(verdict.each.iter().map(|standing| standing.decision));
+        if let Some(standings) = fields::standing(standings) {
             headers.insert(RATELIMIT, standings);
         }
     }
@@ -154,36 +141,49 @@ impl RouteLimits {
     }
 }
 
-/// Whole seconds, rounded up: who waits so long does not come early.
-#[must_use]
-pub fn seconds_up(time: std::time::Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+/// Limits that can't be a route's.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteLimitsError {
+    /// One is there twice.
+    #[error(transparent)]
+    Twice(#[from] Twice),
+    /// One has a name that can't be told.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
-/// Writes digits without the machinery of formatting, which costs more than the rest of the field: it is in each answer.
-fn push_number(text: &mut String, mut number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut first = digits.len() - 1;
-    loop {
-        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-        first -= 1;
+/// A route's limits, as the layer asks them.
+#[derive(Debug)]
+pub struct OfRoute(pub Arc<RouteLimits>);
+
+impl<B> Limiting<Asked, Response<B>, Denial> for OfRoute {
+    type Charge = Charge;
+
+    fn charge(&self, asked: &Asked) -> Result<Charge, Denial> {
+        self.0.charge(&asked.parts, asked.who.address, asked.arrived).map_err(|verdict| {
+            let refusal = Refusal::Quota(verdict.decision);
+            Denial { refusal, told: Some((Arc::clone(&self.0), verdict)) }
+        })
     }
-    text.extend(digits[first..].iter().map(|&digit| char::from(digit)));
 }
 
-/// Structured fields hold integers below 10^15; a larger or absent limit is not worth telling.
-const fn is_told(limit: u64) -> bool {
-    limit < 1_000_000_000_000_000
-}
+/// Every answer tells where the limits stand, and so does every refusal: of one that was not admitted, they stand as before
+/// it came.
+impl<B> Charged<Response<B>, Denial> for Charge {
+    fn spend(self) {
+        let _ = self.keep();
+    }
 
-fn join(items: impl Iterator<Item = String>) -> Option<HeaderValue> {
-    let joined = items.collect::<Vec<_>>().join(", ");
-    // Names are checked to be printable, and the rest is digits: all of it is a header value.
-    (!joined.is_empty()).then(|| HeaderValue::try_from(joined).ok()).flatten()
+    fn answered(self, response: &mut Response<B>) {
+        let limits = Arc::clone(&self.limits);
+        limits.tell(&self.keep(), response.headers_mut());
+    }
+
+    fn failed(self, denial: &mut Denial, admitted: bool) {
+        let limits = Arc::clone(&self.limits);
+        let verdict = if admitted { self.keep() } else { self.take_back() };
+        denial.told = Some((limits, verdict));
+    }
 }
 
 impl Limit {
@@ -244,7 +244,7 @@ mod tests {
     /// Whether two requests share a key under `rule`.
     fn same(rule: &str, one: (&Parts, IpAddr), other: (&Parts, IpAddr)) -> bool {
         let limits = limits(&[&format!("{rule} stock 1")]);
-        let _ = limits.charge(one.0, one.1, 0).unwrap().spend();
+        let _ = limits.charge(one.0, one.1, 0).unwrap().keep();
         limits.charge(other.0, other.1, 0).is_err()
     }
 
@@ -284,28 +284,19 @@ mod tests {
     }
 
     #[test]
-    fn digits() {
-        for number in [0, 9, 10, 1_234_567_890, u64::MAX] {
-            let mut text = String::new();
-            push_number(&mut text, number);
-            assert_eq!(text, number.to_string());
-        }
-    }
-
-    #[test]
     fn a_charge_that_is_dropped_is_taken_back_from_all() {
         let limits = limits(&["global stock 1", "client.ip stock 1"]);
         for _ in 0..10 {
             drop(limits.charge(&request("/", &[]), CLIENT, 0).unwrap());
         }
-        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().spend();
+        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().keep();
         assert!(limits.charge(&request("/", &[]), CLIENT, 0).is_err());
     }
 
     #[test]
     fn fields_tell_every_limit_once() {
         let limits = limits(&["client.ip 100/s burst 200", "client.ip 3/m", "global unlimited"]);
-        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().spend();
+        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().keep();
         let mut headers = HeaderMap::new();
         limits.tell(&verdict, &mut headers);
         assert_eq!(headers[RATELIMIT_POLICY], r#""limit-0";q=200;w=2, "limit-1";q=3;w=60"#);

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode};
-use sluicegate::keyed::{Keyed, Twice};
+use sluicegate::clock::nanos;
+use sluicegate::keyed::Keyed;
 use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
 
 use super::activity::Patience;
-use super::limits::{Limit, RouteLimits};
+use super::forward::Forward;
+use super::limits::{Limit, OfRoute, RouteLimits, RouteLimitsError};
+use super::stack::{self, Stack};
 use super::upstream::Upstream;
 use crate::config::pattern::normal;
 use crate::config::settings::{QueueSettings, RouteSettings, Settings};
@@ -50,14 +53,18 @@ impl QueueSettings {
 pub struct Route {
     /// As an operator set it.
     pub settings: RouteSettings,
-    /// Its limits.
-    pub limits: Arc<RouteLimits>,
-    /// Its queue.
-    pub permits: Permits,
-    /// The status where that is full.
+    /// The status where its queue is full.
     pub reject_status: StatusCode,
-    /// Its upstream.
-    pub upstream: Arc<Upstream>,
+    /// Its layers, a copy for each worker, so that workers count no references to the same parts.
+    stacks: Vec<Stack>,
+}
+
+impl Route {
+    /// The layers, for a request on this worker.
+    #[must_use]
+    pub fn stack(&self, worker: usize) -> Stack {
+        self.stacks[worker].clone()
+    }
 }
 
 impl Plan {
@@ -65,14 +72,14 @@ impl Plan {
     /// limits with the same key, queues, upstreams that have not changed. It is not changed until [`commit`](Self::commit).
     ///
     /// # Errors
-    /// If a route has a limit twice, which a check finds before.
+    /// If a route's limits can't be, which a check of the settings finds before.
     pub fn new(
         settings: Settings,
         before: Option<&Self>,
         time: TokioTime,
         workers: usize,
         now: u64,
-    ) -> Result<Self, Twice> {
+    ) -> Result<Self, RouteLimitsError> {
         let limits: Vec<Limit> = settings
             .limits
             .iter()
@@ -114,19 +121,21 @@ impl Plan {
             let upstream = upstreams.iter().find(|upstream| upstream.settings.name == route.upstream);
             // Checked settings name what there is.
             let (Some(queue), Some(upstream)) = (queue, upstream) else { return Ok(None) };
+            let limits = route.limits.iter().filter_map(of_route).collect();
+            let limits = Arc::new(RouteLimits::new(limits, settings.identity.ipv6_prefix)?);
+            let stack = |_| {
+                let limits = OfRoute(Arc::clone(&limits));
+                let forward = Forward::new(Arc::clone(upstream));
+                stack::build(limits, nanos(route.deadline), queue.permits.clone(), forward)
+            };
             Ok(Some(Arc::new(Route {
                 settings: route.clone(),
-                limits: Arc::new(RouteLimits::new(
-                    route.limits.iter().filter_map(of_route).collect(),
-                    settings.identity.ipv6_prefix,
-                )?),
-                permits: queue.permits.clone(),
                 reject_status: queue.settings.reject_status,
-                upstream: Arc::clone(upstream),
+                stacks: (0..workers).map(stack).collect(),
             })))
         };
         let routes = settings.routes.iter().filter_map(|wanted| route(wanted).transpose());
-        let routes = routes.collect::<Result<Vec<_>, Twice>>()?;
+        let routes = routes.collect::<Result<Vec<_>, RouteLimitsError>>()?;
         Ok(Self { patience: Patience::new(&settings.clients), limits, queues, upstreams, routes, settings })
     }
 

@@ -1,17 +1,20 @@
 //! A request that is not served: one typed value, rendered once, at the door.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use serde::Serialize;
 use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
 use sluicegate::queue::Rejected;
+use sluicegate_tower::http::problem::{Problem, QUOTA_EXCEEDED, REDUCED_CAPACITY};
+use sluicegate_tower::refused::Refused;
 
-use super::limits::{RouteLimits, Verdict, seconds_up};
+use super::limits::{RouteLimits, Verdict};
 use super::metrics::Reason;
+use super::plan::Route;
 use super::request::Shared;
 use super::upstream::UpstreamError;
 
@@ -21,19 +24,9 @@ pub enum Refusal {
     /// It is over a quota.
     Quota(Decision),
     /// No room to wait for a place at the upstream.
-    QueueFull {
-        /// What the queue says.
-        rejected: Rejected,
-        /// The status for it.
-        status: StatusCode,
-    },
-    /// Its deadline has passed, after this long.
-    Deadline {
-        /// What it waited for then.
-        stage: Stage,
-        /// The time it was given.
-        deadline: Duration,
-    },
+    QueueFull(Rejected),
+    /// Its deadline has passed, while it waited for this.
+    Deadline(Stage),
     /// The upstream gave no answer.
     Upstream(UpstreamError),
     /// No route is for it.
@@ -53,22 +46,6 @@ pub enum Stage {
     Upstream,
 }
 
-/// Problem details (RFC 9457).
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    instance: String,
-    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
-    violated_policies: Vec<&'a str>,
-}
-
-/// What the draft on rate limit fields calls the problem, under IANA's registry of problem types.
-const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-
 /// How long to stay away from an upstream that can't be reached: nobody knows, so a second.
 const UNREACHABLE_RETRY: Duration = Duration::from_secs(1);
 
@@ -78,8 +55,8 @@ impl Refusal {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Quota(_) => Reason::Quota,
-            Self::QueueFull { .. } => Reason::QueueFull,
-            Self::Deadline { .. } => Reason::Deadline,
+            Self::QueueFull(_) => Reason::QueueFull,
+            Self::Deadline(_) => Reason::Deadline,
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Reason::UpstreamUnreachable
             }
@@ -93,13 +70,10 @@ impl Refusal {
         }
     }
 
-    const fn status(&self) -> StatusCode {
-        if let Self::QueueFull { status, .. } = self {
-            return *status;
-        }
+    fn status(&self, route: Option<&Route>) -> StatusCode {
         match self.reason() {
             Reason::Quota => StatusCode::TOO_MANY_REQUESTS,
-            Reason::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::QueueFull => route.map_or(StatusCode::SERVICE_UNAVAILABLE, |route| route.reject_status),
             Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Reason::UpstreamUnreachable | Reason::UpstreamBroken => StatusCode::BAD_GATEWAY,
@@ -111,12 +85,12 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Quota(decision) => decision.retry_after(),
-            Self::QueueFull { rejected, .. } => rejected.retry_after(),
+            Self::QueueFull(rejected) => rejected.retry_after(),
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Some(UNREACHABLE_RETRY)
             }
             Self::Upstream(_)
-            | Self::Deadline { .. }
+            | Self::Deadline(_)
             | Self::NoRoute
             | Self::Malformed(_)
             | Self::Unsupported(_) => None,
@@ -132,60 +106,21 @@ impl Refusal {
         }
     }
 
-    /// Renders it: counted, logged under its ID, and as an answer for the client, with where it stands by a verdict on the
-    /// limits it has met.
-    #[must_use]
-    pub fn render(self, shared: &Shared, told: Option<(&RouteLimits, &Verdict)>) -> Response<Bytes> {
-        let (reason, status, retry_after) = (self.reason(), self.status(), self.retry_after());
-        let (kind, title) = self.kind(status);
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if reason == Reason::BadRequest {
-            // What follows on this connection may be the rest of what could not be understood.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(wait) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
-        }
-        let mut violated_policies = Vec::new();
-        if let Some((limits, verdict)) = told {
-            limits.tell(verdict, headers);
-            violated_policies = limits.violated(verdict);
-        }
-        let failure = self.into_failure();
-        let problem = Problem {
-            r#type: kind,
-            title,
-            status: status.as_u16(),
-            detail: failure.friendly(),
-            instance: format!("urn:uuid:{}", failure.id()),
-            violated_policies,
-        };
-        // Strings and numbers always serialize; were they not to, the status still says it.
-        *response.body_mut() = serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default();
-        shared.metrics.refused(reason);
-        shared.log(&failure, !matches!(reason, Reason::UpstreamUnreachable | Reason::UpstreamBroken));
-        response
-    }
-
-    fn into_failure(self) -> Failure {
+    fn as_failure(self) -> Failure {
         use Lasting::{Permanent, Transitory};
         let code = self.reason().name();
         match self {
             Self::Quota(decision) => Failure::known(code, Transitory, format!("over a quota: {decision}"))
                 .showing("There were too many requests."),
-            Self::QueueFull { rejected, .. } => Failure::known(code, Transitory, rejected.to_string())
+            Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
                 .showing("The service has more work than it can do."),
-            Self::Deadline { stage, deadline } => {
+            Self::Deadline(stage) => {
                 let place = match stage {
                     Stage::Queue => "in the queue",
                     Stage::Upstream => "at the upstream",
                 };
                 Failure::known(code, Transitory, format!("the deadline has passed {place}"))
                     .showing("The service took too long to answer.")
-                    .with("deadline", format!("{deadline:?}"))
             }
             Self::Upstream(error @ UpstreamError::ClientBody(_)) => {
                 Failure::known(code, Permanent, "the client's body broke off").because(error)
@@ -202,5 +137,74 @@ impl Refusal {
                 .showing("There is nothing here."),
             Self::Malformed(what) | Self::Unsupported(what) => Failure::known(code, Permanent, what),
         }
+    }
+
+    fn into_failure(self, route: Option<&Route>) -> Failure {
+        let failure = self.as_failure();
+        match route {
+            Some(route) => failure
+                .with("route", &route.settings.name)
+                .with("deadline", format!("{:?}", route.settings.deadline)),
+            None => failure,
+        }
+    }
+}
+
+/// A refusal on its way to the door.
+#[derive(Debug)]
+pub struct Denial {
+    /// Why the request is not served.
+    pub refusal: Refusal,
+    /// Where its limits stand, if it has met any.
+    pub told: Option<(Arc<RouteLimits>, Verdict)>,
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, told: None }
+    }
+}
+
+/// What the layers refuse.
+impl From<Refused> for Denial {
+    fn from(refused: Refused) -> Self {
+        let refusal = match refused {
+            Refused::Quota(decision) => Refusal::Quota(decision),
+            Refused::Queue(rejected) => Refusal::QueueFull(rejected),
+            Refused::Late { admitted: Some(false), .. } => Refusal::Deadline(Stage::Queue),
+            _ => Refusal::Deadline(Stage::Upstream),
+        };
+        refusal.into()
+    }
+}
+
+impl Denial {
+    /// Renders it: counted, logged under its ID, and as an answer for the client, with where it stands.
+    #[must_use]
+    pub fn render(self, shared: &Shared, route: Option<&Route>) -> Response<Bytes> {
+        let Self { refusal, told } = self;
+        let (reason, status) = (refusal.reason(), refusal.status(route));
+        let retry_after = refusal.retry_after();
+        let (kind, title) = refusal.kind(status);
+        let failure = refusal.into_failure(route);
+        let (detail, instance) = (failure.friendly(), format!("urn:uuid:{}", failure.id()));
+        let mut problem = Problem::new(status).kind(kind, title).detail(&detail).instance(&instance);
+        if let Some((limits, verdict)) = &told {
+            problem = problem.violated_policies(limits.violated(verdict));
+        }
+        if let Some(wait) = retry_after {
+            problem = problem.retry_after(wait);
+        }
+        let mut response = problem.response();
+        if reason == Reason::BadRequest {
+            // What follows on this connection may be the rest of what could not be understood.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some((limits, verdict)) = &told {
+            limits.tell(verdict, response.headers_mut());
+        }
+        shared.metrics.refused(reason);
+        shared.log(&failure, !matches!(reason, Reason::UpstreamUnreachable | Reason::UpstreamBroken));
+        response
     }
 }

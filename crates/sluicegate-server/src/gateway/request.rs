@@ -5,28 +5,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use sluicegate::cancel::CancelToken;
-use sluicegate::clock::nanos;
 use sluicegate::failure::Failure;
 use sluicegate::limiter::TokenBucket;
-use sluicegate::permits::{Permit, Permits};
+use sluicegate::permits::Permits;
 use sluicegate::quota::Quota;
 use sluicegate::timer::TokioTime;
+use sluicegate_tower::http::held::Held;
+use tower_service::Service;
 
 use super::activity::{Activity, Busy};
-use super::body::{ReplyBody, RequestBody};
-use super::headers::{self, Origin};
-use super::limits::Verdict;
+use super::body::{ReplyBody, UpstreamBody};
 use super::metrics::{Metrics, count};
 use super::plan::{Plan, Route};
-use super::refusal::{Refusal, Stage};
+use super::refusal::{Denial, Refusal};
 use super::tunnel::Tunnel;
-use super::upstream::{Exchange, UpstreamError};
 use super::wellformed;
 use crate::config::identity;
 
@@ -103,36 +100,53 @@ pub struct Client {
     pub tunnel: Mutex<Option<Tunnel>>,
 }
 
+/// A request on its way: well-formed, and known whose it is.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its header, as it came.
+    pub parts: http::request::Parts,
+    /// What to ask the upstream for.
+    pub target: Uri,
+    /// Its body.
+    pub body: Incoming,
+    /// The connection it came over.
+    pub client: Arc<Client>,
+    /// Whose it is.
+    pub who: Who,
+    /// What it waits for.
+    pub activity: Arc<Activity>,
+    /// When its header was complete, on the gateway's clock.
+    pub arrived: u64,
+}
+
 /// Answers a request: from the upstream, or with a refusal, rendered here and nowhere else. What it waits for is noted in
-/// the `activity` that `busy` is of.
+/// the activity that `busy` is of.
 pub async fn answer(
     shared: &Shared,
-    client: &Client,
+    client: &Arc<Client>,
     busy: Busy,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     let activity = Arc::clone(busy.activity());
     let arrived = activity.now();
     let leaving = Leaving { metrics: &shared.metrics, answered: false };
-    let (request, body) = request.into_parts();
-    let version = request.version;
+    let (parts, body) = request.into_parts();
+    let version = parts.version;
     let unread = !body.is_end_stream();
-    let mut met = Met::default();
-    let outcome = serve(shared, client, &activity, request, body, arrived, &mut met).await;
+    let mut route = None;
+    let outcome = serve(shared, client, &activity, parts, body, arrived, &mut route).await;
     let mut response = match outcome {
-        Ok(Served::Answer { head, exchange, permit }) => {
-            head.map(|()| ReplyBody::upstream(exchange, permit, busy))
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let (head, body) = response.into_parts();
+            client.turn_into_tunnel(body, busy);
+            Response::from_parts(head, ReplyBody::own(Bytes::new(), activity.request()))
         }
-        Ok(Served::Switch { head, tunnel }) => {
-            let tunnel = Tunnel { busy: Some(busy), ..tunnel };
-            *client.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
-            head.map(|()| ReplyBody::empty(activity.request()))
-        }
-        Err(refusal) => {
+        Ok(response) => response.map(|body| ReplyBody::upstream(body, busy)),
+        Err(denial) => {
             if unread {
                 activity.leaves_unread();
             }
-            refusal.render(shared, met.told()).map(|bytes| ReplyBody::own(bytes, busy))
+            denial.render(shared, route.as_deref()).map(|bytes| ReplyBody::own(bytes, busy))
         }
     };
     match version {
@@ -149,104 +163,47 @@ pub async fn answer(
     response
 }
 
-/// What the service has answered.
-enum Served {
-    /// An answer, its body still to come.
-    Answer { head: Response<()>, exchange: Exchange, permit: Permit },
-    /// That it speaks another protocol from now on.
-    Switch { head: Response<()>, tunnel: Tunnel },
-}
-
-/// What a request has met on its way so far.
-#[derive(Default)]
-struct Met {
-    route: Option<Arc<Route>>,
-    verdict: Option<Verdict>,
-}
-
-impl Met {
-    fn told(&self) -> Option<(&super::limits::RouteLimits, &Verdict)> {
-        Some((&*self.route.as_ref()?.limits, self.verdict.as_ref()?))
-    }
-}
-
-/// The order of things, a reason each.
+/// The way of a request up to its route's layers; from there it is [theirs](super::stack::build).
 async fn serve(
     shared: &Shared,
-    client: &Client,
+    client: &Arc<Client>,
     activity: &Arc<Activity>,
-    mut request: http::request::Parts,
+    mut parts: http::request::Parts,
     body: Incoming,
     arrived: u64,
-    met: &mut Met,
-) -> Result<Served, Refusal> {
+    taken: &mut Option<Arc<Route>>,
+) -> Result<Response<Held<UpstreamBody>>, Denial> {
     // What no step could serve, or two servers would read two ways, spends nothing.
-    let target = wellformed::target(&mut request)?;
+    let target = wellformed::target(&mut parts)?;
     // One configuration from here to the end, whatever comes meanwhile.
     let plan = shared.plan.load_full();
     // Who it is, before anything is counted to them.
-    let who = client.identify(&request, &plan);
+    let who = client.identify(&parts, &plan);
     // The route says all that follows.
-    let host = request.headers.get(header::HOST);
-    let route = plan.route(host, target.path(), &request.method).ok_or(Refusal::NoRoute)?;
-    let route = met.route.insert(Arc::clone(route));
-    // The deadline runs from when the header was complete, so that it includes every wait below.
-    let deadline = route.settings.deadline;
-    let time_left = CancelToken::expiring(shared.time, arrived.saturating_add(nanos(deadline)));
-    // Limits before the queue: who is over quota takes no place in it. All of them are one decision.
-    let charge = match route.limits.charge(&request, who.address, arrived) {
-        Ok(charge) => charge,
-        Err(verdict) => return Err(Refusal::Quota(met.verdict.insert(verdict).decision)),
+    let host = parts.headers.get(header::HOST);
+    let route = plan.route(host, target.path(), &parts.method).ok_or(Refusal::NoRoute)?;
+    let route = taken.insert(Arc::clone(route));
+    drop(plan);
+    let asked = Asked {
+        parts,
+        target,
+        body,
+        client: Arc::clone(client),
+        who,
+        activity: Arc::clone(activity),
+        arrived,
     };
-    // The queue refuses at once, and a place at the upstream is held from here until the body has ended.
-    let permit = match admit(route, &time_left).await {
-        Ok(permit) => permit,
-        Err(refusal) => {
-            // Who was turned away, or left before this, has its tokens back.
-            met.verdict = Some(charge.take_back());
-            return Err(refusal);
-        }
-    };
-    let verdict = met.verdict.insert(charge.spend());
-    // Headers last: only what is served is worth rewriting.
-    let body = if body.is_end_stream() {
-        RequestBody::Empty
-    } else {
-        RequestBody::Stream { incoming: body, activity: Arc::clone(activity) }
-    };
-    let origin = Origin { peer: &client.address, is_proxy: who.is_behind, tls: client.tls };
-    let switches = request.extensions.remove::<OnUpgrade>();
-    headers::to_upstream(&mut request, &body, &origin, &route.upstream.own_host);
-    let outgoing = outgoing(request.method, target, request.headers, body);
-    let late = |_| Refusal::Deadline { stage: Stage::Upstream, deadline };
-    let sent = time_left.run(route.upstream.send(client.worker, outgoing, repeatable)).await;
-    let (mut head, exchange) = sent.map_err(late)?.map_err(Refusal::Upstream)?;
-    if !headers::to_client(&mut head) {
-        return Err(Refusal::Upstream(UpstreamError::Coding));
-    }
-    route.limits.tell(verdict, head.headers_mut());
-    if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (upstream, upgrade) = exchange.switched().zip(switches).ok_or(UpstreamError::Switched)?;
-        let tunnel = Tunnel { upgrade, upstream, permit, busy: None };
-        return Ok(Served::Switch { head, tunnel });
-    }
-    if is_event_stream(&head) {
-        activity.may_be_quiet();
-    }
-    Ok(Served::Answer { head, exchange, permit })
-}
-
-impl From<UpstreamError> for Refusal {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
-    }
+    // Always ready, as all of these layers are.
+    route.stack(client.worker).call(asked).await
 }
 
 /// Whose request it is.
-struct Who {
-    address: IpAddr,
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    /// The client's address.
+    pub address: IpAddr,
     /// Whether the peer is a trusted proxy.
-    is_behind: bool,
+    pub is_behind: bool,
 }
 
 impl Client {
@@ -256,50 +213,15 @@ impl Client {
         let address = if is_behind { identity::client(peer, &request.headers, settings) } else { peer };
         Who { address, is_behind }
     }
-}
 
-/// Whether an answer is one that says something now and then (the type of server-sent events).
-fn is_event_stream(head: &Response<()>) -> bool {
-    let media = head.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let media = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    media.eq_ignore_ascii_case(b"text/event-stream")
-}
-
-/// A place at the upstream, now or within the time that is left.
-async fn admit(route: &Route, time_left: &CancelToken) -> Result<Permit, Refusal> {
-    let enter = route
-        .permits
-        .enter()
-        .map_err(|rejected| Refusal::QueueFull { rejected, status: route.reject_status })?;
-    let deadline = route.settings.deadline;
-    time_left.run(enter).await.map_err(|_| Refusal::Deadline { stage: Stage::Queue, deadline })
-}
-
-/// A copy of a request that may be sent twice, for when a kept connection closes under it: it has no body, and its
-/// method promises that twice is as good as once (RFC 9110, section 9.2.2).
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let twice = request.method().is_idempotent() && request.body().is_end_stream();
-    twice.then(|| {
-        outgoing(
-            request.method().clone(),
-            request.uri().clone(),
-            request.headers().clone(),
-            RequestBody::Empty,
-        )
-    })
-}
-
-fn outgoing(
-    method: Method,
-    target: Uri,
-    headers: http::HeaderMap,
-    body: RequestBody,
-) -> Request<RequestBody> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = target;
-    *request.headers_mut() = headers;
-    request
+    /// Leaves a tunnel for the connection's task, which begins it once the answer is written.
+    fn turn_into_tunnel(&self, body: Held<UpstreamBody>, busy: Busy) {
+        let (body, permit) = body.into_parts();
+        if let Some(switched) = body.into_switched() {
+            let tunnel = Tunnel { switched, permit, busy };
+            *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        }
+    }
 }
 
 /// Counts a request whose client leaves before the answer begins: its future is dropped.

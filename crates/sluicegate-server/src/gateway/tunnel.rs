@@ -3,26 +3,22 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sluicegate::permits::Permit;
-use tokio::net::TcpStream;
 
 use super::activity::Busy;
+use super::body::Switched;
 use super::socket::Socket;
 
 /// A connection that changes protocols as soon as its answer is written. It counts as one request in flight until it ends.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// Brings the client's connection.
-    pub upgrade: OnUpgrade,
-    /// The service's connection, and what was read of it already.
-    pub upstream: (TcpStream, Bytes),
+    /// Both sides.
+    pub switched: Switched,
     /// The place at the upstream.
-    pub permit: Permit,
+    pub permit: Option<Permit>,
     /// Has the client's connection count as busy.
-    pub busy: Option<Busy>,
+    pub busy: Busy,
 }
 
 /// Why a tunnel ended early.
@@ -42,9 +38,8 @@ impl Tunnel {
     /// # Errors
     /// If one side breaks off.
     pub async fn run(self) -> Result<(), TunnelError> {
-        let Self { upgrade, upstream: (socket, ahead), permit: _permit, busy } = self;
+        let Self { switched: Switched { upgrade, upstream: (socket, ahead) }, permit: _permit, busy } = self;
         let mut client = TokioIo::new(upgrade.await.map_err(TunnelError::Upgrade)?);
-        let Some(busy) = busy else { return Ok(()) };
         let activity = busy.activity();
         activity.may_be_quiet();
         activity.reply_body(true);

@@ -59,6 +59,13 @@ impl<B: Body> Held<B> {
         let permit = (!body.is_end_stream()).then_some(permit);
         Self { body, permit }
     }
+
+    /// The body, and the permit if it still holds it: for a response that turns into something else, such as a connection
+    /// that changes protocols.
+    #[must_use]
+    pub fn into_parts(self) -> (B, Option<Permit>) {
+        (self.body, self.permit)
+    }
 }
 
 impl<B: Body> Body for Held<B> {
