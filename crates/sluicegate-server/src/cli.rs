@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::check::CheckArgs;
 use crate::demo::DemoArgs;
+use crate::explain::ExplainArgs;
 use crate::load::LoadArgs;
 use crate::serve::ServeArgs;
 
@@ -23,6 +24,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Tell whether a configuration file can be served, and all that is wrong in it
     Check(CheckArgs),
+    /// Tell what would become of a request: its route, and the limits it meets there
+    Explain(Box<ExplainArgs>),
     /// Offer a load to a URL, on schedule whatever the answers, and report what came of it
     Load(Box<LoadArgs>),
     /// See a service that is offered ten times what it can do, with and without the gateway

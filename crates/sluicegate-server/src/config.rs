@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | [`read`](mod@read) | from a file to settings, or to all that is wrong in it |
 //! | [`mistake`] | what is wrong in a file, shown in its place |
+//! | [`explain`] | what would become of a request |
 //! | [`identity`] | who a client is taken for |
 //! | [`limit`] | a limit as text: what makes up its key, and its quota |
 //! | [`log`] | how records are logged |
 //! | [`pattern`] | which requests a route is for |
 //! | [`settings`] | all settings, and what is right of them |
 
+pub mod explain;
 mod file;
 pub mod identity;
 pub mod limit;

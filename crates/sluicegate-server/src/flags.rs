@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::StatusCode;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Parses a time such as `250ms`, `2s` or `5m`.
 ///
@@ -36,15 +36,20 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
 }
 
-/// Parses a network, such as `10.0.0.0/8`; an address alone is a network of one.
+/// Parses a network, or an address, which is a network of one. IPv4 in IPv6 form is IPv4, as peers are.
 ///
 /// # Errors
 /// Saying what would be right.
 pub fn network(text: &str) -> Result<IpNet, String> {
-    let one = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>()
-        .or_else(|_| one())
-        .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let network = network.map(|network| match (network, network.addr().to_canonical()) {
+        (IpNet::V6(six), IpAddr::V4(four)) if six.prefix_len() >= 96 => {
+            Ipv4Net::new(four, six.prefix_len() - 96).map_or(network, IpNet::V4)
+        }
+        _ => network,
+    });
+    let network = network.map(|network| network.trunc());
+    network.ok_or_else(|| "expected a network or an address, such as `10.0.0.0/8` or `::1`".to_owned())
 }
 
 /// Parses the status of a refusal.

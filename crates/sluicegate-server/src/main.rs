@@ -5,27 +5,31 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sluicegate_server::cli::{Cli, Command};
-use sluicegate_server::{check, demo, load, serve};
+use sluicegate_server::{check, demo, explain, load, serve};
 
 /// A request allocates and frees some sixteen times: an allocator that is quick about it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let outcome =
-        match Cli::parse().command {
-            Command::Serve(args) => serve::command(&args)
-                .map_err(|error| (if error.is_usage() { 2 } else { 1 }, error.to_string())),
-            Command::Check(args) => check::command(&args)
-                .map_err(|error| (if error.is_usage() { 2 } else { 1 }, error.to_string())),
-            Command::Load(args) => on_runtime(load::command(*args), load::LoadError::is_usage),
-            Command::Demo(args) => on_runtime(demo::command(args), demo::DemoError::is_usage),
-        };
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => {
+            serve::command(&args).map_err(|error| (if error.is_usage() { 2 } else { 1 }, error.to_string()))
+        }
+        Command::Check(args) => check::command(&args).map_err(|error| told(&error)),
+        Command::Explain(args) => explain::command(&args).map_err(|error| told(&error)),
+        Command::Load(args) => on_runtime(load::command(*args), load::LoadError::is_usage),
+        Command::Demo(args) => on_runtime(demo::command(args), demo::DemoError::is_usage),
+    };
     outcome.unwrap_or_else(|(code, message)| {
         // Where even standard error is gone, the exit code is all that can be said.
         let _ = writeln!(std::io::stderr(), "sluicegate: {message}");
         ExitCode::from(code)
     })
+}
+
+fn told(error: &check::CheckError) -> (u8, String) {
+    (if error.is_usage() { 2 } else { 1 }, error.to_string())
 }
 
 fn on_runtime<E: std::fmt::Display>(

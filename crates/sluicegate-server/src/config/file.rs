@@ -3,11 +3,10 @@
 
 mod route;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use http::{StatusCode, Uri};
-use ipnet::{IpNet, Ipv4Net};
 use sluicegate::quota::Quota;
 
 use super::LogFormat;
@@ -17,7 +16,7 @@ use super::settings::{
     QueueSettings, Settings, TlsSettings, UpstreamSettings,
 };
 use super::tree::{Reading, Section};
-use crate::flags::{address, duration, refusal_status, timeout};
+use crate::flags::{address, duration, network, refusal_status, timeout};
 
 /// The settings that a file's tables say. What is wrong is in the reading.
 pub(super) fn settings<'t>(
@@ -94,19 +93,6 @@ fn forwarded_header(text: &str) -> Result<ForwardedHeader, String> {
         "forwarded" => Ok(ForwardedHeader::Forwarded),
         _ => Err("`x-forwarded-for` or `forwarded`".to_owned()),
     }
-}
-
-/// A network, or an address, which is a network of one. IPv4 in IPv6 form is IPv4, as peers are.
-fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    let network = network.map(|network| match (network, network.addr().to_canonical()) {
-        (IpNet::V6(six), IpAddr::V4(four)) if six.prefix_len() >= 96 => {
-            Ipv4Net::new(four, six.prefix_len() - 96).map_or(network, IpNet::V4)
-        }
-        _ => network,
-    });
-    let network = network.map(|network| network.trunc());
-    network.ok_or_else(|| "a network or an address, such as `10.0.0.0/8` or `::1`".to_owned())
 }
 
 fn listener<'t>(

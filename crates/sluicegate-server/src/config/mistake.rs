@@ -5,10 +5,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
 /// How many mistakes of a file are kept; more are counted.
-const MAX_KEPT: usize = 100;
+pub(super) const MAX_KEPT: usize = 100;
+
+/// How much of a file is shown for one mistake, in bytes.
+const MAX_SOURCE: usize = 16 * 1024;
+
+/// How much is said of what would be right, in characters: a list of names may be long.
+const MAX_EXPECTED: usize = 1000;
 
 /// How much of a value is repeated in a message, in characters.
 const MAX_SHOWN: usize = 80;
@@ -32,14 +38,21 @@ impl Mistake {
     /// One at this place.
     #[must_use]
     pub fn new(place: Range<usize>, message: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { place, message: message.into(), expected: expected.into(), nearest: None, beside: None }
+        let mut expected = expected.into();
+        if let Some((end, _)) = expected.char_indices().nth(MAX_EXPECTED) {
+            expected.truncate(end);
+            expected.push('…');
+        }
+        Self { place, message: message.into(), expected, nearest: None, beside: None }
     }
 
     /// The same, with which of these was probably meant instead of `given`.
     #[must_use]
     pub fn nearest<'a>(self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        // No name is that long, and the comparison would be.
+        let short = |name: &&str| name.len() <= MAX_SHOWN && given.len() <= MAX_SHOWN;
         let far = |name: &str| strsim::osa_distance(&given.to_lowercase(), name);
-        let near = known.map(|name| (far(name), name)).min();
+        let near = known.filter(short).map(|name| (far(name), name)).min();
         // A third of the letters may be wrong.
         let near = near.filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3));
         Self { nearest: near.map(|(_, name)| name.to_owned()), ..self }
@@ -73,13 +86,16 @@ pub(super) fn shown(text: &str) -> String {
 pub struct Mistakes {
     file: PathBuf,
     text: Arc<str>,
+    /// Where its lines begin.
+    starts: Vec<usize>,
     kept: Vec<Mistake>,
     count: usize,
 }
 
 impl Mistakes {
     pub(super) fn new(file: &Path, text: Arc<str>) -> Self {
-        Self { file: file.to_owned(), text, kept: Vec::new(), count: 0 }
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        Self { file: file.to_owned(), text, starts, kept: Vec::new(), count: 0 }
     }
 
     /// Adds one, at its place in the order.
@@ -89,6 +105,11 @@ impl Mistakes {
             let at = self.kept.partition_point(|other| other.place.start <= mistake.place.start);
             self.kept.insert(at, mistake);
         }
+    }
+
+    /// Counts more that nobody will look at.
+    pub(super) fn leave_out(&mut self, count: usize) {
+        self.count += count;
     }
 
     /// How many there are.
@@ -108,8 +129,7 @@ impl Mistakes {
     }
 
     fn line(&self, mistake: &Mistake) -> String {
-        let (line, start) = self.line_of(mistake.place.start);
-        let column = self.text[start..self.on_letter(mistake.place.start)].chars().count() + 1;
+        let (line, column) = self.line_and_column(mistake.place.start);
         let Mistake { message, expected, .. } = mistake;
         let nearest = mistake.nearest.as_ref();
         let nearest = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
@@ -159,28 +179,42 @@ impl Mistakes {
             snippet =
                 snippet.annotation(AnnotationKind::Context.span(inside(beside)).label("the other is here"));
         }
+        // What nobody wrote by hand is too long to be shown.
+        let shown = if source.len() <= MAX_SOURCE {
+            Element::from(snippet)
+        } else {
+            let (line, column) = self.line_and_column(mistake.place.start);
+            Origin::path(file).line(line).char_column(column).into()
+        };
         let nearest = mistake.nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
         let expected = (!mistake.expected.is_empty()).then(|| format!("expected {}", mistake.expected));
         let helps = nearest.into_iter().chain(expected).map(|help| Level::HELP.message(help));
-        level.clone().primary_title(mistake.message.as_str()).element(snippet).elements(helps)
+        level.clone().primary_title(mistake.message.as_str()).element(shown).elements(helps)
     }
 
     /// The number of the line that a place is on, and where it begins.
     fn line_of(&self, place: usize) -> (usize, usize) {
-        let before = &self.text[..self.on_letter(place)];
-        let number = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        (number, before.rfind('\n').map_or(0, |end| end + 1))
+        let number = self.starts.partition_point(|start| *start <= place);
+        (number, self.starts[number.saturating_sub(1)])
+    }
+
+    fn line_and_column(&self, place: usize) -> (usize, usize) {
+        let (line, start) = self.line_of(place);
+        (line, self.text[start..self.on_letter(place)].chars().count() + 1)
     }
 
     fn line_end(&self, place: usize) -> usize {
-        let rest = &self.text[self.on_letter(place)..];
-        self.text.len() - rest.len() + rest.find(['\r', '\n']).unwrap_or(rest.len())
+        let (number, start) = self.line_of(place);
+        let line = &self.text[start..self.starts.get(number).copied().unwrap_or(self.text.len())];
+        start + line.trim_end_matches(['\r', '\n']).len()
     }
 
     /// As much of it as is on its first line.
     fn on_one_line(&self, place: &Range<usize>) -> Range<usize> {
-        let start = self.on_letter(place.start);
-        start..self.on_letter(place.end).clamp(start, self.line_end(start))
+        let end = self.line_end(place.start);
+        // What is wrong may be where a line ends.
+        let start = self.on_letter(place.start).min(end);
+        start..self.on_letter(place.end).clamp(start, end)
     }
 
     fn on_letter(&self, place: usize) -> usize {

@@ -10,7 +10,7 @@ use toml::de::DeTable;
 
 use super::LogFormat;
 use super::file::settings;
-use super::mistake::{Mistake, Mistakes, shown};
+use super::mistake::{MAX_KEPT, Mistake, Mistakes, shown};
 use super::settings::{Settings, SettingsError};
 use super::tree::{Places, Reading, Section};
 
@@ -128,7 +128,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let none = || Mistakes::new(file, Arc::clone(&owned));
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut reading = Reading::new(text, none());
-    for error in errors {
+    reading.mistakes.leave_out(errors.len().saturating_sub(MAX_KEPT));
+    for error in errors.into_iter().take(MAX_KEPT) {
         let (message, expected) = syntax(error.message());
         reading.wrong(error.span().unwrap_or(0..0), message, expected);
     }

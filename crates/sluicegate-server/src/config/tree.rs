@@ -84,6 +84,10 @@ impl From<QuotaError> for Wrong {
     }
 }
 
+/// How many tables of a kind are read, and how many values of a list: one more than [`Settings`](super::Settings) may have
+/// of anything, so that they say what is too much, and a file made to be slow is not.
+const MAX_READ: usize = 1025;
+
 /// A table of the file, and the keys that were asked for.
 pub(super) struct Section<'t> {
     path: String,
@@ -240,7 +244,7 @@ impl<'t> Reading<'t> {
             return Vec::new();
         };
         let path = section.at(key);
-        let each = array.iter().enumerate();
+        let each = array.iter().enumerate().take(MAX_READ);
         each.filter_map(|(at, node)| Some((self.parsed(&format!("{path}.{at}"), node, &parse)?, node.span())))
             .collect()
     }
@@ -255,7 +259,7 @@ impl<'t> Reading<'t> {
             return Vec::new();
         };
         let mut sections = Vec::new();
-        for (at, node) in array.iter().enumerate() {
+        for (at, node) in array.iter().enumerate().take(MAX_READ) {
             match node.get_ref().as_table() {
                 Some(table) => sections.push(Section::new(format!("{path}.{at}"), node.span(), table)),
                 None => self.wrong_kind(&format!("{path}.{at}"), node, &expected),
@@ -277,7 +281,7 @@ impl<'t> Reading<'t> {
             return Vec::new();
         };
         let mut sections = Vec::new();
-        for (name, node) in table {
+        for (name, node) in table.iter().take(MAX_READ) {
             let path = format!("{key}.{}", name.get_ref());
             match node.get_ref().as_table() {
                 Some(table) => {

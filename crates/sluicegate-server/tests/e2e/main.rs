@@ -14,6 +14,7 @@ mod admin;
 mod bodies;
 mod cli;
 mod clients;
+mod configuration;
 mod drain;
 mod fields;
 mod headers;

@@ -125,11 +125,13 @@ pub(crate) const CRATES: &[Place] = &[
             "flags",   // values of flags, as text
             "config",  // what an operator can set
             "check",   // a configuration, looked at
+            "explain", // a request, followed on paper
             "gateway", // a request's way
             "load",    // the load generator
             "demo",    // both, shown
             "serve",   // the gateway as a process
             "cli",     // the arguments
+            "guide",   // chapters, no code
         ]),
         forbidden: &[],
         except: &[],

@@ -181,8 +181,12 @@ fn free(name: String, other: &str, taken: &mut HashSet<String>) -> String {
     name
 }
 
-/// Names the rules of routes' own: by their keys, where no other limit has that name or key; else by route and key. Which
-/// route stands first does not matter, so that a rule keeps its name, and with it its tokens, when routes come and go.
+/// More limits are not set up: there may not be that many, and the settings say so.
+const MAX_LIMITS: usize = 1024;
+
+/// Names the rules of routes' own: by their keys, where no other rule has that key and no limit that name; else by route and
+/// key. Which route stands first does not matter, so that a rule keeps its name, and with it its tokens, when routes are put
+/// in another order.
 fn name_limits(
     reading: &mut Reading<'_>,
     settings: &mut Settings,
@@ -198,6 +202,9 @@ fn name_limits(
     }
     for (route, limits) in routes.iter_mut().zip(limits) {
         for (limit, place) in limits {
+            if settings.limits.len() > MAX_LIMITS {
+                return;
+            }
             reading.places.add(format!("route.{}.limits.{}", route.name, route.limits.len()), place.clone());
             let name = match limit {
                 Limit::Named(name) => name,

@@ -23,6 +23,11 @@ impl Settings {
     #[must_use]
     pub fn mistakes(&self) -> Vec<SettingsError> {
         let mut wrong = Wrong::default();
+        self.check_counts(&mut wrong);
+        if !wrong.0.is_empty() {
+            // What is compared with each other would take too long.
+            return wrong.0;
+        }
         self.check_process(&mut wrong);
         self.check_clients(&mut wrong);
         wrong.unique("limit", self.limits.iter().map(|limit| &limit.name));
@@ -39,13 +44,23 @@ impl Settings {
         wrong.0
     }
 
-    fn check_process(&self, wrong: &mut Wrong) {
-        wrong.note(size("workers", self.workers, 0..=1024));
+    /// How many there are of each.
+    fn check_counts(&self, wrong: &mut Wrong) {
         wrong.note(size("listener", self.listeners.len(), 1..=64));
         wrong.note(size("limit", self.limits.len(), 0..=1024));
         wrong.note(size("queue", self.queues.len(), 1..=1024));
         wrong.note(size("upstream", self.upstreams.len(), 1..=1024));
         wrong.note(size("route", self.routes.len(), 1..=1024));
+        wrong.note(size("trusted-proxies", self.identity.trusted_proxies.len(), 0..=1024));
+        for route in &self.routes {
+            let at = |setting: &str| format!("route.{}.{setting}", route.name);
+            wrong.note(size(&at("limits"), route.limits.len(), 0..=32));
+            wrong.note(size(&at("methods"), route.matches.methods.len(), 0..=32));
+        }
+    }
+
+    fn check_process(&self, wrong: &mut Wrong) {
+        wrong.note(size("workers", self.workers, 0..=1024));
         if self.grace > *TIMES.end() {
             wrong.push(SettingsError::new("grace", format!("{:?}", self.grace), "at most 24h"));
         }
@@ -89,7 +104,6 @@ impl Settings {
     fn check_route(&self, route: &RouteSettings, wrong: &mut Wrong) {
         let at = |setting: &str| format!("route.{}.{setting}", route.name);
         wrong.note(time(&at("deadline"), route.deadline));
-        wrong.note(size(&at("limits"), route.limits.len(), 0..=32));
         let names = |names: Vec<&str>| match names.is_empty() {
             true => "the name of one, but there is none".to_owned(),
             false => format!("the name of one there is: {}", names.join(", ")),

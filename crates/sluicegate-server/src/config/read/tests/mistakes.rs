@@ -183,6 +183,44 @@ fn many_mistakes_are_counted() {
     assert!(mistakes.render(false).ends_with("gateway.toml: 1000 mistakes, the first 100 shown"));
 }
 
+#[test]
+fn a_mistake_at_the_end_of_a_line_is_shown() {
+    for text in ["a = '\r\nb = 1", "a = '\r\n", "a = ", "a = 'é"] {
+        assert!(wrong(text).render(false).contains(" --> gateway.toml:1:"), "{text:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_all_of_one_thing_is_refused() {
+    let route = "[[route]]\nlimits = ['path 1/s']\nmethods = ['A']\n";
+    let list = |item: &str| {
+        format!("[[route]]\nname = 'a'\nlimits = [{}]\n", item.repeat(MAX_BYTES / item.len() / 2))
+    };
+    for (text, message) in [
+        ("[[route]]\n".repeat(MAX_BYTES / 10), "`route` can't be `1025`; expected from 1 to 1024"),
+        (route.repeat(MAX_BYTES / route.len()), "`route` can't be `1025`"),
+        (list("'path 1/s',"), "`route.a.limits` can't be `1025`; expected from 0 to 32"),
+        (list("'path 1/s',").replace("limits = ", "methods = "), "a method in upper case"),
+        (
+            list("'A',").replace("limits", "methods"),
+            "`route.a.methods` can't be `1025`; expected from 0 to 32",
+        ),
+        (format!("trusted-proxies = [{}]", "'::1',".repeat(100_000)), "`trusted-proxies` can't be `1025`"),
+        (format!("[[route]]\nupstream = '{0}'\n[upstream.{0}1]", "a".repeat(400_000)), "has no `url`"),
+        ("a\n".repeat(MAX_BYTES / 16), "key with no value"),
+        ("[".repeat(MAX_BYTES), ""),
+        (format!("a = {}", "[".repeat(MAX_BYTES - 4)), ""),
+        (format!("a = {}", "{a=".repeat(MAX_BYTES / 4)), ""),
+        ("a.".repeat(MAX_BYTES / 2), ""),
+    ] {
+        let error = wrong(&text);
+        let lines = error.lines();
+        let start: String = text.chars().take(40).collect();
+        assert!(lines.iter().any(|line| line.contains(message)), "{start}: {:?}", lines.first());
+        assert!(error.render(false).contains("mistake"), "{start}");
+    }
+}
+
 mod whatever_is_in_it {
     use super::*;
     use proptest::prelude::*;

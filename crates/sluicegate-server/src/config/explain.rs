@@ -1,0 +1,302 @@
+//! What would become of a request: which route takes it and why, and what it meets there.
+
+mod words;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Method, Uri};
+use serde::Serialize;
+
+use super::identity::{client, masked};
+use super::limit::KeyPart;
+use super::pattern::{Match, normal};
+use super::settings::{ForwardedHeader, RouteSettings, Settings};
+
+/// A request, as far as routes and limits look at it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its method.
+    pub method: Method,
+    /// Its `Host`, with or without a port; empty if it has none.
+    pub host: String,
+    /// Its path as the client writes it; a query is not looked at.
+    pub path: String,
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// Where it comes from: the other end of the connection.
+    pub peer: IpAddr,
+    /// Whether it comes over TLS.
+    pub tls: bool,
+}
+
+/// What would become of a request. As text, for people; as JSON, for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The request's method.
+    pub method: String,
+    /// Its host.
+    pub host: String,
+    /// Its path, in the [plain form](normal) that routes and limits look at.
+    pub path: String,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// Whom the request is counted for.
+    pub client: IpAddr,
+    /// The field that tells of that client; none where it is the peer.
+    pub told_by: Option<&'static str>,
+    /// The listeners such a request can arrive at.
+    pub listeners: Vec<SocketAddr>,
+    /// The routes before the one that takes it.
+    pub passed: Vec<Passed>,
+    /// The route that takes it; none is a 404.
+    pub route: Option<Chosen>,
+}
+
+/// A route that does not match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Passed {
+    /// Its name.
+    pub route: String,
+    /// All that does not match.
+    pub because: Vec<String>,
+}
+
+/// The route that takes a request, and what the request meets there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Chosen {
+    /// Its name.
+    pub name: String,
+    /// The name of its upstream.
+    pub upstream: String,
+    /// Where that is.
+    pub url: String,
+    /// How long the request may take until its answer begins.
+    pub deadline: String,
+    /// What it waits in.
+    pub queue: QueueMet,
+    /// What it is counted by, all in one decision.
+    pub limits: Vec<LimitMet>,
+}
+
+/// The queue a request waits in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QueueMet {
+    /// Its name.
+    pub name: String,
+    /// How many are at the upstream at once; none is as many as come.
+    pub concurrency: Option<usize>,
+    /// How many wait.
+    pub waiting: usize,
+    /// The status for those that find no room.
+    pub reject_status: u16,
+}
+
+/// A limit a request is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitMet {
+    /// Its name, which is in `RateLimit` fields.
+    pub name: String,
+    /// What makes up its key, with the values of this request.
+    pub key: Vec<PartMet>,
+    /// Its quota, as it is written.
+    pub quota: String,
+    /// The same in words.
+    pub meaning: String,
+}
+
+/// A part of a key, with its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartMet {
+    /// The part.
+    pub part: String,
+    /// Its values: several where a header comes several times, none where it is absent.
+    pub values: Vec<String>,
+}
+
+/// Tells what would become of a request. Nothing is counted, and nobody is asked.
+///
+/// ```
+/// use http::{HeaderMap, Method};
+/// use sluicegate_server::config::explain::{Asked, explain};
+/// use sluicegate_server::config::Settings;
+///
+/// let asked = Asked {
+///     method: Method::GET,
+///     host: String::new(),
+///     path: "/a/../b".to_owned(),
+///     headers: HeaderMap::new(),
+///     peer: [192, 0, 2, 1].into(),
+///     tls: false,
+/// };
+/// let explanation = explain(&Settings::default(), &asked);
+/// assert_eq!(explanation.path, "/b");
+/// assert_eq!(explanation.route.unwrap().name, "default");
+/// ```
+#[must_use]
+pub fn explain(settings: &Settings, asked: &Asked) -> Explanation {
+    let path = normal(asked.path.split('?').next().unwrap_or_default()).into_owned();
+    let peer = asked.peer.to_canonical();
+    let client = client(peer, &asked.headers, &settings.identity);
+    let field = match settings.identity.forwarded_header {
+        ForwardedHeader::XForwardedFor => "x-forwarded-for",
+        ForwardedHeader::Forwarded => "forwarded",
+    };
+    let mut passed = Vec::new();
+    let mut route = None;
+    for candidate in &settings.routes {
+        let because = misses(&candidate.matches, &asked.host, &path, &asked.method);
+        if because.is_empty() {
+            route = chosen(settings, candidate, asked, &path, client);
+            break;
+        }
+        passed.push(Passed { route: candidate.name.clone(), because });
+    }
+    let listeners = settings.listeners.iter().filter(|listener| listener.tls.is_some() == asked.tls);
+    Explanation {
+        method: asked.method.to_string(),
+        host: asked.host.clone(),
+        path,
+        peer,
+        client,
+        told_by: (client != peer).then_some(field),
+        listeners: listeners.map(|listener| listener.address).collect(),
+        passed,
+        route,
+    }
+}
+
+/// What of a request a route is not for; nothing, if it matches.
+fn misses(matches: &Match, host: &str, path: &str, method: &Method) -> Vec<String> {
+    let mut misses = Vec::new();
+    if let Some(pattern) = matches.host.as_ref().filter(|pattern| !pattern.matches(host)) {
+        misses.push(format!("the host is not `{pattern}`"));
+    }
+    if let Some(pattern) = matches.path.as_ref().filter(|pattern| !pattern.matches(path)) {
+        misses.push(format!("the path is not `{pattern}`"));
+    }
+    if !(matches.methods.is_empty() || matches.methods.contains(method)) {
+        let methods: Vec<&str> = matches.methods.iter().map(Method::as_str).collect();
+        misses.push(format!("the method is not {}", methods.join(" or ")));
+    }
+    misses
+}
+
+/// None only where the settings are not [checked](Settings::checked): what a route names is there.
+fn chosen(
+    settings: &Settings,
+    route: &RouteSettings,
+    asked: &Asked,
+    path: &str,
+    client: IpAddr,
+) -> Option<Chosen> {
+    let upstream = settings.upstreams.iter().find(|upstream| upstream.name == route.upstream)?;
+    let queue = settings.queues.iter().find(|queue| queue.name == route.queue)?;
+    let part = |part: &KeyPart| PartMet {
+        part: part.to_string(),
+        values: match part {
+            KeyPart::Global => Vec::new(),
+            KeyPart::ClientIp => vec![network(client, settings.identity.ipv6_prefix)],
+            KeyPart::Path => vec![path.to_owned()],
+            KeyPart::Header(name) => {
+                let values = asked.headers.get_all(name).iter();
+                values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+            }
+        },
+    };
+    let limits = route.limits.iter().filter_map(|name| {
+        let limit = settings.limits.iter().find(|limit| limit.name == *name)?;
+        let quota = &limit.rule.quota;
+        Some(LimitMet {
+            name: name.clone(),
+            key: limit.rule.key.0.iter().map(part).collect(),
+            quota: quota.to_string(),
+            meaning: words::quota(quota),
+        })
+    });
+    Some(Chosen {
+        name: route.name.clone(),
+        upstream: upstream.name.clone(),
+        url: url(&upstream.url),
+        deadline: words::time(route.deadline),
+        queue: QueueMet {
+            name: queue.name.clone(),
+            concurrency: queue.concurrency,
+            waiting: queue.waiting,
+            reject_status: queue.reject_status.as_u16(),
+        },
+        limits: limits.collect(),
+    })
+}
+
+/// What tells a client apart: an IPv4 address, or the network of an IPv6 address.
+fn network(client: IpAddr, ipv6_prefix: u8) -> String {
+    match masked(client, ipv6_prefix) {
+        IpAddr::V6(six) if ipv6_prefix < 128 => format!("{six}/{ipv6_prefix}"),
+        address => address.to_string(),
+    }
+}
+
+fn url(url: &Uri) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "request   {} {}{}", self.method, self.host, self.path)?;
+        match self.told_by {
+            Some(field) => {
+                writeln!(
+                    f,
+                    "client    {}, told by {field}; the peer, {}, is trusted",
+                    self.client, self.peer
+                )?;
+            }
+            None => writeln!(f, "client    {}", self.client)?,
+        }
+        let listeners: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
+        match listeners.is_empty() {
+            true => writeln!(f, "listener  none: no such request can arrive")?,
+            false => writeln!(f, "listener  {}", listeners.join(" or "))?,
+        }
+        for Passed { route, because } in &self.passed {
+            writeln!(f, "not       {route}: {}", because.join(", and "))?;
+        }
+        match &self.route {
+            Some(route) => write!(f, "{route}"),
+            None => writeln!(f, "route     none: the answer is 404"),
+        }
+    }
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "route     {}", self.name)?;
+        writeln!(f, "upstream  {} at {}", self.upstream, self.url)?;
+        writeln!(f, "deadline  {}", self.deadline)?;
+        let QueueMet { name, concurrency, waiting, reject_status } = &self.queue;
+        match concurrency {
+            Some(places) => {
+                writeln!(f, "queue     {name}: {places} at once, {waiting} waiting, then {reject_status}")?;
+            }
+            None => writeln!(f, "queue     {name}: as many at once as come")?,
+        }
+        if self.limits.is_empty() {
+            writeln!(f, "limits    none")?;
+        }
+        for limit in &self.limits {
+            writeln!(f, "limit     {}: {} ({})", limit.name, limit.meaning, limit.quota)?;
+            for PartMet { part, values } in &limit.key {
+                match values.as_slice() {
+                    [] if part == "global" => writeln!(f, "          for all together")?,
+                    [] => writeln!(f, "          for each {part}; this request has none, which is one more")?,
+                    values => writeln!(f, "          for each {part}; here {}", values.join(" and "))?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
