@@ -56,7 +56,7 @@ impl<S, D, W, K> Layer<S> for DeadlineLayer<D, W, K> {
 /// A service that answers in time or not at all. Made by [`DeadlineLayer`].
 ///
 /// The time runs from `call`, and includes all that is waited for below: readiness, the line, the service. An answer that
-/// is there counts even at the last instant. A request that is late is dropped at once, and what it held goes back. The
+/// is there counts even at the last instant; a request that is still waiting then is not begun. One that is late is dropped at once, and what it held goes back. The
 /// body of an answer is not part of it.
 pub struct Deadline<S, D, W = Opaque, K = Boxed> {
     inner: S,
@@ -89,7 +89,7 @@ where
             TimeLeft::Unlimited => (Drive::new(self.inner.clone(), request), None),
         };
         let refused = matches!(drive, Drive::Done { .. });
-        DeadlineFuture { drive, sleep, refused, error: PhantomData }
+        DeadlineFuture { drive, sleep, refused, waited: false, error: PhantomData }
     }
 }
 
@@ -107,6 +107,8 @@ pin_project! {
         sleep: Option<T>,
         // It came too late to be begun.
         refused: bool,
+        // It was polled before.
+        waited: bool,
         error: PhantomData<fn() -> K>,
     }
 }
@@ -129,16 +131,25 @@ where
         if std::mem::take(this.refused) {
             return Poll::Ready(Err(Refused::Late { admitted: Some(false) }.into()));
         }
-        if let Poll::Ready(outcome) = this.drive.as_mut().poll(context) {
-            return Poll::Ready(outcome.map_err(Into::into));
-        }
-        match this.sleep.as_pin_mut().map(|sleep| sleep.poll(context)) {
-            Some(Poll::Ready(())) => {
-                let admitted = this.drive.stop();
-                Poll::Ready(Err(Refused::Late { admitted }.into()))
+        let mut is_late = |context: &mut Context<'_>| {
+            this.sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(context).is_ready())
+        };
+        // Who is still waiting is asked for the time first: what could only be given up is not begun.
+        let waits = *this.waited && this.drive.admitted() == Some(false);
+        let mut late = waits && is_late(context);
+        if !late {
+            // Who is being served is not: an answer that is there counts.
+            if let Poll::Ready(outcome) = this.drive.as_mut().poll(context) {
+                return Poll::Ready(outcome.map_err(Into::into));
             }
-            _ => Poll::Pending,
+            *this.waited = true;
+            late = !waits && is_late(context);
         }
+        if !late {
+            return Poll::Pending;
+        }
+        let admitted = this.drive.stop();
+        Poll::Ready(Err(Refused::Late { admitted }.into()))
     }
 }
 
