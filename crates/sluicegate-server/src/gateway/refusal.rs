@@ -106,7 +106,7 @@ impl Refusal {
         }
     }
 
-    fn as_failure(self) -> Failure {
+    fn describe(self) -> Failure {
         use Lasting::{Permanent, Transitory};
         let code = self.reason().name();
         match self {
@@ -140,7 +140,7 @@ impl Refusal {
     }
 
     fn into_failure(self, route: Option<&Route>) -> Failure {
-        let failure = self.as_failure();
+        let failure = self.describe();
         match route {
             Some(route) => failure
                 .with("route", &route.settings.name)
