@@ -146,18 +146,18 @@ impl Gateway {
             let expected = format!("{}: it changes only with a restart", before.settings.workers);
             return Err(SettingsError::new("workers", settings.workers, expected).into());
         }
-        // All that can fail, first.
-        let kept = |wanted: &ListenerSettings| {
-            let has = |had: &Listener| had.settings.address == wanted.address;
-            self.listeners.iter().any(has)
-        };
-        let mut shown = Vec::new();
+        // All that can fail, first. Which of the listeners goes on, as what, and which are new.
+        let mut goes_on: Vec<Option<(ListenerSettings, _)>> = self.listeners.iter().map(|_| None).collect();
         let mut bound = Vec::new();
         for wanted in &settings.listeners {
-            if kept(wanted) {
-                shown.push((wanted.clone(), wanted.tls.as_ref().map(tls::load).transpose()?));
-            } else {
-                bound.push(Bound::new(wanted.clone())?);
+            let same =
+                |at: &usize| goes_on[*at].is_none() && self.listeners[*at].settings.address == wanted.address;
+            match (0..self.listeners.len()).find(same) {
+                Some(at) => {
+                    let tls = wanted.tls.as_ref().map(tls::load).transpose()?;
+                    goes_on[at] = Some((wanted.clone(), tls));
+                }
+                None => bound.push(Bound::new(wanted.clone())?),
             }
         }
         let same_admin = settings.admin == before.settings.admin;
@@ -171,19 +171,17 @@ impl Gateway {
         plan.commit(&before, now);
         self.shared.connections.resize(places, usize::MAX);
         let mut listeners = Vec::new();
-        for mut listener in self.listeners.drain(..) {
-            let at = shown.iter().position(|(wanted, _)| wanted.address == listener.settings.address);
-            if let Some(at) = at {
-                let (settings, tls) = shown.swap_remove(at);
+        for (mut listener, goes_on) in self.listeners.drain(..).zip(goes_on) {
+            if let Some((settings, tls)) = goes_on {
                 listener.show(settings, tls);
                 listeners.push(listener);
-            } else {
-                self.rest.spawn(async move {
-                    if let Err(unfinished) = listener.drain(grace).await {
-                        tracing::warn!("of a listener that is no more: {unfinished}");
-                    }
-                });
+                continue;
             }
+            self.rest.spawn(async move {
+                if let Err(unfinished) = listener.drain(grace).await {
+                    tracing::warn!("of a listener that is no more: {unfinished}");
+                }
+            });
         }
         listeners.extend(bound.into_iter().map(|bound| bound.serve(&self.shared, &self.workers)));
         self.listeners = listeners;

@@ -19,7 +19,7 @@ use crate::config::settings::{
     ClientSettings, DEFAULT, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings,
     QueueSettings, RouteSettings, TlsSettings, UpstreamSettings,
 };
-use crate::config::{self, ConfigError, LimitRule, Settings, SettingsError};
+use crate::config::{self, Config, ConfigError, LimitRule, Settings, SettingsError};
 use crate::flags::{address, duration, network, refusal_status, timeout};
 use crate::gateway::{Gateway, ServeError};
 use crate::load::raise_file_limit;
@@ -202,7 +202,10 @@ impl ServeCommandError {
     /// Whether what was asked for is wrong, rather than what was found.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Flag { .. } | Self::Start(ServeError::Settings(_)))
+        matches!(
+            self,
+            Self::Config(_) | Self::Flag { .. } | Self::Start(ServeError::Settings(_) | ServeError::Tls(_))
+        )
     }
 }
 
@@ -250,9 +253,17 @@ pub fn command(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
 
 async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, ServeCommandError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    allow_files(&settings);
-    // Before it is read the second time, so that no change is missed.
     let mut changes = Changes::of(file, &settings)?;
+    // Read again now that a change is heard, so that none is missed.
+    let settings = match file.map(config::read).transpose()? {
+        Some(config) => {
+            warn(&config);
+            changes.watch(&config.settings);
+            config.settings
+        }
+        None => settings,
+    };
+    allow_files(&settings);
     let mut grace = settings.grace;
     let mut gateway = Gateway::start(settings)?;
     say_where(&gateway);
@@ -293,7 +304,10 @@ async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, Serv
 /// Takes on what the file says now, or says what is wrong and goes on as before.
 fn change(gateway: &mut Gateway, file: &Path) -> Option<Settings> {
     let settings = match config::read(file) {
-        Ok(config) => config.settings,
+        Ok(config) => {
+            warn(&config);
+            config.settings
+        }
         Err(error) => {
             gateway.change_failed();
             tracing::error!("the configuration is not changed: {}", error.lines().join("; "));
@@ -308,6 +322,11 @@ fn change(gateway: &mut Gateway, file: &Path) -> Option<Settings> {
     tracing::info!("the configuration is now that of {}", file.display());
     say_where(gateway);
     Some(settings)
+}
+
+/// Says what of a configuration is of no use.
+fn warn(config: &Config) {
+    config.warnings.lines().for_each(|line| tracing::warn!("{line}"));
 }
 
 /// Says where it listens.

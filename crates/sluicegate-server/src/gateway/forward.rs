@@ -56,7 +56,8 @@ async fn forward(upstream: &Arc<Upstream>, asked: Asked) -> Result<Response<Upst
     } else {
         RequestBody::Stream { incoming: body, activity: Arc::clone(&activity) }
     };
-    let origin = Origin { peer: &client.address, is_proxy: who.is_behind, tls: client.tls };
+    let forwards = who.told_by.map(|field| (who.address, field));
+    let origin = Origin { peer: &client.address, forwards, tls: client.tls };
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     headers::to_upstream(&mut parts, &body, &origin, &upstream.own_host);
     let outgoing = outgoing(parts.method, target, parts.headers, body);

@@ -8,6 +8,7 @@ use http::{Response, StatusCode, Version};
 use http_body::Body;
 
 use super::body::RequestBody;
+use crate::config::settings::ForwardedHeader;
 
 /// Whether a field is for one connection, not to be passed on.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -60,8 +61,8 @@ pub fn address(client: IpAddr) -> HeaderValue {
 pub struct Origin<'a> {
     /// The TCP peer's address.
     pub peer: &'a HeaderValue,
-    /// Whether that peer is believed about whom it forwards for.
-    pub is_proxy: bool,
+    /// Whom that peer forwards for, and the field it says so in, if it is believed about it.
+    pub forwards: Option<(IpAddr, ForwardedHeader)>,
     /// Whether the client spoke TLS to this gateway.
     pub tls: bool,
 }
@@ -90,13 +91,23 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, origin: &Origin<'_>,
     }
     headers.remove(header::EXPECT);
     join(headers, &header::COOKIE, b"; ", None);
-    if origin.is_proxy {
-        join(headers, &FORWARDED_FOR, b", ", Some(origin.peer));
-    } else {
-        for name in [FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
-            headers.remove(name);
+    match origin.forwards {
+        None => {
+            for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
+                headers.remove(name);
+            }
+            headers.insert(FORWARDED_FOR, origin.peer.clone());
         }
-        headers.insert(FORWARDED_FOR, origin.peer.clone());
+        // The other field the client may have written.
+        Some((_, ForwardedHeader::XForwardedFor)) => {
+            headers.remove(header::FORWARDED);
+            join(headers, &FORWARDED_FOR, b", ", Some(origin.peer));
+        }
+        Some((client, ForwardedHeader::Forwarded)) => {
+            join(headers, &header::FORWARDED, b", ", Some(&forwarded(origin.peer)));
+            headers.insert(FORWARDED_FOR, address(client));
+            join(headers, &FORWARDED_FOR, b", ", Some(origin.peer));
+        }
     }
     if !headers.contains_key(FORWARDED_PROTO) {
         let scheme = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
@@ -109,6 +120,13 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, origin: &Origin<'_>,
         headers.insert(header::HOST, own_host.clone());
     }
     headers.append(header::VIA, via(request.version));
+}
+
+/// A peer as an element of `Forwarded` (RFC 7239, section 6).
+fn forwarded(peer: &HeaderValue) -> HeaderValue {
+    let peer = peer.to_str().unwrap_or("unknown");
+    let element = if peer.contains(':') { format!("for=\"[{peer}]\"") } else { format!("for={peer}") };
+    HeaderValue::try_from(element).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
 /// The protocol that a client asks to change to, where that is passed on. Not to another HTTP, nor to TLS: requests in it
@@ -224,12 +242,13 @@ mod tests {
         assert_eq!(map, headers(&[("x-kept", "1")]));
     }
 
-    fn request(fields: &[(&'static str, &'static str)], is_proxy: bool) -> HeaderMap {
+    fn request(fields: &[(&'static str, &'static str)], field: Option<ForwardedHeader>) -> HeaderMap {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.headers = headers(fields);
         let own = HeaderValue::from_static("up.test");
         let peer = address("10.0.0.9".parse().unwrap());
-        let origin = Origin { peer: &peer, is_proxy, tls: true };
+        let forwards = field.map(|field| ("1.2.3.4".parse().unwrap(), field));
+        let origin = Origin { peer: &peer, forwards, tls: true };
         to_upstream(&mut parts, &RequestBody::Empty, &origin, &own);
         parts.headers
     }
@@ -237,7 +256,7 @@ mod tests {
     #[test]
     fn the_service_is_told_who_the_client_is() {
         let forged = [("x-forwarded-proto", "http"), ("x-forwarded-host", "b.test"), ("forwarded", "for=x")];
-        let sent = request(&[&forged[..], &[("host", "a.test"), ("expect", "100-continue")]].concat(), false);
+        let sent = request(&[&forged[..], &[("host", "a.test"), ("expect", "100-continue")]].concat(), None);
         let expected = [
             ("host", "a.test"),
             ("x-forwarded-for", "10.0.0.9"),
@@ -255,27 +274,41 @@ mod tests {
             ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
             ("x-forwarded-proto", "http"),
         ];
-        let sent = request(&told, true);
+        let sent = request(&told, Some(ForwardedHeader::XForwardedFor));
         assert_eq!(sent[FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9");
         assert_eq!(sent.get_all(FORWARDED_FOR).iter().count(), 1);
         assert_eq!(
             (&sent[FORWARDED_PROTO], &sent[header::HOST]),
             (&"http".parse().unwrap(), &"up.test".parse().unwrap())
         );
-        assert_eq!(request(&told, false)[FORWARDED_FOR], "10.0.0.9");
-        assert_eq!(request(&[], true)[FORWARDED_FOR], "10.0.0.9");
+        assert_eq!(request(&told, None)[FORWARDED_FOR], "10.0.0.9");
+        assert_eq!(request(&[], Some(ForwardedHeader::XForwardedFor))[FORWARDED_FOR], "10.0.0.9");
+    }
+
+    #[test]
+    fn of_two_fields_only_the_one_that_the_proxies_write_is_passed_on() {
+        let told = [("x-forwarded-for", "9.9.9.9"), ("forwarded", "for=1.2.3.4")];
+        let sent = request(&told, Some(ForwardedHeader::Forwarded));
+        assert_eq!(
+            (&sent[header::FORWARDED], &sent[FORWARDED_FOR]),
+            (&"for=1.2.3.4, for=10.0.0.9".parse().unwrap(), &"1.2.3.4, 10.0.0.9".parse().unwrap())
+        );
+        let sent = request(&told, Some(ForwardedHeader::XForwardedFor));
+        assert_eq!(sent[FORWARDED_FOR], "9.9.9.9, 10.0.0.9");
+        assert!(!sent.contains_key(header::FORWARDED));
+        assert_eq!(forwarded(&address("::1".parse().unwrap())), "for=\"[::1]\"");
     }
 
     #[test]
     fn cookies_that_came_in_pieces_are_one_line() {
-        let sent = request(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")], false);
+        let sent = request(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")], None);
         assert_eq!(sent.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 
     #[test]
     fn an_upgrade_is_passed_on_unless_it_is_to_another_http() {
         let ask = |protocol: &'static str| {
-            request(&[("connection", "keep-alive, Upgrade"), ("upgrade", protocol)], false)
+            request(&[("connection", "keep-alive, Upgrade"), ("upgrade", protocol)], None)
         };
         let sent = ask("websocket");
         assert_eq!(
@@ -290,7 +323,7 @@ mod tests {
             );
         }
         assert!(
-            !request(&[("upgrade", "websocket")], false).contains_key(header::UPGRADE),
+            !request(&[("upgrade", "websocket")], None).contains_key(header::UPGRADE),
             "not asked of this hop"
         );
     }

@@ -11,7 +11,7 @@ use sluicegate::clock::{Clock, nanos};
 use sluicegate::permits::Permit;
 use sluicegate::timer::{Timer, TokioTime};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet, unconstrained};
 
@@ -190,7 +190,16 @@ struct Handing {
 }
 
 impl Handing {
-    fn admit(&mut self, socket: std::net::TcpStream, peer: SocketAddr, place: Permit) {
+    fn admit(&mut self, arrived: Option<(TcpStream, SocketAddr)>, place: Permit) {
+        let Some((stream, peer)) = arrived else { return };
+        // From here it belongs to another thread's runtime.
+        match stream.into_std() {
+            Ok(stream) => self.serve(stream, peer, place),
+            Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
+        }
+    }
+
+    fn serve(&mut self, socket: std::net::TcpStream, peer: SocketAddr, place: Permit) {
         count(&self.shared.metrics.accepted);
         self.turn = (self.turn + 1) % self.workers.len();
         let arrival = Arrival { socket, peer, tls: self.tls.load_full() };
@@ -215,45 +224,42 @@ impl Accepting {
             turn: 0,
             connections: JoinSet::new(),
         };
-        // A place first: who can't be served stays in the operating system's line, and is not accepted to wait here.
-        // Kept over turns of the loop: who waits for a place keeps its turn among the listeners.
-        let mut place = None;
+        // Who has come and can't be served yet: one, for which a place is asked. More stay in the operating system's line.
+        // No place is taken before somebody is there for it: another listener may need it.
+        let mut waiting = None;
         loop {
             let next = async {
-                if place.is_none() {
-                    place = match shared.connections.enter() {
-                        Ok(enter) => Some(enter.await),
-                        Err(_) => std::future::pending().await,
-                    };
+                if waiting.is_none() {
+                    waiting = Some(socket.accept().await?);
                 }
-                socket.accept().await
+                match shared.connections.enter() {
+                    Ok(enter) => Ok::<_, io::Error>(enter.await),
+                    Err(_) => std::future::pending().await,
+                }
             };
             tokio::select! {
                 biased;
                 _ = drain.stopped() => break,
                 Some(ended) = handing.connections.join_next() => report(ended),
-                accepted = next => match (accepted, place.take()) {
-                    // From here it belongs to another thread's runtime.
-                    (Ok((stream, peer)), Some(place)) => match stream.into_std() {
-                        Ok(stream) => handing.admit(stream, peer, place),
-                        Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
-                    },
-                    (Err(error), _) => {
+                next = next => match next {
+                    Ok(place) => handing.admit(waiting.take(), place),
+                    Err(error) => {
                         tracing::warn!(%error, "can't accept a connection");
                         shared.time.sleep_for(EXHAUSTED).await;
                     }
-                    (Ok(_), None) => {}
                 },
             }
         }
-        drop(place);
         // Who has connected before now is served, as far as there are places: the operating system has finished their
         // handshake. Asked directly, since tokio may not have heard of them yet.
+        if let (Some(first), Some(place)) = (waiting, shared.connections.try_enter()) {
+            handing.admit(Some(first), place);
+        }
         if let Ok(socket) = socket.into_std() {
             while let Some(place) = shared.connections.try_enter() {
                 let Ok((stream, peer)) = socket.accept() else { break };
                 match stream.set_nonblocking(true) {
-                    Ok(()) => handing.admit(stream, peer, place),
+                    Ok(()) => handing.serve(stream, peer, place),
                     Err(error) => tracing::debug!(%peer, %error, "the client left at once"),
                 }
             }

@@ -26,6 +26,7 @@ use super::refusal::{Denial, Refusal};
 use super::tunnel::Tunnel;
 use super::wellformed;
 use crate::config::identity;
+use crate::config::settings::ForwardedHeader;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -202,16 +203,18 @@ async fn serve(
 pub struct Who {
     /// The client's address.
     pub address: IpAddr,
-    /// Whether the peer is a trusted proxy.
-    pub is_behind: bool,
+    /// The field in which a trusted proxy has told it; none where the client is the peer itself.
+    pub told_by: Option<ForwardedHeader>,
 }
 
 impl Client {
     fn identify(&self, request: &http::request::Parts, plan: &Plan) -> Who {
         let (peer, settings) = (self.peer.ip(), &plan.settings.identity);
-        let is_behind = identity::is_trusted(peer, settings);
-        let address = if is_behind { identity::client(peer, &request.headers, settings) } else { peer };
-        Who { address, is_behind }
+        if !identity::is_trusted(peer, settings) {
+            return Who { address: peer, told_by: None };
+        }
+        let address = identity::client(peer, &request.headers, settings);
+        Who { address, told_by: Some(settings.forwarded_header) }
     }
 
     /// Leaves a tunnel for the connection's task, which begins it once the answer is written.
