@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::config::mistake::counted;
-use crate::config::{Config, ConfigError, Settings, check_files, read};
+use crate::config::{Config, ConfigError, Settings, read};
+use crate::gateway::tls;
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
@@ -37,13 +38,13 @@ impl CheckError {
 }
 
 /// Says whether a file is a configuration that can be served: on standard output what it has, or on standard error what is
-/// wrong, with exit code 1. Certificates and keys are only read, not understood.
+/// wrong, with exit code 1. The certificates and keys it names are read as well.
 ///
 /// # Errors
 /// If the file can't be read.
 pub fn command(args: &CheckArgs) -> Result<ExitCode, CheckError> {
     let Some(config) = load(&args.file)? else { return Ok(ExitCode::FAILURE) };
-    let wrong = check_files(&config.settings);
+    let wrong = tls::mistakes(&config.settings);
     if !wrong.is_empty() {
         tell(|colour| config.source.wrong(&wrong).render(colour));
         return Ok(ExitCode::FAILURE);

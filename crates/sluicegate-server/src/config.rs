@@ -25,5 +25,5 @@ mod tree;
 pub use limit::{KeyPart, LimitRule};
 pub use log::LogFormat;
 pub use pattern::{HostPattern, Match, PathPattern};
-pub use read::{Config, ConfigError, check_files, parse, read};
+pub use read::{Config, ConfigError, parse, read};
 pub use settings::{Settings, SettingsError};

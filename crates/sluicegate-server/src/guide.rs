@@ -1,7 +1,11 @@
-//! The guide of the gateway: a chapter a task. Every file in it is read by a test, and every mistake in it is shown as there.
+//! The guide of the gateway: a chapter a task. Every configuration in it is read by a test, every mistake in it is shown as
+//! there, and its examples are compiled and run.
 
 #[doc = include_str!("../guide/configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("../guide/refusals.md")]
+pub mod refusals {}
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ use crate::config::settings::{
 };
 use crate::config::{self, Config, ConfigError, LimitRule, Settings, SettingsError};
 use crate::flags::{address, duration, network, refusal_status, timeout};
-use crate::gateway::{Gateway, ServeError};
+use crate::gateway::{Gateway, ServeError, tls};
 use crate::load::raise_file_limit;
 
 use watch::Changes;
@@ -235,7 +235,7 @@ fn flag(setting: &str) -> String {
 pub fn command(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
     let (settings, log) = match &args.config {
         Some(file) => {
-            let config = config::read(file)?;
+            let config = read(file)?;
             (config.settings, config.log)
         }
         None => {
@@ -255,7 +255,7 @@ async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, Serv
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut changes = Changes::of(file, &settings)?;
     // Read again now that a change is heard, so that none is missed.
-    let settings = match file.map(config::read).transpose()? {
+    let settings = match file.map(read).transpose()? {
         Some(config) => {
             warn(&config);
             changes.watch(&config.settings);
@@ -301,9 +301,16 @@ async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, Serv
     }
 }
 
+/// Reads a configuration, and what it names.
+fn read(file: &Path) -> Result<Config, ConfigError> {
+    let config = config::read(file)?;
+    let wrong = tls::mistakes(&config.settings);
+    if wrong.is_empty() { Ok(config) } else { Err(config.source.wrong(&wrong)) }
+}
+
 /// Takes on what the file says now, or says what is wrong and goes on as before.
 fn change(gateway: &mut Gateway, file: &Path) -> Option<Settings> {
-    let settings = match config::read(file) {
+    let settings = match read(file) {
         Ok(config) => {
             warn(&config);
             config.settings

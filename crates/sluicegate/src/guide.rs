@@ -1,5 +1,8 @@
 //! The guide: a chapter a task. Every example in it is compiled and run.
 
+#[doc = include_str!("../guide/first_limits.md")]
+pub mod first_limits {}
+
 #[doc = include_str!("../guide/quotas.md")]
 pub mod quotas {}
 

@@ -238,23 +238,5 @@ fn reference(setting: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether the files that settings name can be read; what is in them is not looked at.
-#[must_use]
-pub fn check_files(settings: &Settings) -> Vec<SettingsError> {
-    let mut wrong = Vec::new();
-    for (at, listener) in settings.listeners.iter().enumerate() {
-        let Some(tls) = &listener.tls else { continue };
-        for (key, file) in [("certificate", &tls.certificate), ("key", &tls.key)] {
-            // A folder can be opened, but not read.
-            let read = File::open(file).and_then(|mut open| open.read(&mut [0]));
-            if let Err(error) = read {
-                let expected = format!("a file that can be read ({error})");
-                wrong.push(SettingsError::new(format!("listener.{at}.tls.{key}"), file.display(), expected));
-            }
-        }
-    }
-    wrong
-}
-
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ pub use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::{self, crypto};
 
 use crate::config::settings::TlsSettings;
+use crate::config::{Settings, SettingsError};
 
 /// HTTP/2, as clients ask for it in the handshake (RFC 9113, section 3.2).
 pub const HTTP_2: &[u8] = b"h2";
@@ -42,6 +43,36 @@ pub enum TlsError {
         /// What is wrong.
         source: rustls::Error,
     },
+}
+
+/// All that is wrong with the files that settings name, as settings.
+#[must_use]
+pub fn mistakes(settings: &Settings) -> Vec<SettingsError> {
+    let listeners = settings.listeners.iter().enumerate();
+    let of_tls = listeners.filter_map(|(at, listener)| Some((at, listener.tls.as_ref()?)));
+    of_tls.filter_map(|(at, tls)| Some(load(tls).err()?.of(at, tls))).collect()
+}
+
+impl TlsError {
+    /// As what is wrong with a setting of the listener at this place.
+    fn of(&self, at: usize, tls: &TlsSettings) -> SettingsError {
+        let (certificate, key) = (tls.certificate.display(), tls.key.display());
+        let setting = |name: &str| format!("listener.{at}.tls.{name}");
+        match self {
+            Self::File { file, expected, source } => {
+                let name = if *file == tls.certificate { "certificate" } else { "key" };
+                let expected = format!("a file with {expected} in PEM ({source})");
+                SettingsError::new(setting(name), file.display(), expected)
+            }
+            Self::NoCertificate { .. } => {
+                let expected = "a file with at least one certificate in PEM, and there is none in it";
+                SettingsError::new(setting("certificate"), certificate, expected)
+            }
+            Self::Pair { source, .. } => {
+                SettingsError::new(setting("key"), key, format!("the key of {certificate} ({source})"))
+            }
+        }
+    }
 }
 
 /// Reads a certificate chain and its key. HTTP/2 is offered before HTTP/1.1.

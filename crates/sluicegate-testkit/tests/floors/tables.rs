@@ -124,9 +124,9 @@ pub(crate) const CRATES: &[Place] = &[
         modules: Some(&[
             "flags",   // values of flags, as text
             "config",  // what an operator can set
+            "gateway", // a request's way
             "check",   // a configuration, looked at
             "explain", // a request, followed on paper
-            "gateway", // a request's way
             "load",    // the load generator
             "demo",    // both, shown
             "serve",   // the gateway as a process
