@@ -31,7 +31,7 @@ impl Forward {
     }
 }
 
-impl Service<Asked> for Forward {
+impl Service<Box<Asked>> for Forward {
     type Response = Response<UpstreamBody>;
     type Error = Denial;
     /// Dropping it closes the connection it uses.
@@ -42,14 +42,14 @@ impl Service<Asked> for Forward {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, asked: Asked) -> Self::Future {
+    fn call(&mut self, asked: Box<Asked>) -> Self::Future {
         let upstream = Arc::clone(&self.upstream);
         Box::pin(async move { Ok(forward(&upstream, asked).await?) })
     }
 }
 
-async fn forward(upstream: &Arc<Upstream>, asked: Asked) -> Result<Response<UpstreamBody>, Refusal> {
-    let Asked { mut parts, target, body, client, who, activity, .. } = asked;
+async fn forward(upstream: &Arc<Upstream>, asked: Box<Asked>) -> Result<Response<UpstreamBody>, Refusal> {
+    let Asked { mut parts, target, body, client, who, activity, .. } = *asked;
     // Headers last: only what is served is worth rewriting.
     let body = if body.is_end_stream() {
         RequestBody::Empty

@@ -156,10 +156,10 @@ pub enum RouteLimitsError {
 #[derive(Debug)]
 pub struct OfRoute(pub Arc<RouteLimits>);
 
-impl<B> Limiting<Asked, Response<B>, Denial> for OfRoute {
+impl<B> Limiting<Box<Asked>, Response<B>, Denial> for OfRoute {
     type Charge = Charge;
 
-    fn charge(&self, asked: &Asked) -> Result<Charge, Denial> {
+    fn charge(&self, asked: &Box<Asked>) -> Result<Charge, Denial> {
         self.0.charge(&asked.parts, asked.who.address, asked.arrived).map_err(|verdict| {
             let refusal = Refusal::Quota(verdict.decision);
             Denial { refusal, told: Some((Arc::clone(&self.0), verdict)) }

@@ -185,7 +185,8 @@ async fn serve(
     let route = plan.route(host, target.path(), &parts.method).ok_or(Refusal::NoRoute)?;
     let route = taken.insert(Arc::clone(route));
     drop(plan);
-    let asked = Asked {
+    // Behind a pointer: each layer takes it in and hands it on.
+    let asked = Box::new(Asked {
         parts,
         target,
         body,
@@ -193,7 +194,7 @@ async fn serve(
         who,
         activity: Arc::clone(activity),
         arrived,
-    };
+    });
     // Always ready, as all of these layers are.
     route.stack(client.worker).call(asked).await
 }

@@ -45,14 +45,14 @@ pub fn build(limits: OfRoute, deadline: u64, permits: Permits, forward: Forward)
 #[derive(Clone, Copy, Debug)]
 pub struct OfArrival(u64);
 
-impl Due<Asked> for OfArrival {
+impl Due<Box<Asked>> for OfArrival {
     type Sleep = Until;
 
-    fn time_left(&self, asked: &Asked) -> TimeLeft<Until> {
+    fn time_left(&self, asked: &Box<Asked>) -> TimeLeft<Until> {
         TimeLeft::Until(asked.activity.clone().until(asked.arrived.saturating_add(self.0)))
     }
 }
 
 /// What comes out, so that a change of the layers that would change it is seen here.
-const fn _answers<S: Service<Asked, Response = Response<Held<UpstreamBody>>, Error = Denial>>() {}
+const fn _answers<S: Service<Box<Asked>, Response = Response<Held<UpstreamBody>>, Error = Denial>>() {}
 const _: () = _answers::<Stack>();
