@@ -202,7 +202,10 @@ impl ServeCommandError {
     /// Whether what was asked for is wrong, rather than what was found.
     #[must_use]
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Flag { .. } | Self::Start(ServeError::Settings(_)))
+        matches!(
+            self,
+            Self::Config(_) | Self::Flag { .. } | Self::Start(ServeError::Settings(_) | ServeError::Tls(_))
+        )
     }
 }
 
