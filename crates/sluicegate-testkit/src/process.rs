@@ -22,7 +22,8 @@ pub struct Sluicegate {
     log: watch::Receiver<Log>,
     /// Reads its standard error.
     stderr: JoinHandle<()>,
-    addr: SocketAddr,
+    /// Where it listens, in the order of its announcement.
+    listeners: Vec<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -74,10 +75,10 @@ impl Sluicegate {
             let seen = log.wait_for(|log| addresses(log).is_some() || log.ended == 2).await;
             seen.ok().and_then(|log| addresses(&log))
         });
-        let Some((addr, admin)) = announced.await else {
+        let Some((listeners, admin)) = announced.await else {
             panic!("sluicegate {args:?} ended before it listened:\n{}", started.log());
         };
-        started.addr = addr;
+        started.listeners = listeners;
         started.admin = admin;
         started
     }
@@ -108,7 +109,7 @@ impl Sluicegate {
         let (writer, log) = watch::channel(Log::default());
         tokio::spawn(read(child.stdout.take().expect("piped"), writer.clone()));
         let stderr = tokio::spawn(read(child.stderr.take().expect("piped"), writer));
-        Self { child, pid, log, stderr, addr, admin }
+        Self { child, pid, log, stderr, listeners: vec![addr], admin }
     }
 
     /// Closes the reading end of its standard error: from now on it can't write there.
@@ -118,10 +119,16 @@ impl Sluicegate {
         let _ = (&mut self.stderr).await;
     }
 
-    /// Where the gateway listens.
+    /// Where the gateway listens; of several listeners the first.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.listeners[0]
+    }
+
+    /// Where each of its listeners was when it started.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
     }
 
     /// Where the admin server listens.
@@ -133,7 +140,7 @@ impl Sluicegate {
     /// A client of the gateway.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(self.addr)
+        Client::new(self.addr())
     }
 
     /// A client of the admin server.
@@ -197,6 +204,18 @@ impl Sluicegate {
         self.child.try_wait().expect("a child can be asked").is_some()
     }
 
+    /// Waits until it has printed a line that contains each of `parts`, and returns the line.
+    pub async fn until_log(&self, parts: &[&str]) -> String {
+        let mut log = self.log.clone();
+        let wanted = |line: &&String| parts.iter().all(|part| line.contains(part));
+        let what = format!("{parts:?} in the log");
+        let found = within(&what, async {
+            let seen = log.wait_for(|log| log.lines.iter().any(|line| wanted(&line)) || log.ended == 2).await;
+            seen.ok().and_then(|log| log.lines.iter().find(wanted).cloned())
+        });
+        found.await.unwrap_or_else(|| panic!("no line with {parts:?} in the log:\n{}", self.log()))
+    }
+
     /// What it has printed so far, both streams in the order of their arrival.
     #[must_use]
     pub fn log(&self) -> String {
@@ -224,13 +243,15 @@ async fn read(stream: impl AsyncRead + Unpin, log: watch::Sender<Log>) {
     log.send_modify(|log| log.ended += 1);
 }
 
-/// The gateway's and the admin server's address, once both were announced.
-fn addresses(log: &Log) -> Option<(SocketAddr, SocketAddr)> {
-    let after = |words: &str| {
-        log.lines.iter().find_map(|line| {
-            let (_, rest) = line.split_once(words)?;
-            rest.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
-        })
+/// The gateway's addresses and the admin server's, once all were announced: the admin server's is the last.
+fn addresses(log: &Log) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+    let after = |line: &String, words: &str| {
+        let (_, rest) = line.split_once(words)?;
+        rest.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
     };
-    Some((after("listening on http://")?, after("admin on http://")?))
+    let admin = log.lines.iter().find_map(|line| after(line, "admin on http://"))?;
+    let schemes = ["listening on http://", "listening on https://"];
+    let of_line = |line: &String| schemes.iter().find_map(|words| after(line, words));
+    let listeners: Vec<SocketAddr> = log.lines.iter().filter_map(of_line).collect();
+    (!listeners.is_empty()).then_some((listeners, admin))
 }

@@ -68,6 +68,8 @@ pub struct Activity {
     busy: AtomicUsize,
     /// Since when the connection is between requests.
     idle: Stamp,
+    /// When something was last read from the client.
+    heard: AtomicU64,
     /// Since when a part of a header is here.
     header: Stamp,
     /// Since when the client takes none of what is written.
@@ -136,6 +138,7 @@ impl Activity {
             now: AtomicU64::new(now),
             busy: AtomicUsize::new(0),
             idle: Stamp::none(),
+            heard: AtomicU64::new(now),
             header: Stamp::none(),
             write: Stamp::none(),
             request_body: Stamp::none(),
@@ -196,6 +199,7 @@ impl Activity {
 
     /// Something was read from the client: between requests, the beginning of one.
     pub fn read(&self) {
+        self.heard.store(self.now(), Ordering::Relaxed);
         if self.is_busy() {
             // Of an upgraded connection it is a sign of life.
             if self.quiet.load(Ordering::Relaxed) && self.reply_body.get() != Stamp::NONE {
@@ -204,6 +208,14 @@ impl Activity {
         } else if !self.carries.load(Ordering::Relaxed) {
             self.header.begin(self.now());
         }
+    }
+
+    /// Since when a connection that carries many requests has none, and nothing is heard of its client or written to it.
+    #[must_use]
+    pub fn silent_since(&self) -> Option<u64> {
+        let carries = self.carries.load(Ordering::Relaxed);
+        let silent = carries && !self.is_busy() && self.write.get() == Stamp::NONE;
+        silent.then(|| self.idle.get().max(self.heard.load(Ordering::Relaxed)))
     }
 
     /// Notes whether the client takes what is written.

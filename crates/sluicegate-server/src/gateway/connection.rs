@@ -26,6 +26,10 @@ use talk::{Talk, TalkError};
 /// when it began is answered.
 const LINGER: u64 = 500_000_000;
 
+/// How long a client of HTTP/2 that was told to leave, and has nothing in flight, may say nothing, in nanoseconds. It is
+/// asked to confirm that it knows, so that no request of it is lost; one that is gone never does.
+const FAREWELL: u64 = 2_000_000_000;
+
 /// A client that has connected.
 #[derive(Debug)]
 pub struct Arrival {
@@ -63,7 +67,7 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival, worker: usize, drain: 
     let mut draining = std::pin::pin!(drain.stopped());
     // When the gateway was found to drain, until the client was told.
     let mut drained_at = None;
-    let mut told = false;
+    let mut told: Option<u64> = None;
     let mut asked = false;
     let mut alarm = Alarm::new(time, activity.due(&patience).0);
 
@@ -89,20 +93,27 @@ pub async fn serve(shared: Arc<Shared>, arrival: Arrival, worker: usize, drain: 
                 }
             }
             let (mut due, wait) = activity.due(&patience);
-            if let (Some(since), false) = (drained_at, told) {
+            if let (Some(since), None) = (drained_at, told) {
                 let silent_since = since + LINGER;
                 if activity.is_busy() || now >= silent_since {
-                    told = true;
+                    told = Some(now);
                     talk.graceful_shutdown();
                     continue;
                 }
                 // What else it may wait too long for does not matter before that.
                 due = silent_since;
             }
+            if let (Some(told), Some(since)) = (told, activity.silent_since()) {
+                let end = told.max(since) + FAREWELL;
+                if now >= end {
+                    return Poll::Ready(());
+                }
+                due = end;
+            }
             if alarm.poll(context, due).is_pending() {
                 return Poll::Pending;
             }
-            if drained_at.is_some() && !told {
+            if drained_at.is_some() && (told.is_none() || activity.silent_since().is_some()) {
                 // It was silent long enough, which is seen in the next turn.
                 continue;
             }

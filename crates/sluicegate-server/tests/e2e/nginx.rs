@@ -1,8 +1,9 @@
 //! Between programs that know nothing of each other: nginx as the upstream, curl as the client.
+use crate::programs::{self, tool};
 use crate::{serve_url, until_idle};
 use sluicegate_testkit::client::Raw;
 use sluicegate_testkit::port::Reserved;
-use sluicegate_testkit::process::{Ended, Sluicegate, run};
+use sluicegate_testkit::process::{Ended, Sluicegate};
 use sluicegate_testkit::wait::eventually;
 use std::fs;
 use std::net::TcpStream;
@@ -87,25 +88,13 @@ http {
 }
 ";
 
-/// A command of a Debian package; one that is missing fails the test with the package's name.
-fn tool(command: &str, package: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let mut found = folders.map(|folder| folder.join(command)).filter(|file| file.is_file());
-    found.next().unwrap_or_else(|| panic!("{command} is not installed: apt-get install {package}"))
-}
-
 /// Text that compresses, but isn't the same everywhere.
 fn large() -> Vec<u8> {
     (0..).flat_map(|n: u32| format!("{n:x}\n").into_bytes()).take(LARGE).collect()
 }
 
 async fn curl(gateway: &Sluicegate, args: &[&str], target: &str) -> Ended {
-    let url = format!("http://{}{target}", gateway.addr());
-    let fixed = ["--silent", "--show-error", "--noproxy", "*", "--max-time", "50", "--http1.1"];
-    let ended = run(tool("curl", "curl"), &[&fixed, args, &[&url]].concat()).await;
-    assert_eq!(ended.code, Some(0), "curl {args:?} {target}: {}", ended.stderr);
-    ended
+    programs::curl(gateway, &[&["--http1.1"], args].concat(), target).await
 }
 
 /// It closes a kept connection while the next request is on its way there: what was not sent, or may be sent twice, goes

@@ -85,7 +85,7 @@ impl Client {
     /// # Errors
     /// Whatever the socket says, such as a refused connection.
     pub async fn connect(&self) -> io::Result<TcpStream> {
-        let socket = TcpSocket::new_v4()?;
+        let socket = if self.server.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
         if let Some(source) = self.source {
             socket.bind(SocketAddr::from((IpAddr::from(source), 0)))?;
         }

@@ -81,6 +81,15 @@ impl Raw {
         self.split(n)
     }
 
+    /// Reads exactly `n` bytes; none if the connection ends before.
+    pub async fn try_read(&mut self, n: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < n {
+            self.fill().await.ok().filter(|more| *more)?;
+        }
+        let rest = self.buffer.split_off(n);
+        Some(std::mem::replace(&mut self.buffer, rest))
+    }
+
     /// Reads all that comes until the server ends the connection, and tells how it did.
     pub async fn read_to_end(&mut self) -> (Vec<u8>, Ending) {
         loop {

@@ -10,6 +10,7 @@
 //! | `/die-chunked/N` | sends N bytes chunked and closes the connection without the last chunk |
 //! | `/stall/N` | announces 2N bytes, sends N, and the rest when [`Upstream::resume`] is called |
 //! | `/drip/N` | announces N bytes, and sends one for each that [`Upstream::drip`] allows |
+//! | `/events/N` | N server-sent events, one for each that [`Upstream::drip`] allows |
 //! | `/mirror` | sends the request's body back, each piece as it comes |
 //! | `/gated`, `/gated/…` | waits for [`Upstream::open`], then echoes |
 //! | `/status/NNN` | answers that status at once, without reading the body |
@@ -151,7 +152,7 @@ impl Upstream {
         self.shared.gate.open_all();
     }
 
-    /// Lets `n` bytes more of an answer that drips pass.
+    /// Lets `n` bytes more of an answer that drips pass, or `n` events.
     pub fn drip(&self, n: usize) {
         self.shared.stalled.open(n);
     }

@@ -70,6 +70,7 @@ pub(super) async fn answer(
             let drop = || [Step::Wait(Box::pin(shared.stalled.pass())), Step::Pattern(1)];
             announced(n(), (0..n()).flat_map(|_| drop()))
         }
+        "events" => events(n(), || Step::Wait(Box::pin(shared.stalled.pass()))),
         "mirror" => Response::new(Script::steps([Step::Mirror(request.into_body())])),
         "status" => status(argument),
         "early" => {
@@ -91,6 +92,13 @@ pub(super) async fn answer(
 fn announced(len: u64, steps: impl IntoIterator<Item = Step>) -> Response<Script> {
     let mut response = Response::new(Script::steps(steps));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+    response
+}
+
+fn events(n: u64, wait: impl Fn() -> Step) -> Response<Script> {
+    let event = |n| [wait(), Step::Bytes(format!("data: {n}\n\n").into())];
+    let mut response = Response::new(Script::steps((0..n).flat_map(event)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     response
 }
 

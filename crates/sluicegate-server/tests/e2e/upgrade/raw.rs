@@ -1,0 +1,107 @@
+//! Services and clients that say things early, or what nobody asked for.
+use super::{ASK, Service};
+use crate::{serve, serve_url, until_idle};
+use http::StatusCode;
+use sluicegate_testkit::client::Raw;
+use sluicegate_testkit::upstream::{Echo, Upstream};
+use sluicegate_testkit::wait::within;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
+/// Reads from a service's connection until `end` has come, and returns all that has.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        let read = within("the gateway to write", stream.read_buf(&mut text)).await.expect("it lives");
+        assert!(read > 0, "closed before {end:?}, after {:?}", String::from_utf8_lossy(&text));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+impl Service {
+    async fn connection(&mut self) -> TcpStream {
+        within("a connection", self.accepted.recv()).await.expect("a connection")
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_right_behind_the_heads_arrives() {
+    let mut service = Service::start().await;
+    let gateway = serve_url(&service.url(), &["--concurrency", "1", "--queue", "0"]).await;
+    let mut client = Raw::connect(gateway.addr()).await;
+    client.write(format!("{ASK}\r\nearly")).await;
+    let mut served = service.connection().await;
+    let head = read_until(&mut served, "\r\n\r\n").await.to_lowercase();
+    assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+    assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+    served.write_all(format!("{SWITCH}at once").as_bytes()).await.unwrap();
+    let head = client.read_head().await.to_lowercase();
+    assert!(head.starts_with("http/1.1 101 ") && head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+    assert_eq!(client.read_exact(7).await, "at once");
+    assert_eq!(read_until(&mut served, "early").await, "early");
+
+    // One side's end is passed on, and the other goes on.
+    client.finish().await;
+    assert_eq!(within("the end", served.read(&mut [0; 9])).await.unwrap(), 0);
+    gateway.until_metric("sluicegate_in_flight", &[], 1).await;
+    served.write_all(b"and so on").await.unwrap();
+    assert_eq!(client.read_exact(9).await, "and so on");
+    drop(served);
+    client.read_to_end().await;
+    until_idle(&gateway).await;
+}
+
+#[tokio::test]
+async fn another_http_is_not_changed_to() {
+    let upstream = Upstream::start();
+    let gateway = serve(&upstream, &[]).await;
+    let ask = async |fields: &str| -> Echo {
+        let mut client = Raw::connect(gateway.addr()).await;
+        client.write(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await;
+        assert!(client.read_head().await.starts_with("HTTP/1.1 200 "), "{fields}");
+        // It goes on as it was.
+        let rest = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client.write(rest).await;
+        let (both, _) = client.read_to_end().await;
+        let both = String::from_utf8(both).unwrap();
+        let (first, second) = both.split_once("HTTP/1.1 200 ").expect("a second answer");
+        assert!(second.contains("\r\n\r\n{"), "{both}");
+        serde_json::from_str(first).expect("an echo")
+    };
+    for fields in [
+        "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+        "connection: upgrade\r\nupgrade: HTTP/2.0\r\n",
+        "connection: upgrade\r\nupgrade: TLS/1.0\r\n",
+        "connection: upgrade\r\nupgrade: websocket, h2c\r\n",
+        "connection: upgrade\r\nupgrade: websocket\r\nupgrade: h2c\r\n",
+        "upgrade: websocket\r\n",
+    ] {
+        let echo = ask(fields).await;
+        for name in ["upgrade", "connection", "http2-settings"] {
+            let named = name != "http2-settings" || fields.contains("HTTP2-Settings");
+            assert!(echo.header(name).is_empty() || !named, "{fields}: {name} {:?}", echo.header(name));
+        }
+    }
+    let echo = ask("connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n").await;
+    assert_eq!((echo.header("upgrade"), echo.header("connection")), (vec!["WebSocket"], vec!["upgrade"]));
+}
+
+#[tokio::test]
+async fn a_service_that_changes_unasked_is_broken() {
+    let mut service = Service::start().await;
+    let gateway = serve_url(&service.url(), &["--concurrency", "1", "--queue", "0"]).await;
+    let asking = tokio::spawn({
+        let client = gateway.client();
+        async move { client.get("/").await }
+    });
+    let mut served = service.connection().await;
+    read_until(&mut served, "\r\n\r\n").await;
+    served.write_all(SWITCH.as_bytes()).await.unwrap();
+    let refused = asking.await.unwrap();
+    assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
+    refused.problem();
+    assert_eq!(within("the end", served.read(&mut [0; 9])).await.unwrap_or(0), 0, "it is closed");
+    until_idle(&gateway).await;
+}
