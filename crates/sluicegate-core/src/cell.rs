@@ -1,9 +1,8 @@
 //! A bucket's state in one atomic word: lock-free, eight bytes, nothing allocated.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::bucket::{Bucket, State};
 use crate::decision::Decision;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The state of one bucket, shared between threads. The [`Bucket`] it belongs to and the time are arguments, so that a
 /// table can hold millions of cells for one quota.
@@ -28,8 +27,16 @@ pub struct Cell(AtomicU64);
 
 impl Cell {
     /// A cell in this state.
+    #[cfg(not(sluicegate_loom))]
     #[must_use]
     pub const fn new(state: State) -> Self {
+        Self(AtomicU64::new(state.to_word()))
+    }
+
+    /// A cell in this state; loom's atomics are not made at compile time.
+    #[cfg(sluicegate_loom)]
+    #[must_use]
+    pub fn new(state: State) -> Self {
         Self(AtomicU64::new(state.to_word()))
     }
 

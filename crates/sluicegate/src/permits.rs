@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use sluicegate_core::queue::{Offer, Queue, Ticket};
+use sluicegate_core::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::Rejected;
 
