@@ -30,10 +30,10 @@ const TICK: Duration = Duration::from_millis(1);
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How many rounds; fewer than 5 show that it runs, not how fast
-    #[arg(long, default_value_t = 15, value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 51, value_parser = value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// How many decisions a thread makes in a turn
-    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u64).range(1000..=100_000_000))]
+    #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u64).range(1000..=100_000_000))]
     decisions: u64,
     /// Only cases whose name contains this, as in `refused` or `coarse`
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -50,6 +50,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
     let mut subjects: Vec<Subject> = subjects::all();
     subjects.retain(|subject| subject.case.to_string().contains(&args.only));
     let conditions = describe(args);
+    let first = subjects.first().map(|subject| (subject.case, subject.who));
     let turn = |subject: &mut Subject| {
         stop.check()?;
         Ok::<_, Error>(subject.turn(&clocks, args.decisions))
@@ -58,8 +59,8 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
         turn(subject)?;
     }
     let turns = rounds::interleave(&mut subjects, args.rounds, |round, subject| {
-        if subject.is_first() {
-            out::note(&format!("round {round} of {}: {}", args.rounds, subject.case));
+        if first == Some((subject.case, subject.who)) {
+            out::note(&format!("round {round} of {}", args.rounds));
         }
         turn(subject)
     })?;

@@ -94,11 +94,6 @@ pub(crate) fn all() -> Vec<Subject> {
 }
 
 impl Subject {
-    /// Whether it is the one to announce its case.
-    pub(crate) fn is_first(&self) -> bool {
-        self.who == Who::Ours
-    }
-
     /// Its turn.
     pub(crate) fn turn(&self, clocks: &Clocks<'_>, decisions: u64) -> Turn {
         match self.case.clock {
