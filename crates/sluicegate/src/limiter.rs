@@ -118,11 +118,13 @@ impl<C: Clock> TokenBucket<C> {
 
     #[inline]
     fn now(&self) -> u64 {
-        // A branch that is always foreseen: a choice between two values would be waited for.
-        self.clock.now().checked_sub(self.start).unwrap_or_else(|| {
+        let now = self.clock.now();
+        if now < self.start {
+            // A branch that is always foreseen: a choice between two values would be waited for.
             cold_path();
-            0
-        })
+            return 0;
+        }
+        now - self.start
     }
 }
 
