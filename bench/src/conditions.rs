@@ -53,6 +53,14 @@ pub(crate) fn version(program: &Path, flag: &str) -> String {
     line[..end.unwrap_or(line.len())].to_owned()
 }
 
+/// The version of a crate that this program is built with.
+pub(crate) fn locked(name: &str) -> &'static str {
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let found =
+        include_str!("../../Cargo.lock").split_once(&entry).and_then(|(_, rest)| rest.split('"').next());
+    found.unwrap_or("unknown")
+}
+
 fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };

@@ -4,6 +4,7 @@
 //! one table, and writes the same rows as JSON on demand. Exit code 0: measured. 1: could not measure, or a peer
 //! answered wrongly. 2: measured, a goal was missed, and `--strict` was given.
 
+mod bucket;
 mod conditions;
 mod error;
 mod gateway;
@@ -37,6 +38,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// The token bucket against governor, leaky-bucket and a bare compare-and-swap: ns a decision
+    Bucket {
+        #[command(flatten)]
+        args: bucket::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// One of the peers: a plain proxy of hyper and hyper-util
     #[command(hide = true)]
     BareHyper(gateway::bare::Args),
@@ -55,6 +63,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::BareHyper(args) => gateway::bare::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bucket { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&bucket::run(&args, &stop)?, &report)
+        }
         Command::Gateway { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&gateway::run(&args, &stop)?, &report)

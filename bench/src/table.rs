@@ -26,12 +26,15 @@ pub(crate) struct ReportArgs {
 pub(crate) enum Goal {
     /// More is better: throughput.
     AtLeast(f64),
+    /// Less is better: time.
+    AtMost(f64),
 }
 
 impl Goal {
     fn met_by(self, ratio: f64) -> bool {
         match self {
             Self::AtLeast(bound) => ratio >= bound,
+            Self::AtMost(bound) => ratio <= bound,
         }
     }
 }
@@ -40,6 +43,7 @@ impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtLeast(bound) => write!(f, ">= {bound}"),
+            Self::AtMost(bound) => write!(f, "<= {bound}"),
         }
     }
 }

@@ -12,6 +12,9 @@ fn a_goal_is_judged_by_the_ratio_of_medians() {
         |ours| Row::new(("requests", "1/s"), flat(ours), ("nginx", flat(100.0)), Some(Goal::AtLeast(0.9)));
     assert_eq!((row(90.0).ratio, row(90.0).met), (Some(0.9), Some(true)));
     assert_eq!(row(89.0).met, Some(false));
+    let time =
+        |ours| Row::new(("decision", "ns"), flat(ours), ("floor", flat(100.0)), Some(Goal::AtMost(1.15)));
+    assert_eq!((time(115.0).met, time(116.0).met), (Some(true), Some(false)));
 }
 
 #[test]

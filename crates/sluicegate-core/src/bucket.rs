@@ -22,11 +22,13 @@
 //!
 //! `now` is counted from the bucket's own start; a shell subtracts it.
 
+use std::hint::cold_path;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::decision::Decision;
 use crate::quota::{Quota, Refill};
-use crate::units::{Flow, Scale};
+use crate::units::{Flow, HORIZON, Reciprocal, Scale};
 
 /// What a bucket remembers. Meaningful only to the [`Bucket`] it came from. Zero is a full bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -66,6 +68,8 @@ impl State {
 pub struct Bucket {
     quota: Quota,
     scale: Scale,
+    /// Divides by the units of a token.
+    token: Reciprocal,
     /// The capacity in units.
     full: u64,
     /// The bits of a state that count units; those above tally a burst.
@@ -104,7 +108,8 @@ impl Bucket {
             _ => Kind::Counted,
         };
         let full = if kind == Kind::Counted { quota.capacity() * scale.token } else { 0 };
-        Self { quota, scale, full, mask: u64::MAX >> scale.tally_bits, kind }
+        let token = Reciprocal::new(scale.token);
+        Self { quota, scale, token, full, mask: u64::MAX >> scale.tally_bits, kind }
     }
 
     /// The quota this was made of.
@@ -131,22 +136,81 @@ impl Bucket {
     /// Takes `n` tokens, all or none. The state comes back as it was where they are not granted.
     #[inline]
     pub fn take(&self, state: State, n: u64, now: u64) -> (Decision, State) {
-        match self.kind {
-            Kind::Counted => {}
-            Kind::Unlimited => return (Decision::UNLIMITED, state),
-            Kind::Ban => return (self.banned(n), state),
-        }
-        let view = self.view(state, now);
+        let next = self.after(state, n, now);
+        (self.answer(state, next, n, now), next.unwrap_or(state))
+    }
+
+    /// The first half of [`take`](Self::take), and all that has to be done again when a race is lost: the state after
+    /// `n` tokens, none where they are not granted. Small, so that it is compiled into its caller.
+    #[inline(always)]
+    pub(crate) fn after(&self, state: State, n: u64, now: u64) -> Option<State> {
+        let Flow::Exact { rate } = self.scale.flow else { return self.after_otherwise(state, n, now) };
         if n == 0 {
-            return (self.granted(view, now), state);
+            return Some(state);
         }
-        if n > self.quota.capacity() {
-            let (limit, remaining, reset_after) = self.standing(view, now);
-            return (Decision::Never { limit, remaining, reset_after }, state);
+        // The same as `spend`, since nothing is rounded and no burst is tallied. What does not depend on the time comes
+        // first and is cheap beside reading it; after that, branches that are nearly always foreseen, where a choice
+        // between two values would be waited for.
+        let cost = n.saturating_mul(self.scale.token);
+        let needed = state.0.saturating_add(cost).saturating_sub(self.full);
+        let flowed = flowed(rate, now);
+        if flowed < needed || cost > self.full {
+            return None;
         }
-        match self.spend(view, n) {
-            Some(next) => (self.granted(self.view(next, now), now), next),
-            None => (self.refused(view, n, now), state),
+        if state.0 <= flowed {
+            // Full: idle time is forgotten.
+            cold_path();
+            return Some(State(flowed + cost));
+        }
+        Some(State(state.0 + cost))
+    }
+
+    /// [`after`](Self::after) of a quota whose flow is not exact. Apart, so that the rest is small.
+    #[inline(never)]
+    fn after_otherwise(&self, state: State, n: u64, now: u64) -> Option<State> {
+        match self.kind {
+            Kind::Counted if n == 0 => Some(state),
+            Kind::Counted if n > self.quota.capacity() => None,
+            Kind::Counted => self.spend(self.view(state, now), n),
+            Kind::Unlimited => Some(state),
+            Kind::Ban => (n == 0).then_some(state),
+        }
+    }
+
+    /// The second half of [`take`](Self::take): what to say of a state and what came [`after`](Self::after) it. Compiled
+    /// into its caller; there, what nobody looks at is not computed.
+    #[inline(always)]
+    pub(crate) fn answer(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
+        if !matches!(self.scale.flow, Flow::Exact { .. }) {
+            return self.answer_otherwise(state, next, n, now);
+        }
+        self.answer_counted(state, next, n, now)
+    }
+
+    #[inline(never)]
+    fn answer_otherwise(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
+        match self.kind {
+            Kind::Counted => self.answer_counted(state, next, n, now),
+            Kind::Unlimited => Decision::UNLIMITED,
+            Kind::Ban => self.banned(n),
+        }
+    }
+
+    #[inline(always)]
+    fn answer_counted(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
+        let view = self.view(next.unwrap_or(state), now);
+        let (limit, remaining, reset_after) = self.standing(view, now);
+        if next.is_some() {
+            return Decision::Granted { limit, remaining, reset_after };
+        }
+        if n > limit {
+            return Decision::Never { limit, remaining, reset_after };
+        }
+        // Once this many units have flowed, the check in `spend` passes; before that it does not.
+        let needed = view.spent.saturating_add(n * self.scale.token) - self.full;
+        match self.until(needed, now) {
+            None if self.scale.flow != Flow::Still => Decision::Never { limit, remaining, reset_after },
+            retry_after => Decision::Later { retry_after, limit, remaining, reset_after },
         }
     }
 
@@ -250,8 +314,15 @@ impl Bucket {
         self.take(state, 0, now).0
     }
 
-    #[inline]
+    #[inline(always)]
     fn view(&self, state: State, now: u64) -> View {
+        let Flow::Exact { rate } = self.scale.flow else { return self.view_otherwise(state, now) };
+        let flowed = flowed(rate, now);
+        View { spent: state.0, floor: flowed, ceil: flowed, burst: None }
+    }
+
+    #[inline(never)]
+    fn view_otherwise(&self, state: State, now: u64) -> View {
         let (floor, ceil) = self.scale.flow.flowed(now);
         let spent = state.0 & self.mask;
         // Only a scaled flow has a tally, and it counts only while the unit that began the burst has not passed.
@@ -294,7 +365,7 @@ impl Bucket {
         if let Some(burst) = view.burst {
             return self.quota.capacity() - burst;
         }
-        view.floor.saturating_add(self.full).saturating_sub(view.spent) / self.scale.token
+        self.token.divide(view.floor.saturating_add(self.full).saturating_sub(view.spent))
     }
 
     #[inline]
@@ -302,23 +373,6 @@ impl Bucket {
         let reset_after =
             if view.spent <= view.floor { Some(Duration::ZERO) } else { self.until(view.spent, now) };
         (self.quota.capacity(), self.tokens(view), reset_after)
-    }
-
-    #[inline]
-    fn granted(&self, view: View, now: u64) -> Decision {
-        let (limit, remaining, reset_after) = self.standing(view, now);
-        Decision::Granted { limit, remaining, reset_after }
-    }
-
-    #[inline]
-    fn refused(&self, view: View, n: u64, now: u64) -> Decision {
-        let (limit, remaining, reset_after) = self.standing(view, now);
-        // Once this many units have flowed, the check in `spend` passes; before that it does not.
-        let needed = view.spent.saturating_add(n * self.scale.token) - self.full;
-        match self.until(needed, now) {
-            None if self.scale.flow != Flow::Still => Decision::Never { limit, remaining, reset_after },
-            retry_after => Decision::Later { retry_after, limit, remaining, reset_after },
-        }
     }
 
     /// Time from `now` until `units` have flowed; none where they never will.
@@ -334,4 +388,46 @@ impl Bucket {
         }
         Decision::Never { limit, remaining, reset_after }
     }
+}
+
+/// What has flowed by `now` of a flow that is exact. Again branches: of most quotas the rate is 1, and no process is as
+/// old as the horizon.
+#[inline(always)]
+fn flowed(rate: NonZeroU64, now: u64) -> u64 {
+    let now = if now > HORIZON {
+        cold_path();
+        HORIZON
+    } else {
+        now
+    };
+    if rate == NonZeroU64::MIN {
+        return now;
+    }
+    cold_path();
+    now * rate.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+            /// Of any state at all, where time stands anywhere.
+            #[test]
+            fn an_exact_flow_is_spent_as_every_other(
+                quota in prop::sample::select(&["1/d", "7/s burst 1", "100/s burst 200 initial 7", "31/ns burst 1000", "1/s burst 4000000000"][..]),
+                state in prop_oneof![any::<u64>(), 0..1_u64 << 50], n in prop_oneof![0..300_u64, any::<u64>()],
+                now in prop_oneof![any::<u64>(), 0..1_u64 << 50],
+            ) {
+                let bucket = Bucket::new(quota.parse().unwrap());
+                let exact = matches!(bucket.scale.flow, Flow::Exact { .. });
+                prop_assert!(exact);
+                let state = State(state);
+    prop_assert_eq!(bucket.after(state, n, now), bucket.after_otherwise(state, n, now));
+                let (one, other) = (bucket.view(state, now), bucket.view_otherwise(state, now));
+                prop_assert_eq!((one.spent, one.floor, one.ceil, one.burst), (other.spent, other.floor, other.ceil, other.burst));
+            }
+        }
 }

@@ -1,9 +1,8 @@
 //! A bucket's state in one atomic word: lock-free, eight bytes, nothing allocated.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::bucket::{Bucket, State};
 use crate::decision::Decision;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The state of one bucket, shared between threads. The [`Bucket`] it belongs to and the time are arguments, so that a
 /// table can hold millions of cells for one quota.
@@ -28,8 +27,16 @@ pub struct Cell(AtomicU64);
 
 impl Cell {
     /// A cell in this state.
+    #[cfg(not(sluicegate_loom))]
     #[must_use]
     pub const fn new(state: State) -> Self {
+        Self(AtomicU64::new(state.to_word()))
+    }
+
+    /// A cell in this state; loom's atomics are not made at compile time.
+    #[cfg(sluicegate_loom)]
+    #[must_use]
+    pub fn new(state: State) -> Self {
         Self(AtomicU64::new(state.to_word()))
     }
 
@@ -40,34 +47,37 @@ impl Cell {
         State::from_word(self.0.load(Ordering::Acquire))
     }
 
-    /// As [`Bucket::take`].
-    #[inline]
+    /// As [`Bucket::take`]. Compiled into its caller, where the parts of the answer that nobody looks at cost nothing.
+    #[inline(always)]
     pub fn take(&self, bucket: &Bucket, n: u64, now: u64) -> Decision {
-        self.change(|state| bucket.take(state, n, now))
+        let (state, next) = self.change(|state| {
+            let next = bucket.after(state, n, now);
+            ((state, next), next)
+        });
+        // Only what was decided needs an answer, not every state that a race was lost with.
+        bucket.answer(state, next, n, now)
     }
 
     /// As [`Bucket::take_up_to`].
     #[inline]
     pub fn take_up_to(&self, bucket: &Bucket, n: u64, now: u64) -> u64 {
-        self.change(|state| bucket.take_up_to(state, n, now))
+        self.change(|state| with_some(bucket.take_up_to(state, n, now)))
     }
 
     /// As [`Bucket::put`].
     #[inline]
     pub fn put(&self, bucket: &Bucket, n: u64, now: u64) -> u64 {
-        self.change(|state| bucket.put(state, n, now))
+        self.change(|state| with_some(bucket.put(state, n, now)))
     }
 
-    /// Replaces the state by what `decide` makes of it, and hands on its answer. `decide` runs again where another
-    /// thread came first.
-    #[inline]
-    fn change<T>(&self, decide: impl Fn(State) -> (T, State)) -> T {
+    /// Replaces the state by what `decide` makes of it, if anything else, and hands on its answer. `decide` runs again
+    /// where another thread came first.
+    #[inline(always)]
+    fn change<T>(&self, decide: impl Fn(State) -> (T, Option<State>)) -> T {
         let mut state = self.load();
         loop {
             let (answer, next) = decide(state);
-            if next == state {
-                return answer;
-            }
+            let Some(next) = next.filter(|next| *next != state) else { return answer };
             let (old, new) = (state.to_word(), next.to_word());
             match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return answer,
@@ -75,4 +85,10 @@ impl Cell {
             }
         }
     }
+}
+
+/// An answer beside a state that may be as it was.
+#[inline]
+fn with_some<T>((answer, next): (T, State)) -> (T, Option<State>) {
+    (answer, Some(next))
 }

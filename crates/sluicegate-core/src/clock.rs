@@ -18,12 +18,14 @@ pub trait Clock: Send + Sync {
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
+    #[inline]
     fn now(&self) -> u64 {
         (**self).now()
     }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
+    #[inline]
     fn now(&self) -> u64 {
         (**self).now()
     }

@@ -34,7 +34,8 @@ pub mod cell;
 pub mod clock;
 pub mod decision;
 pub mod queue;
-
 pub mod quota;
 pub mod span;
+#[doc(hidden)]
+pub mod sync;
 pub mod units;

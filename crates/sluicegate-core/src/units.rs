@@ -39,7 +39,7 @@ pub enum Flow {
     /// `rate` units each nanosecond.
     Exact {
         /// Units a nanosecond.
-        rate: u64,
+        rate: NonZeroU64,
     },
     /// `rate / 2^shift` units each nanosecond, counted in whole units.
     Scaled {
@@ -66,7 +66,7 @@ impl Flow {
     pub fn flowed(self, now: u64) -> (u64, u64) {
         let now = now.min(HORIZON);
         match self {
-            Self::Exact { rate } => (now * rate, now * rate),
+            Self::Exact { rate } => (now * rate.get(), now * rate.get()),
             Self::Scaled { rate, shift } => {
                 let wide = u128::from(now) * u128::from(rate);
                 let floor = low_half(wide >> shift);
@@ -90,7 +90,19 @@ impl Flow {
             return Some(0);
         }
         let instant = match self {
-            Self::Exact { rate } => units.div_ceil(rate),
+            // Of most quotas it is 1, and a division takes as long as the rest of a decision.
+            Self::Exact { rate: NonZeroU64::MIN } => units,
+            Self::Exact { rate } => units / rate + u64::from(units % rate != 0),
+            Self::Scaled { .. } | Self::Stepped { .. } | Self::Still => return self.instant_otherwise(units),
+        };
+        (instant <= HORIZON).then_some(instant)
+    }
+
+    /// [`instant_of`](Self::instant_of) where that takes a long division. Apart, so that the rest is small.
+    #[inline(never)]
+    fn instant_otherwise(self, units: u64) -> Option<u64> {
+        let instant = match self {
+            Self::Exact { .. } | Self::Still => return None,
             Self::Scaled { rate, shift } => {
                 // units * 2^shift / rate is an instant, so where it is within the horizon the product fits.
                 if u128::from(units).leading_zeros() <= shift {
@@ -99,7 +111,6 @@ impl Flow {
                 u64::try_from((u128::from(units) << shift).div_ceil(u128::from(rate))).ok()?
             }
             Self::Stepped { units: step, interval } => units.div_ceil(step).checked_mul(interval.get())?,
-            Self::Still => return None,
         };
         (instant <= HORIZON).then_some(instant)
     }
@@ -112,6 +123,34 @@ fn low_half(wide: u128) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "within the horizon at most 2^63 units flow")]
     let low = wide as u64;
     low
+}
+
+/// Division by a number that stays the same, as a multiplication: exact for every dividend below 2^63.
+///
+/// With `bits` the least for which the divisor is at most 2^bits, `factor` is 2^(63 + bits) over the divisor, rounded up.
+/// That is too large by less than one part in 2^63, too little to carry a quotient to the next whole number (Granlund
+/// and Montgomery, "Division by Invariant Integers using Multiplication", 1994, theorem 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reciprocal {
+    factor: u64,
+    bits: u32,
+}
+
+impl Reciprocal {
+    /// Of a divisor from 1 to 2^62.
+    pub(crate) fn new(divisor: u64) -> Self {
+        let bits = u64::BITS - (divisor - 1).leading_zeros();
+        let factor = (1_u128 << (63 + bits)).div_ceil(u128::from(divisor));
+        Self { factor: low_half(factor), bits }
+    }
+
+    /// `dividend`, which is below 2^63, over the divisor, rounded down.
+    #[inline]
+    pub(crate) fn divide(self, dividend: u64) -> u64 {
+        debug_assert!(dividend < 1 << 63);
+        // The dividend is doubled so that one of the 64 bits to shift away is gone before, and the rest are whole words.
+        low_half((u128::from(dividend << 1) * u128::from(self.factor)) >> 64) >> self.bits
+    }
 }
 
 /// A quota in units.
@@ -134,7 +173,10 @@ impl Scale {
     pub fn smooth(tokens: u64, interval: u64, capacity: u64) -> Option<Self> {
         let common = gcd(tokens, interval);
         let (rate, token) = (tokens / common, interval / common);
-        if rate <= RATE_MAX && token <= CAPACITY_MAX / capacity {
+        if let Some(rate) = NonZeroU64::new(rate)
+            && rate.get() <= RATE_MAX
+            && token <= CAPACITY_MAX / capacity
+        {
             return Some(Self { token, flow: Flow::Exact { rate }, tally_bits: 0 });
         }
         // The whole burst is tallied, or nothing is; and precision comes before the tally.
@@ -207,7 +249,8 @@ mod tests {
             let scale = Scale::smooth(tokens, interval, tokens).unwrap();
             assert!(matches!(scale.flow, Flow::Exact { .. }), "{tokens} in {interval}: {scale:?}");
         }
-        assert_eq!(Scale::smooth(3, 7 * 86_400 * SECOND, 3).unwrap().flow, Flow::Exact { rate: 1 });
+        let flow = Scale::smooth(3, 7 * 86_400 * SECOND, 3).unwrap().flow;
+        assert_eq!(flow, Flow::Exact { rate: NonZeroU64::MIN });
     }
 
     #[test]
@@ -240,6 +283,25 @@ mod tests {
         assert_eq!(Scale::smooth(33, 1, 1), None);
         assert!(Scale::stepped(33, NonZeroU64::MIN).is_none());
         assert!(Scale::stepped(32, NonZeroU64::MIN).is_some());
+    }
+
+    #[test]
+    fn a_multiplication_divides_exactly() {
+        let near = |at: u64| [at.saturating_sub(1), at, at.saturating_add(1)];
+        let powers = (0..63).flat_map(|bits| near(1 << bits));
+        let others = [3, 7, 10, 1_000, 10_000_000, 999_999_937, 3_600_000_000_000, 604_800_000_000_001];
+        let divisors: Vec<u64> = powers.chain(others).filter(|d| (1..=CAPACITY_MAX).contains(d)).collect();
+        for &divisor in &divisors {
+            let by = Reciprocal::new(divisor);
+            // A quotient that is wrong is wrong beside a multiple of the divisor, and the more so the larger it is.
+            let last = i64::MAX as u64 / divisor * divisor;
+            let multiples = divisors.iter().map(|&many| (many % (last / divisor + 1)) * divisor);
+            for dividend in multiples.chain([last, i64::MAX as u64]).flat_map(near) {
+                if dividend < 1 << 63 {
+                    assert_eq!(by.divide(dividend), dividend / divisor, "{dividend} / {divisor}");
+                }
+            }
+        }
     }
 
     #[test]

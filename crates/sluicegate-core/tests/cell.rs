@@ -1,9 +1,11 @@
 //! The cell under real threads: every token is granted once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sluicegate_core::bucket::Bucket;
 use sluicegate_core::cell::Cell;
+use sluicegate_core::clock::{Clock, ManualClock};
 
 #[test]
 fn threads_that_take_and_put_get_exactly_what_there_is() {
@@ -64,4 +66,42 @@ fn threads_on_one_moving_clock_keep_the_bound() {
     // Threads that come late with an early instant may be refused, and nothing is lost by that.
     let (rest, _) = bucket.take_up_to(cell.load(), u64::MAX, END);
     assert!(granted + rest >= 100 + END / 1000 - 1, "{granted} and {rest}");
+}
+
+#[test]
+fn takes_and_puts_on_one_moving_clock_come_to_exactly_what_has_flowed() {
+    const END: u64 = 20_000_000;
+    // So much room that nothing overflows: then what is granted, less what is put, is all that has flowed.
+    let bucket = Bucket::new("1000000/s burst 1000000 initial 0".parse().unwrap());
+    let (cell, net, clock) = (Cell::new(bucket.start()), AtomicU64::new(0), ManualClock::new());
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (bucket, cell, net, clock) = (&bucket, &cell, &net, &clock);
+            scope.spawn(move || {
+                let (mut mine, mut turn) = (0, thread);
+                loop {
+                    turn += 1;
+                    // Whatever the others do meanwhile, this one decides at the instant it has read.
+                    let now = clock.now();
+                    if now > END {
+                        break;
+                    }
+                    mine += match turn % 4 {
+                        0 => cell.take_up_to(bucket, 3, now),
+                        size => size * u64::from(cell.take(bucket, size, now).is_granted()),
+                    };
+                    if turn % 3 == 0 && mine > 0 {
+                        assert_eq!(cell.put(bucket, 1, now), 1);
+                        mine -= 1;
+                    }
+                    clock.advance(Duration::from_nanos(700));
+                }
+                net.fetch_add(mine, Ordering::Relaxed);
+            });
+        }
+    });
+    let net = net.load(Ordering::Relaxed);
+    assert!(net <= END / 1000, "{net}");
+    let (rest, _) = bucket.take_up_to(cell.load(), u64::MAX, END);
+    assert_eq!(net + rest, END / 1000);
 }

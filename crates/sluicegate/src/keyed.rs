@@ -154,10 +154,10 @@ impl Keyed {
     fn decide(&self, key: Key, n: u64, now: u64, keep: impl FnOnce(Decision) -> bool) -> Standing {
         let now = now.saturating_sub(self.start);
         let mut shard = self.shard(key);
+        let shard = &mut *shard;
         self.forget(shard.sweep(SWEPT, now));
-        let bucket = shard.bucket;
         if let Some(at) = shard.find(key) {
-            let decision = charge(&bucket, &mut shard.slots[at].state, n, now, keep);
+            let decision = charge(&shard.bucket, &mut shard.slots[at].state, n, now, keep);
             return Standing { decision, shared: false };
         }
         if !self.reserve() {
@@ -165,14 +165,14 @@ impl Keyed {
             if !self.reserve() {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
                 let mut overflow = lock(&self.overflow);
-                let bucket = overflow.bucket;
-                let decision = charge(&bucket, &mut overflow.state, n, now, keep);
+                let Overflow { bucket, state } = &mut *overflow;
+                let decision = charge(bucket, state, n, now, keep);
                 return Standing { decision, shared: true };
             }
         }
-        let mut state = bucket.start();
-        let decision = charge(&bucket, &mut state, n, now, keep);
-        if state == bucket.start() {
+        let mut state = shard.bucket.start();
+        let decision = charge(&shard.bucket, &mut state, n, now, keep);
+        if state == shard.bucket.start() {
             self.forget(1);
         } else {
             shard.insert(key, state);

@@ -11,7 +11,7 @@
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
 //!
 //! Every policy is a machine in [`sluicegate_core`], re-exported here; what stands in this crate are shells around
-//! those machines. Parts that wait need the default feature `tokio`; the others need no runtime.
+//! those machines. Parts that sleep need the default feature `tokio`; the others need no runtime.
 //!
 //! ```
 //! use sluicegate::limiter::TokenBucket;
@@ -32,9 +32,7 @@ pub mod failure;
 pub mod guide;
 pub mod keyed;
 pub mod limiter;
-#[cfg(feature = "tokio")]
 pub mod permits;
-#[cfg(feature = "tokio")]
 pub mod queue;
 #[cfg(feature = "tokio")]
 pub mod timer;

@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use sluicegate_core::queue::{Offer, Queue, Ticket};
+use sluicegate_core::sync::atomic::{AtomicUsize, Ordering};
+use sluicegate_core::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::queue::Rejected;
 

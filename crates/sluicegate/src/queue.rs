@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub use sluicegate_core::queue::Refusal;
 use sluicegate_core::queue::{self as machine, Offer};
+use sluicegate_core::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a full queue tells those it turns away: it does not know yet how fast it drains.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

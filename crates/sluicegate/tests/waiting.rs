@@ -237,6 +237,60 @@ async fn producers_and_workers_on_threads_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_on_threads_that_give_up_lose_and_double_nothing() {
+    const EACH: u64 = 5_000;
+    let queue = Queue::new(2);
+    let workers: Vec<_> = (0..4_u64)
+        .map(|worker| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                let (mut sum, mut count, mut turn) = (0, 0, worker);
+                loop {
+                    turn += 1;
+                    let mut pop = queue.pop();
+                    let item = if turn % 2 == 0 {
+                        // Gives up soon, sometimes after it was handed an item.
+                        let first = poll(&mut pop);
+                        tokio::task::yield_now().await;
+                        let Poll::Ready(item) = first else { continue };
+                        item
+                    } else {
+                        pop.await
+                    };
+                    let Some(item) = item else { return (sum, count) };
+                    (sum, count) = (sum + item, count + 1);
+                }
+            })
+        })
+        .collect();
+    let producers: Vec<_> = (0..2)
+        .map(|producer| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                for item in 0..EACH {
+                    let mut item = producer * EACH + item;
+                    while let Err((back, _)) = queue.push(item) {
+                        item = back;
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        })
+        .collect();
+    for producer in producers {
+        producer.await.unwrap();
+    }
+    queue.close();
+    let (mut sum, mut count) = (0, 0);
+    for worker in workers {
+        let (items, number) = worker.await.unwrap();
+        (sum, count) = (sum + items, count + number);
+    }
+    let all = 2 * EACH;
+    assert_eq!((count, sum), (all, all * (all - 1) / 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn permits_under_threads_that_give_up_are_never_exceeded_nor_lost() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};

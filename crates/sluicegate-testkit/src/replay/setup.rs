@@ -10,7 +10,7 @@ use super::facts::{RateSweep, Setup};
 /// What a setup comes to.
 pub(crate) enum Made {
     /// A limiter.
-    Limiter(Driver),
+    Limiter(Box<Driver>),
     /// None: we refuse it.
     Refused(QuotaError),
     /// A limiter for each of these rates, of this capacity.
@@ -36,7 +36,7 @@ pub(crate) fn make(setup: &Setup) -> Result<Made, String> {
         Setup::GcraPerSecond { per_second } => smooth(per_second, 1_000_000_000, per_second),
         Setup::RedisGcra { rate, period_ns, burst } => smooth(rate, period_ns, burst),
     };
-    Ok(quota.map_or_else(Made::Refused, |quota| Made::Limiter(Driver::new(quota))))
+    Ok(quota.map_or_else(Made::Refused, |quota| Made::Limiter(Box::new(Driver::new(quota)))))
 }
 
 /// As text, since the builders' types can't even hold the negative numbers that peers test.

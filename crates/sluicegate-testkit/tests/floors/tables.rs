@@ -32,6 +32,7 @@ pub(crate) const CRATES: &[Place] = &[
         name: CORE,
         imports: &[],
         modules: Some(&[
+            "sync",        // what threads share: std's, or loom's
             "clock",       // time, as a number
             "units",       // arithmetic that can't overflow
             "span",        // times as text

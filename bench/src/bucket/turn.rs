@@ -1,0 +1,68 @@
+//! One turn: so many decisions on each of one or two threads.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+
+use sluicegate::clock::{Clock, SystemClock};
+
+/// What a turn was measured to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// Nanoseconds from the first decision to the last.
+    span: u64,
+    /// On all threads.
+    decisions: u64,
+    /// How many of them said yes.
+    pub(crate) granted: u64,
+}
+
+impl Turn {
+    /// Nanoseconds a decision, on one thread.
+    pub(crate) fn nanos(&self) -> f64 {
+        as_f64(self.span) / as_f64(self.decisions)
+    }
+
+    /// Millions of decisions a second, on all threads.
+    pub(crate) fn millions(&self) -> f64 {
+        as_f64(self.decisions) * 1e3 / as_f64(self.span)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// Has each of `threads` make so many decisions at once.
+#[inline(never)]
+pub(crate) fn take(threads: u64, decisions: u64, decide: impl Fn() -> bool + Sync) -> Turn {
+    let clock = SystemClock::new();
+    let batch = || {
+        let start = clock.now();
+        let mut granted = 0;
+        for _ in 0..decisions {
+            granted += u64::from(black_box(decide()));
+        }
+        (start, clock.now(), granted)
+    };
+    let batches = if threads == 1 { vec![batch()] } else { on_threads(threads, batch) };
+    let start = batches.iter().map(|batch| batch.0).min().unwrap_or_default();
+    let end = batches.iter().map(|batch| batch.1).max().unwrap_or_default();
+    let granted = batches.iter().map(|batch| batch.2).sum();
+    Turn { span: end - start, decisions: decisions * threads, granted }
+}
+
+fn on_threads<T: Send>(threads: u64, work: impl Fn() -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(usize::try_from(threads).unwrap_or(usize::MAX));
+    thread::scope(|scope| {
+        let begin = || {
+            scope.spawn(|| {
+                barrier.wait();
+                work()
+            })
+        };
+        let running: Vec<_> = (0..threads).map(|_| begin()).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
+}
