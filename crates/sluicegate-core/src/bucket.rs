@@ -408,26 +408,4 @@ fn flowed(rate: NonZeroU64, now: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-            /// Of any state at all, where time stands anywhere.
-            #[test]
-            fn an_exact_flow_is_spent_as_every_other(
-                quota in prop::sample::select(&["1/d", "7/s burst 1", "100/s burst 200 initial 7", "31/ns burst 1000", "1/s burst 4000000000"][..]),
-                state in prop_oneof![any::<u64>(), 0..1_u64 << 50], n in prop_oneof![0..300_u64, any::<u64>()],
-                now in prop_oneof![any::<u64>(), 0..1_u64 << 50],
-            ) {
-                let bucket = Bucket::new(quota.parse().unwrap());
-                let exact = matches!(bucket.scale.flow, Flow::Exact { .. });
-                prop_assert!(exact);
-                let state = State(state);
-    prop_assert_eq!(bucket.after(state, n, now), bucket.after_otherwise(state, n, now));
-                let (one, other) = (bucket.view(state, now), bucket.view_otherwise(state, now));
-                prop_assert_eq!((one.spent, one.floor, one.ceil, one.burst), (other.spent, other.floor, other.ceil, other.burst));
-            }
-        }
-}
+mod tests;
