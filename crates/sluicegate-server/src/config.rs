@@ -8,6 +8,7 @@
 //! | [`identity`] | who a client is taken for |
 //! | [`limit`] | a limit as text: what makes up its key, and its quota |
 //! | [`log`] | how records are logged |
+//! | [`paths`] | how a path is read |
 //! | [`pattern`] | which requests a route is for |
 //! | [`settings`] | all settings, and what is right of them |
 
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod limit;
 pub mod log;
 pub mod mistake;
+pub mod paths;
 pub mod pattern;
 pub mod read;
 pub mod settings;

@@ -12,6 +12,7 @@ use http::{Method, Uri};
 
 use crate::check::{CheckError, load};
 use crate::config::explain::{Asked, explain};
+use crate::gateway::wellformed;
 
 /// Flags of `explain`.
 #[derive(Debug, Args)]
@@ -99,7 +100,17 @@ impl From<&ExplainArgs> for Asked {
 /// If the configuration can't be read.
 pub fn command(args: &ExplainArgs) -> Result<ExitCode, CheckError> {
     let Some(config) = load(&args.config)? else { return Ok(ExitCode::FAILURE) };
-    let explanation = explain(&config.settings, &args.into());
+    let mut asked = Asked::from(args);
+    if asked.host.is_empty() && !asked.headers.contains_key(HOST) {
+        // As a client names it that is given nothing but the address.
+        asked.host = config.settings.listeners.first().map_or(String::new(), |at| at.address.to_string());
+    }
+    let mut explanation = explain(&config.settings, &asked);
+    if let Err(refusal) = wellformed::target(&mut parts(args, &asked)) {
+        explanation.refused = Some((refusal.status(None).as_u16(), refusal.brief().to_owned()));
+        explanation.route = None;
+        explanation.passed.clear();
+    }
     let mut stdout = io::stdout();
     if args.json {
         let json = serde_json::to_string_pretty(&explanation).map_err(io::Error::from)?;
@@ -108,6 +119,18 @@ pub fn command(args: &ExplainArgs) -> Result<ExitCode, CheckError> {
         write!(stdout, "{explanation}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The header that such a request has, over HTTP/1.1.
+fn parts(args: &ExplainArgs, asked: &Asked) -> http::request::Parts {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = asked.method.clone();
+    parts.uri = args.request.target.clone();
+    parts.headers = asked.headers.clone();
+    if let (false, Ok(host)) = (parts.headers.contains_key(HOST), asked.host.parse()) {
+        parts.headers.insert(HOST, host);
+    }
+    parts
 }
 
 #[cfg(test)]

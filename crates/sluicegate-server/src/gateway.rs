@@ -49,8 +49,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::{join_all, select_all};
-use sluicegate::clock::Clock;
+use futures_util::future::select_all;
+use sluicegate::cancel::CancelToken;
+use sluicegate::clock::{Clock, nanos};
 use sluicegate::timer::TokioTime;
 use tokio::task::JoinSet;
 
@@ -93,8 +94,12 @@ pub struct Gateway {
     shared: Arc<Shared>,
     listeners: Vec<Listener>,
     admin: Option<Admin>,
-    /// What is left of listeners that a change of the configuration has ended, and what is done now and then.
-    rest: JoinSet<()>,
+    /// What is left of listeners that a change of the configuration has ended.
+    leaving: JoinSet<Result<(), Unfinished>>,
+    /// Cuts what is left of them, at once.
+    cuts: Vec<CancelToken>,
+    /// What is done now and then; ends with this.
+    sweeping: JoinSet<()>,
     /// Last, so that what runs on them is asked to end before they are.
     workers: Workers,
 }
@@ -114,9 +119,9 @@ impl Gateway {
         let shared = Arc::new(Shared::new(plan, time));
         let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
         let admin = admin.map(|bound| bound.serve(&shared));
-        let mut rest = JoinSet::new();
-        rest.spawn(listener::sweep(Arc::clone(&shared)));
-        Ok(Self { shared, listeners, admin, rest, workers })
+        let mut sweeping = JoinSet::new();
+        sweeping.spawn(listener::sweep(Arc::clone(&shared)));
+        Ok(Self { shared, listeners, admin, leaving: JoinSet::new(), cuts: Vec::new(), sweeping, workers })
     }
 
     /// Changes the configuration while it serves. All of it is prepared before any of it holds; then requests that come
@@ -170,6 +175,14 @@ impl Gateway {
         self.shared.plan.store(Arc::clone(&plan));
         plan.commit(&before, now);
         self.shared.connections.resize(places, usize::MAX);
+        while let Some(ended) = self.leaving.try_join_next() {
+            if let Ok(Err(unfinished)) = ended {
+                tracing::warn!("of a listener that is no more: {unfinished}");
+            }
+        }
+        if self.leaving.is_empty() {
+            self.cuts.clear();
+        }
         let mut listeners = Vec::new();
         for (mut listener, goes_on) in self.listeners.drain(..).zip(goes_on) {
             if let Some((settings, tls)) = goes_on {
@@ -177,11 +190,8 @@ impl Gateway {
                 listeners.push(listener);
                 continue;
             }
-            self.rest.spawn(async move {
-                if let Err(unfinished) = listener.drain(grace).await {
-                    tracing::warn!("of a listener that is no more: {unfinished}");
-                }
-            });
+            self.cuts.push(listener.cut().clone());
+            self.leaving.spawn(listener.drain(grace));
         }
         listeners.extend(bound.into_iter().map(|bound| bound.serve(&self.shared, &self.workers)));
         self.listeners = listeners;
@@ -211,7 +221,10 @@ impl Gateway {
     /// Resolves if serving ends by itself, which is a bug. Cancel-safe.
     pub async fn ended(&mut self) {
         let listeners = self.listeners.iter_mut().map(|listener| Box::pin(listener.ended()));
-        select_all(listeners).await;
+        tokio::select! {
+            _ = select_all(listeners) => {}
+            Some(_) = self.sweeping.join_next() => {}
+        }
     }
 
     /// Stops accepting, finishes what is in flight, and ends. Who is connected and silent is told to close with its
@@ -221,11 +234,25 @@ impl Gateway {
     /// How many connections were cut.
     pub async fn drain(self, grace: Duration) -> Result<(), Unfinished> {
         // The admin side answers "not ready" until the end.
-        let Self { shared, listeners, admin, rest, workers } = self;
+        let Self { shared, listeners, admin, mut leaving, cuts, sweeping, workers } = self;
         shared.draining.store(true, Ordering::Relaxed);
-        let drained = join_all(listeners.into_iter().map(|listener| listener.drain(grace))).await;
-        drop((admin, rest, workers));
-        let unfinished = drained.into_iter().filter_map(Result::err).collect::<Vec<_>>();
+        for listener in listeners {
+            leaving.spawn(listener.drain(grace));
+        }
+        // Those that were left before by a change of the configuration may have been given longer.
+        let until = CancelToken::expiring(shared.time, shared.time.now().saturating_add(nanos(grace)));
+        let mut unfinished = Vec::new();
+        while !leaving.is_empty() {
+            match until.run(leaving.join_next()).await {
+                Ok(ended) => unfinished.extend(ended.and_then(Result::ok).and_then(Result::err)),
+                Err(_) => break,
+            }
+        }
+        cuts.iter().for_each(CancelToken::cancel);
+        while let Some(ended) = leaving.join_next().await {
+            unfinished.extend(ended.ok().and_then(Result::err));
+        }
+        drop((admin, sweeping, workers));
         match unfinished.is_empty() {
             true => Ok(()),
             false => Err(Unfinished { connections: unfinished.iter().map(|one| one.connections).sum() }),

@@ -277,9 +277,8 @@ async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, Serv
                     tracing::info!("there is no configuration file to read anew");
                     continue;
                 };
-                if let Some(settings) = change(&mut gateway, file) {
+                if let Some(settings) = change(&mut gateway, file, &mut changes) {
                     grace = settings.grace;
-                    changes.watch(&settings);
                 }
             }
         }
@@ -304,23 +303,37 @@ async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, Serv
 /// Reads a configuration, and what it names.
 fn read(file: &Path) -> Result<Config, ConfigError> {
     let config = config::read(file)?;
+    understood(&config)?;
+    Ok(config)
+}
+
+/// Whether the files it names are what they should be.
+fn understood(config: &Config) -> Result<(), ConfigError> {
     let wrong = tls::mistakes(&config.settings);
-    if wrong.is_empty() { Ok(config) } else { Err(config.source.wrong(&wrong)) }
+    if wrong.is_empty() { Ok(()) } else { Err(config.source.wrong(&wrong)) }
 }
 
 /// Takes on what the file says now, or says what is wrong and goes on as before.
-fn change(gateway: &mut Gateway, file: &Path) -> Option<Settings> {
-    let settings = match read(file) {
-        Ok(config) => {
-            warn(&config);
-            config.settings
-        }
+fn change(gateway: &mut Gateway, file: &Path, changes: &mut Changes) -> Option<Settings> {
+    let refuse = |gateway: &Gateway, error: &ConfigError| {
+        gateway.change_failed();
+        tracing::error!("the configuration is not changed: {}", error.lines().join("; "));
+    };
+    let config = match config::read(file) {
+        Ok(config) => config,
         Err(error) => {
-            gateway.change_failed();
-            tracing::error!("the configuration is not changed: {}", error.lines().join("; "));
+            refuse(gateway, &error);
             return None;
         }
     };
+    // Also what a file names that is then refused: it may be what comes right next.
+    changes.watch(&config.settings);
+    if let Err(error) = understood(&config) {
+        refuse(gateway, &error);
+        return None;
+    }
+    warn(&config);
+    let settings = config.settings;
     allow_files(&settings);
     if let Err(error) = gateway.change(settings.clone()) {
         tracing::error!("the configuration is not changed: {}: {error}", file.display());

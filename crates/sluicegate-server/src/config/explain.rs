@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::identity::{client, masked};
 use super::limit::KeyPart;
-use super::pattern::{Match, normal};
+use super::paths::Readings;
+use super::pattern::{self, Match};
 use super::settings::{ForwardedHeader, RouteSettings, Settings};
 
 /// A request, as far as routes and limits look at it.
@@ -37,7 +38,7 @@ pub struct Explanation {
     pub method: String,
     /// Its host.
     pub host: String,
-    /// Its path, in the [plain form](normal) that routes and limits look at.
+    /// Its path, in the [strict reading](Readings) that routes look at.
     pub path: String,
     /// The other end of the connection.
     pub peer: IpAddr,
@@ -49,6 +50,8 @@ pub struct Explanation {
     pub listeners: Vec<SocketAddr>,
     /// The routes before the one that takes it.
     pub passed: Vec<Passed>,
+    /// Why it is refused before any route: its status, and what is wrong with it.
+    pub refused: Option<(u16, String)>,
     /// The route that takes it; none is a 404.
     pub route: Option<Chosen>,
 }
@@ -135,23 +138,28 @@ pub struct PartMet {
 /// ```
 #[must_use]
 pub fn explain(settings: &Settings, asked: &Asked) -> Explanation {
-    let path = normal(asked.path.split('?').next().unwrap_or_default()).into_owned();
+    let asked_path = asked.path.split('?').next().unwrap_or_default();
+    let readings = Readings::of(asked_path);
     let peer = asked.peer.to_canonical();
     let client = client(peer, &asked.headers, &settings.identity);
     let field = match settings.identity.forwarded_header {
         ForwardedHeader::XForwardedFor => "x-forwarded-for",
         ForwardedHeader::Forwarded => "forwarded",
     };
-    let mut passed = Vec::new();
-    let mut route = None;
-    for candidate in &settings.routes {
-        let because = misses(&candidate.matches, &asked.host, &path, &asked.method);
-        if because.is_empty() {
-            route = chosen(settings, candidate, asked, &path, client);
-            break;
-        }
-        passed.push(Passed { route: candidate.name.clone(), because });
-    }
+    let routes = settings.routes.iter().map(|route| &route.matches);
+    let (first, refused) = match pattern::first(&routes, &asked.host, &readings, &asked.method) {
+        Ok(first) => (first, None),
+        Err(ambiguous) => (None, Some((400, ambiguous.to_string()))),
+    };
+    let before = settings.routes.iter().take(first.unwrap_or(settings.routes.len()));
+    let passed = before.filter(|_| refused.is_none()).map(|route| Passed {
+        route: route.name.clone(),
+        because: misses(&route.matches, &asked.host, &readings.strict, &asked.method),
+    });
+    let passed = passed.collect();
+    let route =
+        first.and_then(|at| chosen(settings, settings.routes.get(at)?, asked, &readings.loose, client));
+    let path = readings.strict.into_owned();
     let listeners = settings.listeners.iter().filter(|listener| listener.tls.is_some() == asked.tls);
     Explanation {
         method: asked.method.to_string(),
@@ -162,6 +170,7 @@ pub fn explain(settings: &Settings, asked: &Asked) -> Explanation {
         told_by: (client != peer).then_some(field),
         listeners: listeners.map(|listener| listener.address).collect(),
         passed,
+        refused,
         route,
     }
 }
@@ -262,9 +271,10 @@ impl fmt::Display for Explanation {
         for Passed { route, because } in &self.passed {
             writeln!(f, "not       {route}: {}", because.join(", and "))?;
         }
-        match &self.route {
-            Some(route) => write!(f, "{route}"),
-            None => writeln!(f, "route     none: the answer is 404"),
+        match (&self.route, &self.refused) {
+            (_, Some((status, why))) => writeln!(f, "refused   {status}: {why}"),
+            (Some(route), None) => write!(f, "{route}"),
+            (None, None) => writeln!(f, "route     none: the answer is 404"),
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum KeyPart {
     ClientIp,
     /// The values of a header field. Requests without it are one more key.
     Header(HeaderName),
-    /// The path, without the query, in its [plain form](super::pattern::normal).
+    /// The path, without the query, in its loosest [reading](super::paths::Readings).
     Path,
 }
 

@@ -2,11 +2,12 @@
 
 mod covers;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
+
+use super::paths::Readings;
 
 /// Which requests a route is for. The default is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether a request is one of those. `host` is the `Host`, with or without a port; `path` is [`normal`].
+    /// Whether a request is one of those. `host` is the `Host`, with or without a port; `path` is [read](Readings).
     #[must_use]
     pub fn matches(&self, host: &str, path: &str, method: &Method) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
@@ -107,10 +108,12 @@ enum Segment {
 }
 
 impl PathPattern {
-    /// Whether a path, which is [`normal`], is one of those.
+    /// Whether a path, as it is [read](Readings), is one of those. A slash at its end makes no difference: to many services it
+    /// makes none.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let mut rest = path.strip_prefix('/').unwrap_or(path).split('/');
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let mut rest = path.strip_suffix('/').unwrap_or(path).split('/');
         for segment in &self.segments {
             let matched = match (rest.next(), segment) {
                 (Some(given), Segment::Is(wanted)) => given == wanted,
@@ -123,6 +126,26 @@ impl PathPattern {
         }
         self.open || rest.next().is_none()
     }
+}
+
+/// A request that is for one route in one reading of its path, and for another in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the path can be read in two ways, which lead to two routes")]
+pub struct Ambiguous;
+
+/// The place of the first that a request matches.
+///
+/// # Errors
+/// If that depends on how its path is read.
+pub fn first<'m>(
+    routes: &(impl Iterator<Item = &'m Match> + Clone),
+    host: &str,
+    path: &Readings<'_>,
+    method: &Method,
+) -> Result<Option<usize>, Ambiguous> {
+    let first = |path: &str| routes.clone().position(|route| route.matches(host, path, method));
+    let strict = first(&path.strict);
+    if path.strict != path.loose && first(&path.loose) != strict { Err(Ambiguous) } else { Ok(strict) }
 }
 
 impl FromStr for PathPattern {
@@ -164,10 +187,17 @@ impl FromStr for PathPattern {
         let literal = format!("/{}", literal.join("/"));
         // What is open ends in a slash of its own.
         let twice = open && literal.len() > 1 && literal.ends_with('/') || text.starts_with("//");
-        if twice || normal(&literal) != literal {
+        let Readings { strict, loose } = Readings::of(&literal);
+        if twice || strict != literal || loose != literal {
             return Err(wrong(
-                "a path in its plain form: no `.`, `..` or empty segments, and no letters in percent signs",
+                "a path in its plain form: no `.`, `..` or empty segments, no `;`, and no percent signs but for what needs \
+                 them, slashes excepted",
             ));
+        }
+        let mut segments = segments;
+        // A slash at the end makes no difference.
+        if segments.len() > 1 && segments.last() == Some(&Segment::Is(String::new())) {
+            segments.pop();
         }
         Ok(Self { segments, open })
     }
@@ -181,66 +211,6 @@ impl fmt::Display for PathPattern {
         }
         f.write_str(if self.open { "/**" } else { "" })
     }
-}
-
-/// A path in its plain form: letters, digits and `-._~` out of percent signs, others of those in upper case; no `.` and
-/// `..`, no empty segments but the last. Two paths that most services take for the same are the same here, so that no
-/// spelling leads around a limit. What is passed on is what the client sent.
-///
-/// ```
-/// use sluicegate_server::config::pattern::normal;
-/// assert_eq!(normal("/a//b/%2e%2E/l%6Fgin"), "/a/login");
-/// ```
-#[must_use]
-pub fn normal(path: &str) -> Cow<'_, str> {
-    let plain = !path.contains('%') && !path.contains("//") && !path.contains("/.");
-    if plain { Cow::Borrowed(path) } else { Cow::Owned(plain_form(path)) }
-}
-
-fn plain_form(path: &str) -> String {
-    let decoded = decode(path);
-    let mut kept: Vec<&str> = Vec::new();
-    let mut is_folder = false;
-    for segment in decoded.split('/') {
-        is_folder = matches!(segment, "" | "." | "..");
-        match segment {
-            "" | "." => {}
-            ".." => {
-                kept.pop();
-            }
-            name => kept.push(name),
-        }
-    }
-    let end = if is_folder && !kept.is_empty() { "/" } else { "" };
-    format!("/{}{end}", kept.join("/"))
-}
-
-/// Takes what needs no percent sign out of it (RFC 3986, section 6.2.2).
-fn decode(path: &str) -> String {
-    let mut decoded = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some(at) = rest.find('%') {
-        decoded.push_str(&rest[..at]);
-        let digits = rest.as_bytes().get(at + 1..at + 3);
-        let byte = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = byte.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                    decoded.push(char::from(byte));
-                } else {
-                    decoded.push_str(&rest[at..at + 3].to_ascii_uppercase());
-                }
-                rest = &rest[at + 3..];
-            }
-            None => {
-                decoded.push('%');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    decoded.push_str(rest);
-    decoded
 }
 
 #[cfg(test)]
@@ -280,8 +250,10 @@ mod tests {
             ("/**", "/", true),
             ("/**", "/a/b", true),
             ("/a", "/a", true),
-            ("/a", "/a/", false),
+            ("/a", "/a/", true),
+            ("/a/", "/a", true),
             ("/a/", "/a/", true),
+            ("/a/*", "/a/b/", true),
             ("/a", "/ab", false),
             ("/a/**", "/a", true),
             ("/a/**", "/a/", true),
@@ -295,38 +267,13 @@ mod tests {
             ("/a/*/**", "/a/b", true),
         ] {
             assert_eq!(matches(pattern, path), is, "{pattern} {path}");
-            assert_eq!(pattern.parse::<PathPattern>().unwrap().to_string(), pattern);
+            let shown = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
+            assert_eq!(pattern.parse::<PathPattern>().unwrap().to_string(), shown);
         }
         for bad in [
             "", "a", "/a?b", "/a**", "/**/a", "/a*", "/../a", "/a//b", "//**", "/a//**", "/%61", "/a b", "/é",
         ] {
             assert!(bad.parse::<PathPattern>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn no_spelling_leads_around_a_route() {
-        for (path, plain) in [
-            ("/login", "/login"),
-            ("//login", "/login"),
-            ("/./login", "/login"),
-            ("/x/../login", "/login"),
-            ("/x/%2E%2e/login", "/login"),
-            ("/l%6fgin", "/login"),
-            ("/../../login", "/login"),
-            ("/login/", "/login/"),
-            ("/login/.", "/login/"),
-            ("/a/b/..", "/a/"),
-            ("/..", "/"),
-            ("/", "/"),
-            ("/a%2fb", "/a%2Fb"),
-            ("/a%", "/a%"),
-            ("/a%2", "/a%2"),
-            ("/a%+1b", "/a%+1b"),
-            ("/.hidden", "/.hidden"),
-        ] {
-            assert_eq!(normal(path), plain, "{path}");
-            assert_eq!(normal(plain), plain, "{path}: once is enough");
         }
     }
 }

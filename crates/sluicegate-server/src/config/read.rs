@@ -116,7 +116,7 @@ pub fn read(file: &Path) -> Result<Config, ConfigError> {
 ///     limits = ['client.ip 100/s']
 /// ";
 /// let config = sluicegate_server::config::parse(Path::new("gateway.toml"), text)?;
-/// assert_eq!(config.settings.limits[0].name, "client.ip");
+/// assert_eq!(config.settings.limits[0].name, "route-1/client.ip");
 /// assert_eq!(config.settings.routes[0].name, "route-1");
 /// # Ok::<(), sluicegate_server::config::ConfigError>(())
 /// ```
@@ -138,6 +138,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     }
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut root = Section::new("", table.span(), table.get_ref());
+    let has_upstream = root.has("upstream");
     let (settings, log) = settings(&mut reading, &mut root, folder);
     let Reading { mut mistakes, places, .. } = reading;
     let source = Source { file: file.to_owned(), text: Arc::clone(&owned), places };
@@ -150,6 +151,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
         if mistakes.iter().all(|known| known.place != mistake.place || mistake.place.is_empty()) {
             mistakes.add(mistake);
         }
+    }
+    if mistakes.count() == 0 && !has_upstream {
+        // Most likely a file that is not written to its end yet: it is not taken for one that means the defaults.
+        let expected = "where requests go: `[upstream.NAME]` with `url = \"http://127.0.0.1:9000\"`";
+        mistakes.add(Mistake::new(0..0, "there is no upstream", expected));
     }
     if mistakes.count() > 0 {
         return Err(mistakes.into());

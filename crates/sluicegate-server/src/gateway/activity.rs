@@ -74,6 +74,8 @@ pub struct Activity {
     header: Stamp,
     /// Since when the client takes none of what is written.
     write: Stamp,
+    /// Since when the service takes none of what is written to an upgraded connection.
+    write_back: Stamp,
     /// Since when the client sends none of its body that is waited for.
     request_body: Stamp,
     /// Since when the upstream sends none of its body that is waited for.
@@ -141,6 +143,7 @@ impl Activity {
             heard: AtomicU64::new(now),
             header: Stamp::none(),
             write: Stamp::none(),
+            write_back: Stamp::none(),
             request_body: Stamp::none(),
             reply_body: Stamp::none(),
             deadline: Stamp::none(),
@@ -165,6 +168,7 @@ impl Activity {
     #[must_use]
     pub fn request(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.unread.store(false, Ordering::Relaxed);
         self.idle.end();
         self.header.end();
         Busy { activity: Arc::clone(self), carrier: None }
@@ -223,12 +227,23 @@ impl Activity {
         self.note(&self.write, pending);
     }
 
+    /// Notes whether the service takes what is written to an upgraded connection.
+    pub fn write_back(&self, pending: bool) {
+        self.note(&self.write_back, pending);
+    }
+
     /// A part of an answer's body was handed on, or is about to be asked for. Where a request has a task of its own,
     /// nobody asks while the client takes nothing.
     pub fn handed_on(&self, handed_on: bool) {
         if self.is_stream {
             self.note(&self.write, handed_on);
         }
+    }
+
+    /// Whether these are the notes of a request with a task of its own.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     /// The answer is an event stream, or the connection one that was upgraded.
@@ -287,7 +302,8 @@ impl Activity {
             return (self.closing.get().saturating_add(LINGER), Wait::Close);
         }
         let reply = if self.quiet.load(Ordering::Relaxed) { patience.stream } else { patience.body };
-        let stalled = self.write.get().min(self.request_body.get()).saturating_add(patience.body);
+        let stalled = self.write.get().min(self.write_back.get()).min(self.request_body.get());
+        let stalled = stalled.saturating_add(patience.body);
         let body = (stalled.min(self.reply_body.get().saturating_add(reply)), Wait::Body);
         if self.is_busy() || self.is_stream {
             let deadline = self.deadline.get();

@@ -73,8 +73,14 @@ impl Drop for RequestBody {
 #[derive(Debug)]
 pub struct UpstreamBody {
     source: Source,
+    /// What has come of a frame and is not handed on yet.
+    rest: Bytes,
     activity: Arc<Activity>,
 }
+
+/// How much is handed on at once to a client of HTTP/2: what is handed on is held until the client takes it, and whether it
+/// takes anything is seen from that.
+const PART: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Source {
@@ -102,7 +108,7 @@ impl UpstreamBody {
     /// What the upstream still has to say.
     #[must_use]
     pub fn new(exchange: Exchange, activity: Arc<Activity>) -> Self {
-        let mut body = Self { source: Source::Streams(exchange), activity };
+        let mut body = Self { source: Source::Streams(exchange), rest: Bytes::new(), activity };
         body.give_back_at_end();
         body
     }
@@ -110,13 +116,28 @@ impl UpstreamBody {
     /// Not at its end before the other protocol is.
     #[must_use]
     pub fn switched(switched: Switched, activity: Arc<Activity>) -> Self {
-        Self { source: Source::Switched(Box::new(switched)), activity }
+        Self { source: Source::Switched(Box::new(switched)), rest: Bytes::new(), activity }
     }
 
     /// Both sides of the connection, if it changes protocols.
     #[must_use]
     pub fn into_switched(self) -> Option<Switched> {
         if let Source::Switched(switched) = self.source { Some(*switched) } else { None }
+    }
+
+    /// As much of a frame as is handed on at once; the rest is kept.
+    fn part(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if !self.activity.is_stream() || frame.data_ref().is_none_or(|data| data.len() <= PART) {
+            return frame;
+        }
+        match frame.into_data() {
+            Ok(mut data) => {
+                let part = data.split_to(PART);
+                self.rest = data;
+                Frame::data(part)
+            }
+            Err(frame) => frame,
+        }
     }
 
     /// A connection is given back as soon as the last byte is here, not when the client has it.
@@ -139,6 +160,12 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        if !this.rest.is_empty() {
+            let part = this.rest.split_to(PART.min(this.rest.len()));
+            this.activity.handed_on(false);
+            this.activity.handed_on(true);
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         match &mut this.source {
             Source::Ended => Poll::Ready(None),
             Source::Switched(_) => Poll::Pending,
@@ -151,7 +178,7 @@ impl Body for UpstreamBody {
                 match frame {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.give_back_at_end();
-                        Poll::Ready(Some(Ok(frame)))
+                        Poll::Ready(Some(Ok(this.part(frame))))
                     }
                     Poll::Ready(Some(Err(error))) => {
                         // A connection in mid-message is of no further use: it closes here.
@@ -173,6 +200,9 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
+        if !self.rest.is_empty() {
+            return false;
+        }
         match &self.source {
             Source::Streams(exchange) => exchange.is_end_stream(),
             Source::Broken(_) | Source::Switched(_) => false,
@@ -182,7 +212,8 @@ impl Body for UpstreamBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Streams(exchange) => exchange.size_hint(),
+            Source::Streams(exchange) if self.rest.is_empty() => exchange.size_hint(),
+            Source::Streams(_) => SizeHint::new(),
             Source::Broken(_) => SizeHint::new(),
             Source::Ended | Source::Switched(_) => SizeHint::with_exact(0),
         }
@@ -194,7 +225,7 @@ impl Body for UpstreamBody {
 pub struct ReplyBody {
     body: Either,
     /// After the body: what it holds is given back first.
-    _busy: Busy,
+    busy: Busy,
 }
 
 #[derive(Debug)]
@@ -209,13 +240,13 @@ impl ReplyBody {
     /// A body made here.
     #[must_use]
     pub const fn own(bytes: Bytes, busy: Busy) -> Self {
-        Self { body: Either::Own(Some(bytes)), _busy: busy }
+        Self { body: Either::Own(Some(bytes)), busy }
     }
 
     /// The upstream's.
     #[must_use]
     pub const fn upstream(body: Held<UpstreamBody>, busy: Busy) -> Self {
-        Self { body: Either::Upstream(body), _busy: busy }
+        Self { body: Either::Upstream(body), busy }
     }
 }
 
@@ -230,6 +261,8 @@ impl Body for ReplyBody {
         match &mut self.body {
             Either::Own(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                // A client that takes none of it is not waited for without end.
+                self.busy.activity().handed_on(bytes.is_some());
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
             Either::Upstream(body) => Pin::new(body).poll_frame(context),

@@ -53,7 +53,8 @@ pub fn strip(headers: &mut HeaderMap) {
 #[must_use]
 pub fn address(client: IpAddr) -> HeaderValue {
     // An address is printed in hex digits, dots and colons, all of which a header value may hold.
-    HeaderValue::try_from(client.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    HeaderValue::try_from(client.to_canonical().to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// What a service is told of who asks.
@@ -91,22 +92,17 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, origin: &Origin<'_>,
     }
     headers.remove(header::EXPECT);
     join(headers, &header::COOKIE, b"; ", None);
+    let trusted = origin.forwards.map(|(_, field)| field);
+    disbelieve(headers, trusted);
     match origin.forwards {
-        None => {
-            for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
-                headers.remove(name);
-            }
-            headers.insert(FORWARDED_FOR, origin.peer.clone());
-        }
-        // The other field the client may have written.
-        Some((_, ForwardedHeader::XForwardedFor)) => {
-            headers.remove(header::FORWARDED);
-            join(headers, &FORWARDED_FOR, b", ", Some(origin.peer));
-        }
+        None => drop(headers.insert(FORWARDED_FOR, origin.peer.clone())),
+        Some((_, ForwardedHeader::XForwardedFor)) => join(headers, &FORWARDED_FOR, b", ", Some(origin.peer)),
         Some((client, ForwardedHeader::Forwarded)) => {
             join(headers, &header::FORWARDED, b", ", Some(&forwarded(origin.peer)));
-            headers.insert(FORWARDED_FOR, address(client));
-            join(headers, &FORWARDED_FOR, b", ", Some(origin.peer));
+            let client = address(client);
+            let both = client != *origin.peer;
+            headers.insert(FORWARDED_FOR, client);
+            join(headers, &FORWARDED_FOR, b", ", both.then_some(origin.peer));
         }
     }
     if !headers.contains_key(FORWARDED_PROTO) {
@@ -120,6 +116,29 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, origin: &Origin<'_>,
         headers.insert(header::HOST, own_host.clone());
     }
     headers.append(header::VIA, via(request.version));
+}
+
+/// Removes what says who asks and was not written by a proxy that is believed. With underscores a name is another one here,
+/// and the same to services that read names as CGI does.
+fn disbelieve(headers: &mut HeaderMap, trusted: Option<ForwardedHeader>) {
+    let is_doubtful = |name: &HeaderName| {
+        let name = name.as_str();
+        if !name.starts_with('x') && !name.starts_with("forwarded") {
+            return false;
+        }
+        let plain = name.replace('_', "-");
+        let tells = plain == "forwarded" || plain == "x-real-ip" || plain.starts_with("x-forwarded-");
+        let believed = match trusted {
+            None => false,
+            Some(ForwardedHeader::XForwardedFor) => plain != "forwarded",
+            Some(ForwardedHeader::Forwarded) => plain == "forwarded",
+        };
+        tells && !(believed && plain == name)
+    };
+    let doubtful: Vec<HeaderName> = headers.keys().filter(|name| is_doubtful(name)).cloned().collect();
+    for name in doubtful {
+        headers.remove(name);
+    }
 }
 
 /// A peer as an element of `Forwarded` (RFC 7239, section 6).
@@ -255,7 +274,14 @@ mod tests {
 
     #[test]
     fn the_service_is_told_who_the_client_is() {
-        let forged = [("x-forwarded-proto", "http"), ("x-forwarded-host", "b.test"), ("forwarded", "for=x")];
+        let forged = [
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "b.test"),
+            ("x-forwarded-port", "1"),
+            ("x_forwarded_for", "9.9.9.9"),
+            ("x-real-ip", "9.9.9.9"),
+            ("forwarded", "for=x"),
+        ];
         let sent = request(&[&forged[..], &[("host", "a.test"), ("expect", "100-continue")]].concat(), None);
         let expected = [
             ("host", "a.test"),
@@ -287,11 +313,21 @@ mod tests {
 
     #[test]
     fn of_two_fields_only_the_one_that_the_proxies_write_is_passed_on() {
-        let told = [("x-forwarded-for", "9.9.9.9"), ("forwarded", "for=1.2.3.4")];
+        let told = [
+            ("x-forwarded-for", "9.9.9.9"),
+            ("x-forwarded-host", "evil.test"),
+            ("x-forwarded-proto", "http"),
+            ("forwarded", "for=1.2.3.4"),
+            ("host", "a.test"),
+        ];
         let sent = request(&told, Some(ForwardedHeader::Forwarded));
         assert_eq!(
             (&sent[header::FORWARDED], &sent[FORWARDED_FOR]),
             (&"for=1.2.3.4, for=10.0.0.9".parse().unwrap(), &"1.2.3.4, 10.0.0.9".parse().unwrap())
+        );
+        assert_eq!(
+            (&sent[FORWARDED_HOST], &sent[FORWARDED_PROTO]),
+            (&sent[header::HOST], &"https".parse().unwrap())
         );
         let sent = request(&told, Some(ForwardedHeader::XForwardedFor));
         assert_eq!(sent[FORWARDED_FOR], "9.9.9.9, 10.0.0.9");

@@ -16,7 +16,7 @@ use super::request::Asked;
 
 use crate::config::identity::masked;
 use crate::config::limit::KeyPart;
-use crate::config::pattern::normal;
+use crate::config::paths::Readings;
 use crate::config::settings::LimitSettings;
 
 /// A limit and its keys' buckets.
@@ -201,7 +201,8 @@ impl Limit {
             }
         };
         let parts = &self.settings.rule.key.0;
-        path = if parts.contains(&KeyPart::Path) { normal(request.uri.path()) } else { "".into() };
+        let is_by_path = parts.contains(&KeyPart::Path);
+        path = if is_by_path { Readings::of(request.uri.path()).loose } else { "".into() };
         self.keys.key(parts.iter().flat_map(|part| {
             // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
             // is closed by an absent one, so that values can't move from one part to the next.

@@ -140,6 +140,12 @@ impl Listener {
         self.tls.store(tls);
     }
 
+    /// Cancelled, it cuts at once what a [drain](Self::drain) still waits for.
+    #[must_use]
+    pub const fn cut(&self) -> &CancelToken {
+        &self.cut
+    }
+
     /// Resolves if the accept loop ends by itself, which is a bug. Cancel-safe.
     pub async fn ended(&mut self) {
         // How it ended is of no more use: it is over.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use sluicegate::clock::nanos;
 use sluicegate::keyed::Keyed;
 use sluicegate::permits::Permits;
@@ -11,9 +11,12 @@ use sluicegate::timer::TokioTime;
 use super::activity::Patience;
 use super::forward::Forward;
 use super::limits::{Limit, OfRoute, RouteLimits, RouteLimitsError};
+use super::refusal::Refusal;
 use super::stack::{self, Stack};
 use super::upstream::Upstream;
-use crate::config::pattern::normal;
+use crate::config::limit::KeyPart;
+use crate::config::paths::{self, Readings};
+use crate::config::pattern::{self, Ambiguous};
 use crate::config::settings::{QueueSettings, RouteSettings, Settings};
 
 /// What a configuration says, ready to serve.
@@ -30,6 +33,8 @@ pub struct Plan {
     /// Every upstream, with its connections.
     pub upstreams: Vec<Arc<Upstream>>,
     routes: Vec<Arc<Route>>,
+    /// Whether a route or a limit does; if none does, paths are passed on as they are.
+    looks_at_paths: bool,
 }
 
 /// A queue and the places behind it.
@@ -136,7 +141,11 @@ impl Plan {
         };
         let routes = settings.routes.iter().filter_map(|wanted| route(wanted).transpose());
         let routes = routes.collect::<Result<Vec<_>, RouteLimitsError>>()?;
-        Ok(Self { patience: Patience::new(&settings.clients), limits, queues, upstreams, routes, settings })
+        let by_path = |limit: &Limit| limit.settings.rule.key.0.contains(&KeyPart::Path);
+        let for_path = |route: &RouteSettings| route.matches.path.is_some();
+        let looks_at_paths = limits.iter().any(by_path) || settings.routes.iter().any(for_path);
+        let patience = Patience::new(&settings.clients);
+        Ok(Self { patience, limits, queues, upstreams, routes, looks_at_paths, settings })
     }
 
     /// Has what was taken over from `before` be as this plan says: quotas change, with every key's tokens kept, and so do
@@ -148,6 +157,11 @@ impl Plan {
                 limit.keys.change(limit.settings.rule.quota, limit.settings.max_keys, now);
             }
         }
+        for had in &before.upstreams {
+            if !self.upstreams.iter().any(|upstream| Arc::ptr_eq(upstream, had)) {
+                had.retire();
+            }
+        }
         for queue in &self.queues {
             let had = before.queues.iter().find(|had| had.settings.name == queue.settings.name);
             if had.is_some_and(|had| had.settings != queue.settings) {
@@ -156,11 +170,37 @@ impl Plan {
         }
     }
 
-    /// The first route for a request.
-    #[must_use]
-    pub fn route(&self, host: Option<&HeaderValue>, path: &str, method: &Method) -> Option<&Arc<Route>> {
+    /// The first route for a request, whose target is made [what was looked at](paths::normal).
+    ///
+    /// # Errors
+    /// If there is none, or it depends on how the path is read.
+    pub fn route(
+        &self,
+        host: Option<&HeaderValue>,
+        target: &mut Uri,
+        method: &Method,
+    ) -> Result<&Arc<Route>, Refusal> {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let path = normal(path);
-        self.routes.iter().find(|route| route.settings.matches.matches(host, &path, method))
+        let path = if self.looks_at_paths { target.path() } else { "/" };
+        let routes = self.routes.iter().map(|route| &route.settings.matches);
+        let first = pattern::first(&routes, host, &Readings::of(path), method).map_err(|Ambiguous| {
+            Refusal::Malformed("the path can be read in two ways, which lead to two routes")
+        })?;
+        let route = first.and_then(|at| self.routes.get(at)).ok_or(Refusal::NoRoute)?;
+        // The target of OPTIONS for the service as a whole is no path.
+        if self.looks_at_paths && path != "*" {
+            let normal = paths::normal(path);
+            if normal != path {
+                *target = with_path(target, &normal)?;
+            }
+        }
+        Ok(route)
     }
+}
+
+/// The same query of another path.
+fn with_path(target: &Uri, path: &str) -> Result<Uri, Refusal> {
+    let whole = target.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    // It was a path before, and each of its bytes is still one that may stand in it.
+    Uri::try_from(whole).map_err(|_| Refusal::Malformed("the path is none"))
 }

@@ -31,6 +31,8 @@ pub enum Refusal {
     Upstream(UpstreamError),
     /// No route is for it.
     NoRoute,
+    /// Its header is too large.
+    TooLarge(&'static str),
     /// It could be read in more than one way, or in none.
     Malformed(&'static str),
     /// What it asks for is not what a gateway does.
@@ -64,13 +66,26 @@ impl Refusal {
                 Reason::UpstreamBroken
             }
             Self::NoRoute => Reason::NoRoute,
-            Self::Upstream(UpstreamError::ClientBody(_)) | Self::Malformed(_) | Self::Unsupported(_) => {
-                Reason::BadRequest
-            }
+            Self::Upstream(UpstreamError::ClientBody(_))
+            | Self::TooLarge(_)
+            | Self::Malformed(_)
+            | Self::Unsupported(_) => Reason::BadRequest,
         }
     }
 
-    fn status(&self, route: Option<&Route>) -> StatusCode {
+    /// What is wrong with a request that no route has seen.
+    #[must_use]
+    pub const fn brief(&self) -> &'static str {
+        match self {
+            Self::TooLarge(what) | Self::Malformed(what) | Self::Unsupported(what) => what,
+            Self::NoRoute => "no route is for this host, path and method",
+            _ => self.reason().name(),
+        }
+    }
+
+    /// The status it is answered with on this route.
+    #[must_use]
+    pub fn status(&self, route: Option<&Route>) -> StatusCode {
         match self.reason() {
             Reason::Quota => StatusCode::TOO_MANY_REQUESTS,
             Reason::QueueFull => route.map_or(StatusCode::SERVICE_UNAVAILABLE, |route| route.reject_status),
@@ -78,6 +93,9 @@ impl Refusal {
             Reason::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Reason::UpstreamUnreachable | Reason::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Reason::BadRequest if matches!(self, Self::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
+            Reason::BadRequest if matches!(self, Self::TooLarge(_)) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Reason::BadRequest => StatusCode::BAD_REQUEST,
         }
     }
@@ -92,6 +110,7 @@ impl Refusal {
             Self::Upstream(_)
             | Self::Deadline(_)
             | Self::NoRoute
+            | Self::TooLarge(_)
             | Self::Malformed(_)
             | Self::Unsupported(_) => None,
         }
@@ -133,9 +152,10 @@ impl Refusal {
             Self::Upstream(error) => Failure::known(code, Transitory, "the upstream can't be reached")
                 .showing("The service behind this gateway can't be reached.")
                 .because(error),
-            Self::NoRoute => Failure::known(code, Permanent, "no route is for this host, path and method")
-                .showing("There is nothing here."),
-            Self::Malformed(what) | Self::Unsupported(what) => Failure::known(code, Permanent, what),
+            Self::NoRoute => Failure::known(code, Permanent, self.brief()).showing("There is nothing here."),
+            Self::TooLarge(what) | Self::Malformed(what) | Self::Unsupported(what) => {
+                Failure::known(code, Permanent, what)
+            }
         }
     }
 

@@ -175,14 +175,18 @@ async fn serve(
     taken: &mut Option<Arc<Route>>,
 ) -> Result<Response<Held<UpstreamBody>>, Denial> {
     // What no step could serve, or two servers would read two ways, spends nothing.
-    let target = wellformed::target(&mut parts)?;
+    let mut target = wellformed::target(&mut parts)?;
     // One configuration from here to the end, whatever comes meanwhile.
     let plan = shared.plan.load_full();
+    if parts.version == Version::HTTP_2 && parts.headers.len() > plan.settings.clients.max_headers {
+        // Of HTTP/1 hyper sees to it.
+        return Err(Refusal::TooLarge("the header has too many fields").into());
+    }
     // Who it is, before anything is counted to them.
     let who = client.identify(&parts, &plan);
     // The route says all that follows.
     let host = parts.headers.get(header::HOST);
-    let route = plan.route(host, target.path(), &parts.method).ok_or(Refusal::NoRoute)?;
+    let route = plan.route(host, &mut target, &parts.method)?;
     let route = taken.insert(Arc::clone(route));
     drop(plan);
     // Behind a pointer: each layer takes it in and hands it on.

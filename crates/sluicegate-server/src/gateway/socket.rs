@@ -74,12 +74,20 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// A client's socket. Reads first what was read ahead of it, to see what the client speaks.
+/// Whose socket it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Service,
+}
+
+/// A client's socket, or that of a service which has changed protocols. Reads first what was read ahead of it, to see what the client speaks.
 #[derive(Debug)]
 pub struct Socket<T = Transport> {
     transport: T,
     ahead: Bytes,
     activity: Arc<Activity>,
+    side: Side,
     /// Bytes read and thrown away while closing.
     discarded: usize,
 }
@@ -87,11 +95,19 @@ pub struct Socket<T = Transport> {
 impl<T> Socket<T> {
     /// Over `transport`, of which `ahead` was read already, noting in `activity`.
     pub const fn new(transport: T, ahead: Bytes, activity: Arc<Activity>) -> Self {
-        Self { transport, ahead, activity, discarded: 0 }
+        Self { transport, ahead, activity, side: Side::Client, discarded: 0 }
+    }
+
+    /// The same of a service.
+    pub const fn of_service(transport: T, ahead: Bytes, activity: Arc<Activity>) -> Self {
+        Self { transport, ahead, activity, side: Side::Service, discarded: 0 }
     }
 
     fn wrote<R>(&self, result: Poll<R>) -> Poll<R> {
-        self.activity.write(result.is_pending());
+        match self.side {
+            Side::Client => self.activity.write(result.is_pending()),
+            Side::Service => self.activity.write_back(result.is_pending()),
+        }
         result
     }
 }
@@ -150,6 +166,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.side == Side::Service {
+            return Pin::new(&mut this.transport).poll_shutdown(context);
+        }
         if !this.activity.is_closing() {
             ready!(Pin::new(&mut this.transport).poll_shutdown(context))?;
             if !this.activity.closes() {

@@ -44,7 +44,7 @@ impl Tunnel {
         activity.may_be_quiet();
         activity.reply_body(true);
         // What either side sends is a sign of life, noted by the sockets.
-        let mut upstream = Socket::new(socket, ahead, Arc::clone(activity));
+        let mut upstream = Socket::of_service(socket, ahead, Arc::clone(activity));
         let copied = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
         copied.map(|_| ()).map_err(TunnelError::Broken)
     }

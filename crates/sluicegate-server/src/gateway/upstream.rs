@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -63,6 +64,8 @@ pub struct Upstream {
     host: String,
     port: u16,
     time: TokioTime,
+    /// No configuration names it any more.
+    retired: AtomicBool,
     /// For each worker, the most recently used at the back. A connection stays with the worker that opened it, whose
     /// runtime watches its socket.
     idle: Vec<Mutex<VecDeque<Idle>>>,
@@ -154,6 +157,7 @@ impl Upstream {
             host,
             port: uri.port_u16().unwrap_or(80),
             time,
+            retired: AtomicBool::new(false),
             settings,
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         })
@@ -163,6 +167,16 @@ impl Upstream {
     #[must_use]
     pub fn idle(&self) -> usize {
         self.idle.iter().map(|idle| lock(idle).len()).sum()
+    }
+
+    /// No configuration names it any more: what is idle is closed, and what is in use is closed after that.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        for idle in &self.idle {
+            // Closed outside the lock.
+            let gone = std::mem::take(&mut *lock(idle));
+            drop(gone);
+        }
     }
 
     /// Closes connections that the service has closed, or that have been idle for too long. To be called now and then,
@@ -267,6 +281,10 @@ impl Upstream {
     fn keep(&self, worker: usize, link: Box<Link>) {
         let now = self.time.now();
         let mut idle = lock(&self.idle[worker]);
+        // Looked at under the lock: who retires it looks at each list after.
+        if self.retired.load(Ordering::Relaxed) {
+            return;
+        }
         idle.push_back(Idle { link, since: now });
         let expired = |idle: &Idle| now.saturating_sub(idle.since) > nanos(self.settings.idle_timeout);
         let gone = if idle.len() > self.settings.idle.div_ceil(self.idle.len())

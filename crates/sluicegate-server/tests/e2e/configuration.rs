@@ -67,7 +67,8 @@ async fn a_file_is_fine_or_its_mistakes_are_shown() {
 
 #[tokio::test]
 async fn files_that_are_named_are_looked_for() {
-    let text = "[[listener]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'none.pem', key = 'none.key' }";
+    let text = "[[listener]]\naddress = '127.0.0.1:0'\ntls = { certificate = 'none.pem', key = 'none.key' }\n\
+                [upstream.api]\nurl = 'http://127.0.0.1:9000'";
     let ended = check(File::new("tls", text).name()).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("`listener.0.tls.certificate` can't be"), "{}", ended.stderr);

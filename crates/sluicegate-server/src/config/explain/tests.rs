@@ -58,10 +58,10 @@ limit     all: 1000 requests a second, at most 1000 at once (1000/s)
           for all together
 limit     per-client: 100 requests a second, at most 200 at once (100/s burst 200)
           for each client.ip; here 2001:db8:1:2::/64
-limit     client.ip+path: 5 requests a minute, at most 5 at once (5/m)
+limit     login/client.ip+path: 5 requests a minute, at most 5 at once (5/m)
           for each client.ip; here 2001:db8:1:2::/64
           for each path; here /login
-limit     header:x-api-key: 1 request a second, at most 1 at once (1/s)
+limit     login/header:x-api-key: 1 request a second, at most 1 at once (1/s)
           for each header:x-api-key; here a and b
 ";
     let explanation = explain(&settings(), &asked);
@@ -104,9 +104,21 @@ fn the_route_is_the_one_that_would_match() {
         for host in ["", "example.com", "api.example.com", "www.example.com:80"] {
             for path in ["/", "/login", "/login/", "/x/../login"] {
                 let found = explain(&settings, &asked(&method, host, path)).route.map(|route| route.name);
-                let first = settings.routes.iter().find(|r| r.matches.matches(host, &normal(path), &method));
+                let read = Readings::of(path).strict;
+                let first = settings.routes.iter().find(|r| r.matches.matches(host, &read, &method));
                 assert_eq!(found, first.map(|route| route.name.clone()), "{method} {host} {path}");
             }
         }
     }
+}
+
+#[test]
+fn a_path_that_leads_two_ways_is_refused() {
+    let explanation = explain(&settings(), &asked(&Method::POST, "api.example.com", "/x%2f..%2flogin"));
+    assert_eq!((explanation.refused.as_ref().unwrap().0, explanation.route.as_ref()), (400, None));
+    let shown = explanation.to_string();
+    assert!(
+        shown.ends_with("refused   400: the path can be read in two ways, which lead to two routes\n"),
+        "{shown}"
+    );
 }

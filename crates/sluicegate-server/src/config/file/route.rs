@@ -1,6 +1,6 @@
 //! Routes, and the limits and queues that they have of their own, which get names that tell where they come from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use http::Method;
@@ -184,9 +184,8 @@ fn free(name: String, other: &str, taken: &mut HashSet<String>) -> String {
 /// More limits are not set up: there may not be that many, and the settings say so.
 const MAX_LIMITS: usize = 1024;
 
-/// Names the rules of routes' own: by their keys, where no other rule has that key and no limit that name; else by route and
-/// key. Which route stands first does not matter, so that a rule keeps its name, and with it its tokens, when routes are put
-/// in another order.
+/// Names the rules of routes' own: by route and key. What else the file has does not matter, so that a rule keeps its name,
+/// and with it its tokens, whatever comes or goes beside it.
 fn name_limits(
     reading: &mut Reading<'_>,
     settings: &mut Settings,
@@ -194,12 +193,6 @@ fn name_limits(
     limits: Vec<Vec<(Limit, Range<usize>)>>,
 ) {
     let mut taken: HashSet<String> = settings.limits.iter().map(|limit| limit.name.clone()).collect();
-    let mut keys: HashMap<String, usize> = HashMap::new();
-    for (limit, _) in limits.iter().flatten() {
-        if let Limit::Own(rule) = limit {
-            *keys.entry(rule.key.to_string()).or_default() += 1;
-        }
-    }
     for (route, limits) in routes.iter_mut().zip(limits) {
         for (limit, place) in limits {
             if settings.limits.len() > MAX_LIMITS {
@@ -209,10 +202,8 @@ fn name_limits(
             let name = match limit {
                 Limit::Named(name) => name,
                 Limit::Own(rule) => {
-                    let key = rule.key.to_string();
-                    let long = format!("{}/{key}", route.name);
-                    let short = if keys[&key] == 1 { key } else { long.clone() };
-                    let name = free(short, &long, &mut taken);
+                    let base = format!("{}/{}", route.name, rule.key);
+                    let name = free(base.clone(), &base, &mut taken);
                     reading.places.add(format!("limit.{name}"), place);
                     settings.limits.push(LimitSettings { name: name.clone(), rule, max_keys: MAX_KEYS });
                     name

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 mod mistakes;
 
+/// Of a file that has an upstream behind all else, if it says none.
 fn config(text: &str) -> Config {
+    let upstream =
+        if text.contains("[upstream") { "" } else { "\n[upstream.default]\nurl = 'http://127.0.0.1:9000'" };
+    let text = &format!("{text}{upstream}");
     parse(Path::new("conf/gateway.toml"), text).unwrap_or_else(|error| panic!("{}", error.render(false)))
 }
 
@@ -116,7 +120,7 @@ fn a_file_says_everything() {
         limits,
         [
             ("per-client", "client.ip 100/s burst 200".to_owned(), 10),
-            ("client.ip+path", "client.ip+path 5/s".to_owned(), own),
+            ("login/client.ip+path", "client.ip+path 5/s".to_owned(), own),
             ("route-2/header:x-key", "header:x-key 1/s".to_owned(), own),
             ("route-2/header:x-key-2", "header:x-key 10/m".to_owned(), own),
         ]
@@ -139,7 +143,7 @@ fn a_file_says_everything() {
     assert_eq!((login.name.as_str(), login.upstream.as_str(), login.queue.as_str()), ("login", "api", "api"));
     assert_eq!(
         (login.limits.join(" "), login.deadline.as_secs()),
-        ("per-client client.ip+path".to_owned(), 2)
+        ("per-client login/client.ip+path".to_owned(), 2)
     );
     assert!(login.matches.matches("api.example.com", "/login", &Method::POST));
     assert_eq!(settings.routes[1].queue, "route-2");
@@ -147,7 +151,9 @@ fn a_file_says_everything() {
 }
 
 #[test]
-fn an_empty_file_is_the_defaults() {
+fn a_file_that_says_nothing_else_has_the_defaults() {
+    assert!(wrong("").lines()[0].contains("there is no upstream; expected where requests go"));
+    assert!(wrong("[[listener]]\naddress = '127.0.0.1:1'").to_string().contains("there is no upstream"));
     let Config { settings, log, .. } = config("");
     assert_eq!((settings, log), (Settings::default(), LogFormat::Text));
     let settings = config("[upstream.api]\nurl = 'http://a'").settings;
@@ -169,7 +175,7 @@ fn a_rule_keeps_its_name_when_routes_move() {
         names.join(", ")
     };
     let (a, b) = (route("a", "client.ip 1/s"), route("b", "client.ip 2/s"));
-    assert_eq!(names(&a), "client.ip: 1/s");
+    assert_eq!(names(&a), "a/client.ip: 1/s");
     assert_eq!(names(&format!("{a}{b}")), "a/client.ip: 1/s, b/client.ip: 2/s");
     assert_eq!(names(&format!("{b}{a}")), "a/client.ip: 1/s, b/client.ip: 2/s");
     let named = "[limit.'client.ip']\nkey = 'client.ip'\nquota = '3/s'\n";

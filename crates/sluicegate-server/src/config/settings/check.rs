@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -64,13 +65,24 @@ impl Settings {
         if self.grace > *TIMES.end() {
             wrong.push(SettingsError::new("grace", format!("{:?}", self.grace), "at most 24h"));
         }
-        let mut addresses = HashMap::new();
+        let mut addresses: HashMap<SocketAddr, String> = HashMap::new();
         for (at, listener) in self.listeners.iter().enumerate() {
             // Port 0 is another one each time.
             if listener.address.port() == 0 {
                 continue;
             }
             let setting = format!("listener.{at}.address");
+            let overlaps = |first: &&SocketAddr| {
+                first.port() == listener.address.port()
+                    && first.is_ipv4() == listener.address.is_ipv4()
+                    && **first != listener.address
+                    && (first.ip().is_unspecified() || listener.address.ip().is_unspecified())
+            };
+            if let Some(first) = addresses.keys().find(overlaps) {
+                let expected = format!("one of the two alone: {first} is a part of it, or it of that");
+                let error = SettingsError::new(&setting, listener.address, expected);
+                wrong.push(error.beside(&addresses[first]));
+            }
             match addresses.entry(listener.address) {
                 Entry::Vacant(place) => {
                     place.insert(setting);

@@ -6,20 +6,21 @@ use std::task::{Context, Poll, ready};
 
 use sluicegate::clock::Clock;
 use sluicegate::timer::{Timer, TokioTime};
+use tokio::task::coop::{Unconstrained, unconstrained};
 
 /// A timer that is set anew only when it has to ring earlier: what is due moves on with each request, and setting a timer
 /// costs more than looking once too often.
-#[derive(Debug)]
 pub(super) struct Alarm {
     time: TokioTime,
     armed: u64,
-    timer: Pin<Box<tokio::time::Sleep>>,
+    /// Without tokio's budget: a connection that uses it up at each turn would never be found too slow.
+    timer: Pin<Box<Unconstrained<tokio::time::Sleep>>>,
 }
 
 impl Alarm {
     /// Rings at `due`, or later if nothing earlier is asked for.
     pub(super) fn new(time: TokioTime, due: u64) -> Self {
-        Self { time, armed: due, timer: Box::pin(time.sleep_until(due)) }
+        Self { time, armed: due, timer: Box::pin(unconstrained(time.sleep_until(due))) }
     }
 
     /// Ready once `due` has come.
@@ -38,6 +39,6 @@ impl Alarm {
 
     fn arm(&mut self, due: u64) {
         self.armed = due;
-        self.timer.set(self.time.sleep_until(due));
+        self.timer.set(unconstrained(self.time.sleep_until(due)));
     }
 }
