@@ -49,9 +49,10 @@ pub fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// A client's address as a header value: made once a connection.
+/// A client's address as a header value: made once a connection. IPv4 in IPv6 form, as a listener to both sees it, is IPv4.
 #[must_use]
 pub fn address(client: IpAddr) -> HeaderValue {
+    let client = client.to_canonical();
     // An address is printed in hex digits, dots and colons, all of which a header value may hold.
     HeaderValue::try_from(client.to_canonical().to_string())
         .unwrap_or_else(|_| HeaderValue::from_static("unknown"))

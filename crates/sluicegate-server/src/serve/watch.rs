@@ -1,41 +1,48 @@
 //! When the configuration may have changed: on SIGHUP, and when a file of it does.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode, Event, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
 
-/// How long files must be quiet before they are read, in nanoseconds: who writes one does so in several steps.
+/// How long files must stay as they are before they are read, in nanoseconds: who writes one does so in several steps.
 const QUIET: u64 = 100_000_000;
 
-/// How often that is waited for anew while they are not, so that a folder which is never quiet is looked at all the same.
+/// How often that is waited for anew, so that a file which is always written to is looked at all the same.
 const PATIENCE: usize = 20;
 
-/// How much of a file is looked at, in bytes: more is in no configuration, and no certificate.
+/// How much of a file is looked at, in bytes: more is in no configuration, and in no certificate.
 const LOOKED_AT: u64 = 1 << 21;
+
+/// How many links a path may have. Longer chains are loops.
+const MAX_LINKS: usize = 40;
 
 /// Watches the configuration file, and the certificates and keys it names.
 ///
-/// What is watched is their folders: a file that is replaced by a rename, or by turning a link elsewhere, as orchestrators
-/// do, is another file. Whether something has changed is told by the contents.
+/// What is watched is folders: those that hold the files, and those that hold the links on the way to them. A file that is
+/// replaced by a rename, or by turning a link elsewhere, as orchestrators do, is another file. Whether something has changed
+/// is told by the contents.
 #[derive(Debug)]
 pub(super) struct Changes {
     hangup: Signal,
     /// Where the operating system gives no watcher, a signal still serves.
     watcher: Option<RecommendedWatcher>,
     events: mpsc::Receiver<()>,
-    /// The files, with what their contents were when they were last looked at; none for one that was not yet.
-    files: Vec<(PathBuf, Option<u64>)>,
-    folders: Vec<PathBuf>,
+    /// The configuration file first. Without one there are none.
+    files: Vec<PathBuf>,
+    /// What was in each of them when it was last looked at.
+    seen: Vec<u64>,
+    folders: BTreeSet<PathBuf>,
     /// Something was heard, and it was not yet looked whether it is a change.
     heard: bool,
     time: TokioTime,
@@ -51,13 +58,8 @@ impl Changes {
         // One that is on its way is enough: all is looked at anew then.
         let (events_in, events) = mpsc::channel(1);
         let watcher = file.map(|_| {
-            notify::recommended_watcher(move |event: notify::Result<Event>| {
-                // Reading a file is an event, too, also when it is this that reads.
-                let only_read = |kind: &EventKind| {
-                    let written = AccessKind::Close(AccessMode::Write);
-                    matches!(kind, EventKind::Access(access) if *access != written)
-                };
-                if !event.is_ok_and(|event| only_read(&event.kind)) {
+            notify::recommended_watcher(move |event| {
+                if !is_a_look(&event) {
                     let _ = events_in.try_send(());
                 }
             })
@@ -66,49 +68,53 @@ impl Changes {
             tracing::warn!(%error, "files can't be watched: the configuration changes on SIGHUP only");
             None
         });
-        let files = file.map(|file| (file.to_owned(), None)).into_iter().collect();
         let mut changes = Self {
             hangup,
             watcher,
             events,
-            files,
-            folders: Vec::new(),
+            files: file.map(Path::to_owned).into_iter().collect(),
+            seen: Vec::new(),
+            folders: BTreeSet::new(),
             heard: false,
             time: TokioTime::new(),
         };
         changes.watch(settings);
-        changes.look();
-        changes.heard = false;
         Ok(changes)
     }
 
-    /// From now on watches the files that these settings name as well. Those that are new are read once more.
+    /// From now on watches the files that these settings name, and the configuration file as before. What has happened to
+    /// one that was watched already is not forgotten.
     pub(super) fn watch(&mut self, settings: &Settings) {
-        if self.files.is_empty() {
-            return;
-        }
+        let Some(config) = self.files.first().cloned() else { return };
         let of_tls = settings.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        for file in of_tls.flat_map(|tls| [&tls.certificate, &tls.key]) {
-            if self.files.iter().all(|(known, _)| known != file) {
-                self.files.push((file.clone(), None));
-                // It may have changed between being read and this.
-                self.heard = true;
-            }
-        }
+        let of_tls = of_tls.flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
+        let files: Vec<PathBuf> = std::iter::once(config).chain(of_tls).collect();
+        let before = std::mem::replace(&mut self.files, files);
+        // Watched before they are looked at, so that nothing is missed between.
+        self.follow();
+        let known = |file: &PathBuf| {
+            let at = before.iter().position(|had| had == file)?;
+            self.seen.get(at).copied()
+        };
+        self.seen = self.files.iter().map(|file| known(file).unwrap_or_else(|| contents(file))).collect();
+    }
+
+    /// Watches the folders that hold the files now, and none else.
+    fn follow(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        for (file, _) in &self.files {
-            let folder = match file.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-                _ => PathBuf::from("."),
-            };
-            if self.folders.contains(&folder) {
-                continue;
-            }
-            if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+        let wanted: BTreeSet<PathBuf> = self.files.iter().flat_map(|file| folders(file)).collect();
+        for gone in self.folders.difference(&wanted) {
+            // With a folder that is no more, its watch is gone already.
+            let _ = watcher.unwatch(gone);
+        }
+        for folder in &wanted {
+            // Those that are watched too: one may have been replaced by another of its name.
+            let watched = watcher.watch(folder, RecursiveMode::NonRecursive);
+            if let (Err(error), false) = (watched, self.folders.contains(folder)) {
                 tracing::warn!(%error, folder = %folder.display(), "a folder can't be watched");
             }
-            self.folders.push(folder);
         }
+        self.folders = wanted;
     }
 
     /// Resolves when the configuration should be read anew. Cancel-safe: what was heard and not yet told is told the next
@@ -122,8 +128,11 @@ impl Changes {
                 }
                 self.heard = true;
                 for _ in 0..PATIENCE {
+                    let before = all(&self.files);
                     self.time.sleep_for(QUIET).await;
-                    if self.events.try_recv().is_err() {
+                    // What was heard meanwhile is seen now.
+                    let _ = self.events.try_recv();
+                    if all(&self.files) == before {
                         break;
                     }
                 }
@@ -134,30 +143,87 @@ impl Changes {
                 hangup = self.hangup.recv() => hangup.is_some(),
                 () = quiet => false,
             };
-            // Before they are read by who is told: a change after this is heard, and is one.
-            if self.look() || asked {
+            // A link may lead elsewhere now, and what is there changes next.
+            self.follow();
+            let seen = all(&self.files);
+            if asked || seen != self.seen {
+                self.seen = seen;
                 return;
             }
         }
     }
-
-    /// Looks at all files, and says whether one is not what it was.
-    fn look(&mut self) -> bool {
-        let mut changed = false;
-        for (file, known) in &mut self.files {
-            let contents = Some(contents(file));
-            changed |= *known != contents;
-            *known = contents;
-        }
-        changed
-    }
 }
 
-/// What a file holds, in short; one that can't be read holds what the operating system says of it.
+/// Whether somebody only reads there, as is done here: it would never end.
+fn is_a_look(event: &notify::Result<Event>) -> bool {
+    let Ok(event) = event else { return false };
+    matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
+}
+
+fn all(files: &[PathBuf]) -> Vec<u64> {
+    files.iter().map(|file| contents(file)).collect()
+}
+
+/// What a file holds, in short. One that can't be read is told from one that is empty.
 fn contents(file: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(LOOKED_AT).read_to_end(&mut bytes));
     read.map(|_| bytes).map_err(|error| error.kind().to_string()).hash(&mut hasher);
     hasher.finish()
+}
+
+/// The folders in which something changes when what `file` leads to becomes another: those of all links on the way, and of
+/// the file at its end.
+fn folders(file: &Path) -> Vec<PathBuf> {
+    let mut path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut found = Vec::new();
+    for _ in 0..MAX_LINKS {
+        let mut way = PathBuf::new();
+        let mut rest = path.components();
+        let link = rest.by_ref().find_map(|part| {
+            let folder = way.clone();
+            way.push(part);
+            Some((folder, std::fs::read_link(&way).ok()?))
+        });
+        let Some((folder, target)) = link else {
+            found.extend(path.parent().map(Path::to_owned));
+            break;
+        };
+        path = folder.join(target).join(rest.as_path());
+        found.push(folder);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn folders_of_links_count_too() {
+        let root = std::env::temp_dir().join(format!("sluicegate-watch-{}", std::process::id()));
+        fs::create_dir_all(root.join("release-1")).unwrap();
+        let root = root.canonicalize().unwrap();
+        fs::write(root.join("release-1/real.toml"), "").unwrap();
+        symlink("real.toml", root.join("release-1/gateway.toml")).unwrap();
+        symlink("release-1", root.join("current")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let of = |file: &str| folders(&root.join(file)).into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(of("plain.toml"), [root.clone()].into());
+        assert_eq!(of("release-1/real.toml"), [root.join("release-1")].into());
+        assert_eq!(of("current/gateway.toml"), [root.clone(), root.join("release-1")].into());
+        assert_eq!(of("loop/gateway.toml"), [root.clone()].into());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn reading_a_file_is_no_change_of_it() {
+        let of = |kind| is_a_look(&Ok(Event::new(EventKind::Access(kind))));
+        assert!(of(AccessKind::Open(AccessMode::Any)) && of(AccessKind::Close(AccessMode::Read)));
+        assert!(!of(AccessKind::Close(AccessMode::Write)));
+        assert!(!is_a_look(&Ok(Event::new(EventKind::Any))));
+    }
 }

@@ -1,5 +1,5 @@
 //! Between programs that know nothing of each other: nginx as the upstream, curl as the client.
-use crate::programs::{self, tool};
+use crate::programs::{self, Authority, curl_url, h2load, program, tool};
 use crate::{serve_url, until_idle};
 use sluicegate_testkit::client::Raw;
 use sluicegate_testkit::port::Reserved;
@@ -179,5 +179,63 @@ async fn curl_talks_to_nginx_through_the_gateway() {
         [&code[..], &["--write-out", "%{http_code} %{num_connects}\n", "-H", "x-user: five"]].concat();
     let five = curl(&gateway, &range, "/index.html?[1-5]").await.stdout;
     assert_eq!(five, "200 1\n200 0\n200 0\n429 0\n429 0\n");
+    until_idle(&gateway).await;
+}
+
+#[tokio::test]
+async fn curl_talks_to_nginx_in_http_2_over_tls() {
+    let nginx = Nginx::start().await;
+    let authority = Authority::new().await;
+    let (certificate, key) = authority.certify("gateway").await;
+    let url = format!("http://{}", nginx.port.addr());
+    let args = ["--tls-certificate", &certificate, "--tls-key", &key, "--limit", "header:x-user stock 3"];
+    let gateway = serve_url(&url, &args).await;
+    let (folder, roots) = (nginx.folder.to_str().unwrap(), authority.file());
+    let base = format!("https://{}", gateway.addr());
+    let curl = async |args: &[&str], target: &str| {
+        let fixed = ["--http2", "--cacert", &roots, "--write-out", "%{http_version}:%{http_code} "];
+        curl_url(&[&fixed, args].concat(), &format!("{base}{target}")).await.stdout
+    };
+    assert_eq!(curl(&["-H", "x-user: small"], "/").await, "hello\n2:200 ");
+    let down = format!("{folder}/down");
+    for how in [&["--output", &down][..], &["--compressed", "--output", &down]] {
+        assert_eq!(curl(how, "/large").await, "2:200 ");
+        assert!(fs::read(&down).unwrap() == large(), "{how:?}: every byte came down");
+    }
+    let put = ["--upload-file", &format!("{folder}/www/large"), "-H", "x-user: put"];
+    assert!(curl(&put, "/up/file").await.ends_with("2:201 "));
+    assert!(fs::read(nginx.folder.join("up/file")).unwrap() == large(), "every byte went up");
+    let said = curl(&["-H", "x-user: says", "-H", "host: example.test"], "/headers").await;
+    assert!(said.starts_with("127.0.0.1|https|example.test|2 sluicegate"), "{said}");
+    // Five at once over one connection, two of them over the quota.
+    let five = curl(&["-Z", "-H", "x-user: five", "--output", "/dev/null"], "/index.html?[1-5]").await;
+    let count = |status: &str| five.matches(status).count();
+    assert_eq!((count("2:200 "), count("2:429 ")), (3, 2), "{five}");
+    let load = ["-n", "500", "-c", "2", "-m", "20", "-H", "x-user: h2load"];
+    let (good, all) = h2load(&[&load[..], &[&format!("{base}/")]].concat()).await;
+    assert_eq!((good, all), (3, 500), "the quota, whatever the load");
+    until_idle(&gateway).await;
+}
+
+#[tokio::test]
+async fn wrk_finds_no_answer_that_is_not_one() {
+    let nginx = Nginx::start().await;
+    let url = format!("http://{}", nginx.port.addr());
+    let args =
+        ["--limit", "client.ip 1000000/s", "--concurrency", "8", "--queue", "100", "--deadline", "60s"];
+    let gateway = serve_url(&url, &args).await;
+    let target = format!("http://{}/", gateway.addr());
+    let timeout = ["--timeout", "50s"];
+    let said =
+        program("wrk", "wrk", &[&["-t1", "-c16", "-d1s"], &timeout[..], &[&target]].concat()).await.stdout;
+    // Either line is there only if there is something to say.
+    assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+    let of = |line: &str| line.trim().split_once(" requests in ")?.0.parse::<u64>().ok();
+    let requests = said.lines().find_map(of).unwrap_or_else(|| panic!("no number of requests in {said}"));
+    let metrics = gateway.metrics().await;
+    let good = metrics.count("sluicegate_requests_total", &[("status", "200")]);
+    // What was under way when the time was over, wrk does not count.
+    assert!((requests.max(1)..=requests + 16).contains(&good), "{good} were served, and wrk saw {said}");
+    assert_eq!(metrics.count("sluicegate_requests_total", &[]), good);
     until_idle(&gateway).await;
 }
