@@ -183,9 +183,9 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// A path in its plain form: letters, digits and `-._~` out of percent signs, others of those in upper case; no `.` and
-/// `..`, no empty segments but the last. Two paths that most services take for the same are the same here, so that no
-/// spelling leads around a limit. What is passed on is what the client sent.
+/// A path in its plain form: letters, digits and `-._~` out of percent signs, others of those in upper case, and a percent
+/// sign that stands for itself as `%25`; no `.` and `..`, no empty segments but the last. Two paths that most services take
+/// for the same are the same here, so that no spelling leads around a limit. What is passed on is what the client sent.
 ///
 /// ```
 /// use sluicegate_server::config::pattern::normal;
@@ -234,7 +234,8 @@ fn decode(path: &str) -> String {
                 rest = &rest[at + 3..];
             }
             None => {
-                decoded.push('%');
+                // Left as it is, it could stand before two digits in the end.
+                decoded.push_str("%25");
                 rest = &rest[at + 1..];
             }
         }
@@ -320,9 +321,11 @@ mod tests {
             ("/..", "/"),
             ("/", "/"),
             ("/a%2fb", "/a%2Fb"),
-            ("/a%", "/a%"),
-            ("/a%2", "/a%2"),
-            ("/a%+1b", "/a%+1b"),
+            ("/a%", "/a%25"),
+            ("/a%2", "/a%252"),
+            ("/a%+1b", "/a%25+1b"),
+            ("/a%%30c9", "/a%250c9"),
+            ("/l%%36fgin", "/l%256fgin"),
             ("/.hidden", "/.hidden"),
         ] {
             assert_eq!(normal(path), plain, "{path}");
