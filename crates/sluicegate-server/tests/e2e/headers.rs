@@ -80,7 +80,11 @@ async fn says_who_asked_and_by_which_way() {
 
     let head = "GET /x HTTP/1.1\r\nhost: a\r\nX-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nx-forwarded-for: 9.9.9.9\r\nvia: 1.0 fred";
     let seen = echo(&gateway, head).await;
-    assert_eq!(seen.header("x-forwarded-for"), ["127.0.0.1"], "what a stranger says of others goes no further");
+    assert_eq!(
+        seen.header("x-forwarded-for"),
+        ["127.0.0.1"],
+        "what a stranger says of others goes no further"
+    );
     let trusting = serve(&upstream, &["--trusted-proxy", "127.0.0.0/8"]).await;
     let seen = echo(&trusting, head).await;
     let chain = members(&seen.header("x-forwarded-for"));

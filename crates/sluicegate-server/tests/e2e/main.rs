@@ -17,6 +17,7 @@ mod clients;
 mod drain;
 mod fields;
 mod headers;
+mod hostile;
 mod limits;
 mod nginx;
 mod process;
