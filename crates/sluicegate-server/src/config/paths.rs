@@ -106,8 +106,8 @@ fn spell(path: &str, how: How) -> String {
                 }
             }
             (b'\\', _) if how == How::Loose => spelled.push('/'),
-            // A percent sign alone is taken as it is: a service that can't read it says so.
-            (b'%', None) => spelled.push('%'),
+            // A percent sign alone is one, and must not become part of what comes behind it.
+            (b'%', None) => push_encoded(&mut spelled, b'%'),
             (byte, _) if is_segment(byte) => spelled.push(char::from(byte)),
             (byte, _) => push_encoded(&mut spelled, byte),
         }
@@ -161,9 +161,11 @@ mod tests {
             ("/caf%c3%a9", "/caf%C3%A9", "/caf%C3%A9"),
             ("/a%20b", "/a%20b", "/a%20b"),
             ("/%252e%252e/a", "/%252e%252e/a", "/%252e%252e/a"),
-            ("/a%", "/a%", "/a%"),
-            ("/a%2", "/a%2", "/a%2"),
-            ("/a%+1b", "/a%+1b", "/a%+1b"),
+            ("/a%", "/a%25", "/a%25"),
+            ("/a%2", "/a%252", "/a%252"),
+            ("/a%+1b", "/a%25+1b", "/a%25+1b"),
+            ("/%%2e%2e", "/%25..", "/%25.."),
+            ("/%%341", "/%2541", "/%2541"),
             ("/.hidden", "/.hidden", "/.hidden"),
         ] {
             let readings = Readings::of(path);

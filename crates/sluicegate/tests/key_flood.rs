@@ -1,0 +1,73 @@
+//! Keys without an end, as an attacker makes them up: the table stays within its cap, in memory too, and who is limited
+//! stays limited. Ten million of them with `SLUICEGATE_HEAVY`, in a release build where the time a decision takes matters:
+//! `SLUICEGATE_HEAVY=1 cargo test --release -p sluicegate --test key_flood -- --nocapture`.
+
+#![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
+
+use std::sync::Arc;
+
+use sluicegate::clock::{Clock, SystemClock};
+use sluicegate::keyed::{Keyed, Limits};
+
+const MAX_KEYS: usize = 100_000;
+
+/// What a key may take: its hash, its state and its place in the index (28 bytes), in tables that grow by doubling and are
+/// there twice while they do.
+const KEY: u64 = 4 * 28;
+
+/// What the allocator and the test itself may take besides.
+const SLACK: u64 = 4 << 20;
+
+/// How much memory of this process is resident, in bytes: now, and at its most.
+fn resident() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+#[test]
+fn ten_million_keys_take_no_more_than_the_cap_and_free_nobody() {
+    let heavy = std::env::var_os("SLUICEGATE_HEAVY").is_some();
+    let keys: u64 = if heavy { 10_000_000 } else { 500_000 };
+    let keyed = Arc::new(Keyed::new("5/h".parse().unwrap(), MAX_KEYS, 0));
+    let limits = Limits::new(vec![Arc::clone(&keyed)]).unwrap();
+    let mut each = Vec::new();
+    let mut ask = |name: &[u8], now| limits.take(&[keyed.key([Some(name)])], 1, now, &mut each).is_granted();
+
+    // Somebody who has used up its quota, and goes on asking.
+    assert_eq!((0..10).filter(|_| ask(b"heavy", 0)).count(), 5);
+    let (before, _) = resident();
+    let clock = SystemClock::new();
+    let began = clock.now();
+    let (mut granted, mut most) = (0_u64, 0);
+    for n in 0..keys {
+        // A microsecond apart: ten million take ten seconds of an hour's quota, which refills nobody.
+        let now = n * 1000;
+        // Distinct, and in no order.
+        let name = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        granted += u64::from(ask(&name, now));
+        if n % 10_000 == 0 {
+            assert!(!ask(b"heavy", now), "after {n} keys, who was limited has got a fresh bucket");
+            most = most.max(keyed.len());
+        }
+    }
+    let took = clock.now() - began;
+    let (_, peak) = resident();
+    let grown = peak.saturating_sub(before);
+    println!(
+        "{keys} distinct keys, {MAX_KEYS} kept at most: {} kept, {granted} granted, {} decisions on the shared bucket, memory \
+         grew by {} KiB, {} ns a decision",
+        keyed.len(),
+        keyed.overflowed(),
+        grown / 1024,
+        took / keys,
+    );
+    assert!(most <= MAX_KEYS && keyed.len() == MAX_KEYS, "{most} keys");
+    // Those that found no place share one bucket of the same quota: five, and what a few seconds refill.
+    assert!((MAX_KEYS as u64 - 1..MAX_KEYS as u64 + 5).contains(&granted), "{granted} granted");
+    assert!(grown <= MAX_KEYS as u64 * KEY + SLACK, "the table took {grown} bytes");
+    assert!(!ask(b"heavy", keys * 1000));
+}
