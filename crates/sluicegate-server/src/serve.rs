@@ -179,8 +179,8 @@ impl From<&ServeArgs> for Settings {
 /// Why serving ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeCommandError {
-    /// The configuration file is wrong.
-    #[error(transparent)]
+    /// The configuration file is wrong: all of it, each mistake in its place.
+    #[error("this configuration can't be served\n{}", .0.render(io::stderr().is_terminal()))]
     Config(#[from] ConfigError),
     /// A flag is.
     #[error("{flag} `{}`: expected {}", .error.value, .error.expected)]
