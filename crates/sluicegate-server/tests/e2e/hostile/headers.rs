@@ -90,6 +90,6 @@ async fn requests_without_a_pause_are_taken_one_at_a_time() {
         "{ATTACKERS} clients cut; {sent} requests sent, {} at the upstream, {} at once",
         seen.total, most
     );
-    siege.end(ATTACKERS as u64 * (HEADER + CONNECTION + BUFFER), &outcome).await;
+    siege.end(ATTACKERS as u64 * (HEADER + CONNECTION + 2 * BUFFER), &outcome).await;
     until_idle(&gateway).await;
 }
