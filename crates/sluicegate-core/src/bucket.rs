@@ -270,7 +270,8 @@ impl Bucket {
         }
     }
 
-    /// As [`available`](Self::available), but below zero by the whole tokens of debt, rounded down.
+    /// As [`available`](Self::available), but below zero by the whole tokens of debt, rounded down. A bucket seen from before
+    /// its last take, as by a clock that has stepped back, is in debt too.
     #[inline]
     #[must_use]
     pub fn balance(&self, state: State, now: u64) -> i64 {

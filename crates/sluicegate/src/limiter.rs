@@ -97,7 +97,8 @@ impl<C: Clock> TokenBucket<C> {
         self.bucket.available(self.cell.0.load(), self.now())
     }
 
-    /// As [`available`](Self::available), but below zero where more was booked than there was.
+    /// As [`available`](Self::available), but below zero where more is owed than there is: seen from before the instant of a
+    /// take, as by a clock that has stepped back, what was taken then is still to flow.
     #[inline]
     #[must_use]
     pub fn balance(&self) -> i64 {

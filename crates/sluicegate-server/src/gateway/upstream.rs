@@ -28,7 +28,8 @@ use super::body::RequestBody;
 use super::relay::Relay;
 use crate::config::settings::UpstreamSettings;
 
-/// The largest header of an answer, in bytes.
+/// The largest header of an answer, in bytes, and the most that is read ahead of an answer's body for a client that does not
+/// take it.
 const MAX_REPLY_HEADER: usize = 64 * 1024;
 
 /// Why the service gave no answer.
@@ -269,6 +270,7 @@ impl Upstream {
         socket.set_nodelay(true).map_err(UpstreamError::Connect)?;
         let (sender, driver) = Builder::new()
             .max_header_size(MAX_REPLY_HEADER)
+            .max_buf_size(MAX_REPLY_HEADER)
             // Most requests are a head alone, which one plain write sends for less than a vectored one.
             .writev(false)
             .handshake(TokioIo::new(socket))

@@ -1,6 +1,6 @@
 //! Headers without an end, and requests without a pause.
 
-use super::{BUFFER, CONNECTION, Siege};
+use super::{BUFFER, CONNECTION, GROWN, Siege};
 use crate::{serve, until_idle};
 use sluicegate_testkit::client::Raw;
 use sluicegate_testkit::upstream::Upstream;
@@ -91,6 +91,6 @@ async fn requests_without_a_pause_are_taken_one_at_a_time() {
         seen.total, most
     );
     // What the service has sent and what the client has not taken: a buffer each.
-    siege.end(ATTACKERS as u64 * (HEADER + CONNECTION + 2 * BUFFER), &outcome).await;
+    siege.end(ATTACKERS as u64 * (HEADER + CONNECTION + 2 * BUFFER) + GROWN, &outcome).await;
     until_idle(&gateway).await;
 }

@@ -36,9 +36,11 @@ const CONNECTION: u64 = 16 << 10;
 /// What an HTTP/1 connection may hold of a body on its way, in either direction (hyper's bound on a buffer).
 const BUFFER: u64 = 408 << 10;
 
-/// What well-behaved clients and the process's own state may add meanwhile: mostly the allocator's segments, of which each
-/// thread has some for each size.
-const SLACK: u64 = 24 * MIB;
+/// What well-behaved clients and the process's own state may add meanwhile: the allocator's pages, threads' caches.
+const SLACK: u64 = 16 * MIB;
+
+/// What the allocator keeps besides where buffers grow large: pages of each size they had on the way, on each thread.
+const GROWN: u64 = 32 * MIB;
 
 /// An attack on a gateway, with others at work.
 #[derive(Debug)]
