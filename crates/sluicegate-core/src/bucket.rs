@@ -21,6 +21,8 @@
 //! * an earlier `now` than before grants no more than the later one did, and mints nothing.
 //!
 //! `now` is counted from the bucket's own start; a shell subtracts it.
+//!
+//! Longer than other files: it is one arithmetic, and every part of it leans on the others.
 
 use std::hint::cold_path;
 use std::num::NonZeroU64;

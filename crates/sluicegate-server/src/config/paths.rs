@@ -18,13 +18,18 @@ pub struct Readings<'a> {
 }
 
 impl<'a> Readings<'a> {
-    /// Of a path, without a query.
+    /// Of a path, without a query, in the form in which it is [passed on](normal).
     #[must_use]
     pub fn of(path: &'a str) -> Self {
         if is_plain(path) {
             return Self { strict: Cow::Borrowed(path), loose: Cow::Borrowed(path) };
         }
-        Self { strict: Cow::Owned(read(path, How::Strict)), loose: Cow::Owned(read(path, How::Loose)) }
+        // What is passed on is what a service reads.
+        let passed_on = read(path, How::PassedOn);
+        Self {
+            strict: Cow::Owned(read(&passed_on, How::Strict)),
+            loose: Cow::Owned(read(&passed_on, How::Loose)),
+        }
     }
 }
 
@@ -160,6 +165,8 @@ mod tests {
             ("/café", "/caf%C3%A9", "/caf%C3%A9"),
             ("/caf%c3%a9", "/caf%C3%A9", "/caf%C3%A9"),
             ("/a%20b", "/a%20b", "/a%20b"),
+            ("/x%2Fy/../login", "/login", "/login"),
+            ("/x\\y/../login", "/login", "/login"),
             ("/%252e%252e/a", "/%252e%252e/a", "/%252e%252e/a"),
             ("/a%", "/a%25", "/a%25"),
             ("/a%2", "/a%252", "/a%252"),
