@@ -127,7 +127,7 @@ fn parts(args: &ExplainArgs, asked: &Asked) -> http::request::Parts {
     parts.method = asked.method.clone();
     parts.uri = args.request.target.clone();
     parts.headers = asked.headers.clone();
-    if let (false, Ok(host)) = (parts.headers.contains_key(HOST), asked.host.parse()) {
+    if let Ok(host) = asked.host.parse() {
         parts.headers.insert(HOST, host);
     }
     parts

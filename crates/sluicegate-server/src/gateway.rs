@@ -175,11 +175,7 @@ impl Gateway {
         self.shared.plan.store(Arc::clone(&plan));
         plan.commit(&before, now);
         self.shared.connections.resize(places, usize::MAX);
-        while let Some(ended) = self.leaving.try_join_next() {
-            if let Ok(Err(unfinished)) = ended {
-                tracing::warn!("of a listener that is no more: {unfinished}");
-            }
-        }
+        while self.leaving.try_join_next().is_some() {}
         if self.leaving.is_empty() {
             self.cuts.clear();
         }
@@ -191,7 +187,13 @@ impl Gateway {
                 continue;
             }
             self.cuts.push(listener.cut().clone());
-            self.leaving.spawn(listener.drain(grace));
+            self.leaving.spawn(async move {
+                let drained = listener.drain(grace).await;
+                if let Err(unfinished) = &drained {
+                    tracing::warn!("of a listener that is no more: {unfinished}");
+                }
+                drained
+            });
         }
         listeners.extend(bound.into_iter().map(|bound| bound.serve(&self.shared, &self.workers)));
         self.listeners = listeners;
@@ -236,6 +238,8 @@ impl Gateway {
         // The admin side answers "not ready" until the end.
         let Self { shared, listeners, admin, mut leaving, cuts, sweeping, workers } = self;
         shared.draining.store(true, Ordering::Relaxed);
+        // What was over before is not of this drain.
+        while leaving.try_join_next().is_some() {}
         for listener in listeners {
             leaving.spawn(listener.drain(grace));
         }

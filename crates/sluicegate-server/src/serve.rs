@@ -370,8 +370,9 @@ fn allow_files(settings: &Settings) {
     let clients = settings.clients.max_connections;
     let places = settings.queues.iter().map(|queue| queue.concurrency.unwrap_or(clients));
     let idle = settings.upstreams.iter().map(|upstream| upstream.idle);
-    // A client on HTTP/1 has one request at a time.
-    let at_upstream = places.fold(0, usize::saturating_add).min(clients);
+    // A client has so many requests at a time, at the most.
+    let requests = clients.saturating_mul(settings.clients.max_streams);
+    let at_upstream = places.fold(0, usize::saturating_add).min(requests);
     let wanted = idle.fold(clients.saturating_add(at_upstream).saturating_add(64), usize::saturating_add);
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
     match raise_file_limit(wanted) {

@@ -147,7 +147,15 @@ pub fn explain(settings: &Settings, asked: &Asked) -> Explanation {
         ForwardedHeader::Forwarded => "forwarded",
     };
     let routes = settings.routes.iter().map(|route| &route.matches);
+    let counts_by_path = |at: usize| {
+        let names = settings.routes.get(at).map_or(&[][..], |route| &route.limits);
+        let of_route = settings.limits.iter().filter(|limit| names.contains(&limit.name));
+        of_route.into_iter().any(|limit| limit.rule.key.has_path())
+    };
     let (first, refused) = match pattern::first(&routes, &asked.host, &readings, &asked.method) {
+        Ok(Some(at)) if counts_by_path(at) && !readings.others.is_empty() => {
+            (None, Some((400, pattern::Ambiguous.to_string())))
+        }
         Ok(first) => (first, None),
         Err(ambiguous) => (None, Some((400, ambiguous.to_string()))),
     };
@@ -158,7 +166,7 @@ pub fn explain(settings: &Settings, asked: &Asked) -> Explanation {
     });
     let passed = passed.collect();
     let route =
-        first.and_then(|at| chosen(settings, settings.routes.get(at)?, asked, &readings.loose, client));
+        first.and_then(|at| chosen(settings, settings.routes.get(at)?, asked, &readings.strict, client));
     let path = readings.strict.into_owned();
     let listeners = settings.listeners.iter().filter(|listener| listener.tls.is_some() == asked.tls);
     Explanation {

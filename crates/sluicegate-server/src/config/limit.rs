@@ -15,7 +15,8 @@ pub enum KeyPart {
     ClientIp,
     /// The values of a header field. Requests without it are one more key.
     Header(HeaderName),
-    /// The path, without the query, in its loosest [reading](super::paths::Readings).
+    /// The path, without the query, as it is [read](super::paths::Readings); one that can be
+    /// read in several ways is refused.
     Path,
 }
 
@@ -33,6 +34,14 @@ impl fmt::Display for KeyPart {
 /// A key as text: `client.ip`, `header:x-api-key+path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyParts(pub Vec<KeyPart>);
+
+impl KeyParts {
+    /// Whether the path is a part of it.
+    #[must_use]
+    pub fn has_path(&self) -> bool {
+        self.0.contains(&KeyPart::Path)
+    }
+}
 
 impl FromStr for KeyParts {
     type Err = LimitError;

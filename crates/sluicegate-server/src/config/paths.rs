@@ -1,20 +1,21 @@
 //! How a path is read. Services read one path in many spellings; a route must not be avoided by one of them.
 //!
-//! Two readings are looked at. The [strict](Readings::strict) one holds what RFC 3986 takes for the same: percent signs where
-//! none are needed, `.` and `..`, and doubled slashes, which hardly any service tells apart. The [loose](Readings::loose) one
-//! goes as far as any usual service does: a slash is one also in percent signs, so is a backslash, and what follows a `;` in
-//! a segment is no part of it. A request whose readings lead to two routes is refused; limits count by the loose one. What
-//! neither undoes is the case of letters: who serves `/LOGIN` as `/login` needs a limit on all paths.
+//! What RFC 3986 takes for the same is the same here: percent signs where none are needed, `.` and `..`; and doubled slashes,
+//! which hardly any service tells apart. That is the [strict](Readings::strict) reading. Services differ in more: a slash or
+//! a backslash in percent signs is a slash to some, and what follows a `;` in a segment is no part of it to others, before or
+//! after the percent signs are taken out. Each of these readings is looked at [as well](Readings::others); a request whose
+//! readings lead to different routes, or that a limit would count under different keys, is refused. What no reading undoes is
+//! the case of letters: who serves `/LOGIN` as `/login` needs a limit on all paths.
 
 use std::borrow::Cow;
 
-/// What a path is, read in two ways.
+/// What a path is, read in all usual ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readings<'a> {
     /// As RFC 3986 has it.
     pub strict: Cow<'a, str>,
-    /// As the most lenient service has it.
-    pub loose: Cow<'a, str>,
+    /// What else services may read in it: each is another path than the strict one.
+    pub others: Vec<String>,
 }
 
 impl<'a> Readings<'a> {
@@ -22,14 +23,21 @@ impl<'a> Readings<'a> {
     #[must_use]
     pub fn of(path: &'a str) -> Self {
         if is_plain(path) {
-            return Self { strict: Cow::Borrowed(path), loose: Cow::Borrowed(path) };
+            return Self { strict: Cow::Borrowed(path), others: Vec::new() };
         }
         // What is passed on is what a service reads.
         let passed_on = read(path, How::PassedOn);
-        Self {
-            strict: Cow::Owned(read(&passed_on, How::Strict)),
-            loose: Cow::Owned(read(&passed_on, How::Loose)),
+        let strict = read(&passed_on, How::STRICT);
+        let mut others = Vec::new();
+        if passed_on.contains([';', '%']) {
+            for how in How::all() {
+                let other = read(&passed_on, how);
+                if other != strict && !others.contains(&other) {
+                    others.push(other);
+                }
+            }
         }
+        Self { strict: Cow::Owned(strict), others }
     }
 }
 
@@ -49,8 +57,36 @@ pub fn normal(path: &str) -> Cow<'_, str> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     PassedOn,
-    Strict,
-    Loose,
+    /// As a service does.
+    Read {
+        parameters: Parameters,
+        /// Whether a slash in percent signs is one.
+        slash: bool,
+        /// The same of a backslash, which then is a slash.
+        backslash: bool,
+    },
+}
+
+/// What becomes of a `;` and what follows it in a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parameters {
+    Stay,
+    /// They are cut off before percent signs are looked at.
+    GoFirst,
+    /// And after.
+    GoLast,
+}
+
+impl How {
+    const STRICT: Self = Self::Read { parameters: Parameters::Stay, slash: false, backslash: false };
+
+    fn all() -> impl Iterator<Item = Self> {
+        let parameters = [Parameters::Stay, Parameters::GoFirst, Parameters::GoLast];
+        let slashes = [(false, false), (false, true), (true, false), (true, true)];
+        parameters.into_iter().flat_map(move |parameters| {
+            slashes.map(|(slash, backslash)| Self::Read { parameters, slash, backslash })
+        })
+    }
 }
 
 /// Whether all ways to read a path are the same: the usual case.
@@ -75,11 +111,18 @@ const fn is_unreserved(byte: u8) -> bool {
 }
 
 fn read(path: &str, how: How) -> String {
-    let spelled = spell(path, how);
+    let cut = |when| matches!(how, How::Read { parameters, .. } if parameters == when);
+    let before: Cow<'_, str> = if cut(Parameters::GoFirst) {
+        path.split('/').map(without_parameters).collect::<Vec<_>>().join("/").into()
+    } else {
+        path.into()
+    };
+    let spelled = spell(&before, how);
+    let last = cut(Parameters::GoLast);
     let mut kept: Vec<&str> = Vec::new();
     let mut is_folder = false;
     for segment in spelled.split('/') {
-        let name = segment.split(';').next().filter(|_| how == How::Loose).unwrap_or(segment);
+        let name = if last { without_parameters(segment) } else { segment };
         is_folder = matches!(name, "" | "." | "..");
         match name {
             "" | "." => {}
@@ -91,6 +134,10 @@ fn read(path: &str, how: How) -> String {
     format!("/{}{end}", kept.join("/"))
 }
 
+fn without_parameters(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
+}
+
 /// Each byte in one spelling.
 fn spell(path: &str, how: How) -> String {
     let mut spelled = String::with_capacity(path.len());
@@ -100,17 +147,19 @@ fn spell(path: &str, how: How) -> String {
             (b'/', _) => spelled.push('/'),
             (b'%', Some(encoded)) => {
                 bytes.nth(1);
-                let bare = match how {
-                    How::PassedOn => is_unreserved(encoded),
-                    How::Strict | How::Loose => is_segment(encoded),
+                let (bare, slash) = match how {
+                    How::PassedOn => (is_unreserved(encoded), false),
+                    How::Read { slash, backslash, .. } => {
+                        let is_slash = (slash && encoded == b'/') || (backslash && encoded == b'\\');
+                        (is_segment(encoded), is_slash)
+                    }
                 };
                 match encoded {
-                    b'/' | b'\\' if how == How::Loose => spelled.push('/'),
+                    _ if slash => spelled.push('/'),
                     encoded if bare => spelled.push(char::from(encoded)),
                     encoded => push_encoded(&mut spelled, encoded),
                 }
             }
-            (b'\\', _) if how == How::Loose => spelled.push('/'),
             // A percent sign alone is one, and must not become part of what comes behind it.
             (b'%', None) => push_encoded(&mut spelled, b'%'),
             (byte, _) if is_segment(byte) => spelled.push(char::from(byte)),
@@ -140,51 +189,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_spelling_leads_around_a_route() {
-        for (path, strict, loose) in [
-            ("/login", "/login", "/login"),
-            ("//login", "/login", "/login"),
-            ("/./login", "/login", "/login"),
-            ("/x/../login", "/login", "/login"),
-            ("/x/%2E%2e/login", "/login", "/login"),
-            ("/l%6fgin", "/login", "/login"),
-            ("/../../login", "/login", "/login"),
-            ("/login/", "/login/", "/login/"),
-            ("/login/.", "/login/", "/login/"),
-            ("/a/b/..", "/a/", "/a/"),
-            ("/..", "/", "/"),
-            ("/", "/", "/"),
-            ("/v1%3Apredict", "/v1:predict", "/v1:predict"),
-            ("/%40admin", "/@admin", "/@admin"),
-            ("/x%2f..%2flogin", "/x%2F..%2Flogin", "/login"),
-            ("/x%5c..%5Clogin", "/x%5C..%5Clogin", "/login"),
-            ("/x\\..\\login", "/x%5C..%5Clogin", "/login"),
-            ("/login;x=1", "/login;x=1", "/login"),
-            ("/login%3Bx", "/login;x", "/login"),
-            ("/x/..;/login", "/x/..;/login", "/login"),
-            ("/café", "/caf%C3%A9", "/caf%C3%A9"),
-            ("/caf%c3%a9", "/caf%C3%A9", "/caf%C3%A9"),
-            ("/a%20b", "/a%20b", "/a%20b"),
-            ("/x%2Fy/../login", "/login", "/login"),
-            ("/x\\y/../login", "/login", "/login"),
-            ("/%252e%252e/a", "/%252e%252e/a", "/%252e%252e/a"),
-            ("/a%", "/a%25", "/a%25"),
-            ("/a%2", "/a%252", "/a%252"),
-            ("/a%+1b", "/a%25+1b", "/a%25+1b"),
-            ("/%%2e%2e", "/%25..", "/%25.."),
-            ("/%%341", "/%2541", "/%2541"),
-            ("/.hidden", "/.hidden", "/.hidden"),
+    fn what_rfc_3986_takes_for_the_same_is_the_same() {
+        for (path, strict) in [
+            ("/login", "/login"),
+            ("//login", "/login"),
+            ("/./login", "/login"),
+            ("/x/../login", "/login"),
+            ("/x/%2E%2e/login", "/login"),
+            ("/x%2Fy/../login", "/login"),
+            ("/x\\y/../login", "/login"),
+            ("/x;y/../login", "/login"),
+            ("/l%6fgin", "/login"),
+            ("/../../login", "/login"),
+            ("/login/", "/login/"),
+            ("/login/.", "/login/"),
+            ("/a/b/..", "/a/"),
+            ("/..", "/"),
+            ("/", "/"),
+            ("/v1%3Apredict", "/v1:predict"),
+            ("/%40admin", "/@admin"),
+            ("/café", "/caf%C3%A9"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/a%20b", "/a%20b"),
+            ("/%252e%252e/a", "/%252e%252e/a"),
+            ("/a%", "/a%25"),
+            ("/a%2", "/a%252"),
+            ("/a%+1b", "/a%25+1b"),
+            ("/%%2e%2e", "/%25.."),
+            ("/%%341", "/%2541"),
+            ("/.hidden", "/.hidden"),
         ] {
             let readings = Readings::of(path);
-            assert_eq!((&*readings.strict, &*readings.loose), (strict, loose), "{path}");
+            assert_eq!((&*readings.strict, readings.others.as_slice()), (strict, &[][..]), "{path}");
+            assert_eq!(Readings::of(&normal(path)), readings, "{path}");
             assert_eq!(Readings::of(strict).strict, strict, "{path}: once is enough");
-            let passed_on = normal(path);
-            let again = Readings::of(&passed_on);
-            assert_eq!(
-                (&*again.strict, &*again.loose),
-                (strict, loose),
-                "{path} is passed on as {passed_on}"
-            );
+        }
+    }
+
+    #[test]
+    fn what_services_read_in_different_ways_is_read_in_all_of_them() {
+        for path in [
+            "/x%2f..%2flogin",
+            "/x%5c..%5Clogin",
+            "/x\\..\\login",
+            "/login;x=1",
+            "/login%3Bx",
+            "/x/..;/login",
+            "/login;%2fx",
+            "/login;%5c..%5cx",
+            "/login;\\x",
+        ] {
+            let readings = Readings::of(path);
+            let is_login = |other: &String| other.trim_end_matches('/') == "/login";
+            assert!(readings.others.iter().any(is_login), "{path}: {readings:?}");
+            assert_eq!(Readings::of(&normal(path)), readings, "{path}");
         }
     }
 

@@ -128,10 +128,16 @@ impl PathPattern {
     }
 }
 
-/// A request that is for one route in one reading of its path, and for another in the other.
+/// A request that is for one route in one reading of its path and for another in another, or would be counted by a path that
+/// can be read in several ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the path can be read in two ways, which lead to two routes")]
+#[error("{}", Self::WHAT)]
 pub struct Ambiguous;
+
+impl Ambiguous {
+    /// What is wrong with such a request.
+    pub const WHAT: &'static str = "the path can be read in more than one way, and it matters which";
+}
 
 /// The place of the first that a request matches.
 ///
@@ -145,7 +151,7 @@ pub fn first<'m>(
 ) -> Result<Option<usize>, Ambiguous> {
     let first = |path: &str| routes.clone().position(|route| route.matches(host, path, method));
     let strict = first(&path.strict);
-    if path.strict != path.loose && first(&path.loose) != strict { Err(Ambiguous) } else { Ok(strict) }
+    if path.others.iter().any(|other| first(other) != strict) { Err(Ambiguous) } else { Ok(strict) }
 }
 
 impl FromStr for PathPattern {
@@ -187,8 +193,8 @@ impl FromStr for PathPattern {
         let literal = format!("/{}", literal.join("/"));
         // What is open ends in a slash of its own.
         let twice = open && literal.len() > 1 && literal.ends_with('/') || text.starts_with("//");
-        let Readings { strict, loose } = Readings::of(&literal);
-        if twice || strict != literal || loose != literal {
+        let Readings { strict, others } = Readings::of(&literal);
+        if twice || strict != literal || !others.is_empty() {
             return Err(wrong(
                 "a path in its plain form: no `.`, `..` or empty segments, no `;`, and no percent signs but for what needs \
                  them, slashes excepted",

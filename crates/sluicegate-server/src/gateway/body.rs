@@ -12,6 +12,7 @@ use sluicegate_tower::http::held::Held;
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Busy};
+use super::headers;
 use super::upstream::Exchange;
 
 /// A client's body on its way to the upstream.
@@ -39,8 +40,15 @@ impl Body for RequestBody {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Stream { incoming, activity } => {
-                let frame = Pin::new(incoming).poll_frame(context);
+                let mut frame = Pin::new(incoming).poll_frame(context);
                 activity.request_body(frame.is_pending());
+                if let Poll::Ready(Some(Ok(frame))) = &mut frame
+                    && let Some(trailers) = frame.trailers_mut()
+                {
+                    // Services may take them for a part of the header.
+                    headers::strip(trailers);
+                    headers::disbelieve(trailers, None);
+                }
                 frame
             }
         }
@@ -211,9 +219,11 @@ impl Body for UpstreamBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if !self.rest.is_empty() {
+            return SizeHint::new();
+        }
         match &self.source {
-            Source::Streams(exchange) if self.rest.is_empty() => exchange.size_hint(),
-            Source::Streams(_) => SizeHint::new(),
+            Source::Streams(exchange) => exchange.size_hint(),
             Source::Broken(_) => SizeHint::new(),
             Source::Ended | Source::Switched(_) => SizeHint::with_exact(0),
         }

@@ -40,7 +40,8 @@ pub fn strip(headers: &mut HeaderMap) {
         if value == "keep-alive" || value == "close" {
             continue;
         }
-        let names = value.to_str().unwrap_or_default().split(',').filter_map(|name| name.trim().parse().ok());
+        let names = value.as_bytes().split(|byte| *byte == b',');
+        let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
         // A request without its host is another request.
         named.extend(names.filter(|name| *name != header::HOST));
     }
@@ -119,22 +120,23 @@ pub fn to_upstream(request: &mut Parts, body: &RequestBody, origin: &Origin<'_>,
     headers.append(header::VIA, via(request.version));
 }
 
-/// Removes what says who asks and was not written by a proxy that is believed. With underscores a name is another one here,
-/// and the same to services that read names as CGI does.
-fn disbelieve(headers: &mut HeaderMap, trusted: Option<ForwardedHeader>) {
+/// Removes what says who asks, or for what, and was not written by a proxy that is believed. To services that read names as
+/// CGI does, a name with other signs for its hyphens is the same.
+pub(super) fn disbelieve(headers: &mut HeaderMap, trusted: Option<ForwardedHeader>) {
     let is_doubtful = |name: &HeaderName| {
         let name = name.as_str();
         if !name.starts_with('x') && !name.starts_with("forwarded") {
             return false;
         }
-        let plain = name.replace('_', "-");
-        let tells = plain == "forwarded" || plain == "x-real-ip" || plain.starts_with("x-forwarded-");
-        let believed = match trusted {
+        let plain = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let told = match trusted {
             None => false,
-            Some(ForwardedHeader::XForwardedFor) => plain != "forwarded",
+            Some(ForwardedHeader::XForwardedFor) => plain.starts_with("x-forwarded-"),
             Some(ForwardedHeader::Forwarded) => plain == "forwarded",
         };
-        tells && !(believed && plain == name)
+        let tells = plain.starts_with("x-forwarded-")
+            || matches!(plain.as_str(), "forwarded" | "x-real-ip" | "x-original-url" | "x-rewrite-url");
+        tells && !(told && plain == name)
     };
     let doubtful: Vec<HeaderName> = headers.keys().filter(|name| is_doubtful(name)).cloned().collect();
     for name in doubtful {
@@ -280,6 +282,8 @@ mod tests {
             ("x-forwarded-host", "b.test"),
             ("x-forwarded-port", "1"),
             ("x_forwarded_for", "9.9.9.9"),
+            ("x.forwarded~for", "9.9.9.9"),
+            ("x-original-url", "/login"),
             ("x-real-ip", "9.9.9.9"),
             ("forwarded", "for=x"),
         ];

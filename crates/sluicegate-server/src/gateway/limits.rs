@@ -202,7 +202,7 @@ impl Limit {
         };
         let parts = &self.settings.rule.key.0;
         let is_by_path = parts.contains(&KeyPart::Path);
-        path = if is_by_path { Readings::of(request.uri.path()).loose } else { "".into() };
+        path = if is_by_path { Readings::of(request.uri.path()).strict } else { "".into() };
         self.keys.key(parts.iter().flat_map(|part| {
             // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
             // is closed by an absent one, so that values can't move from one part to the next.

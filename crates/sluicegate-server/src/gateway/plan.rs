@@ -14,7 +14,6 @@ use super::limits::{Limit, OfRoute, RouteLimits, RouteLimitsError};
 use super::refusal::Refusal;
 use super::stack::{self, Stack};
 use super::upstream::Upstream;
-use crate::config::limit::KeyPart;
 use crate::config::paths::{self, Readings};
 use crate::config::pattern::{self, Ambiguous};
 use crate::config::settings::{QueueSettings, RouteSettings, Settings};
@@ -60,6 +59,8 @@ pub struct Route {
     pub settings: RouteSettings,
     /// The status where its queue is full.
     pub reject_status: StatusCode,
+    /// Whether a limit of it does.
+    counts_by_path: bool,
     /// Its layers, a copy for each worker, so that workers count no references to the same parts.
     stacks: Vec<Stack>,
 }
@@ -120,13 +121,15 @@ impl Plan {
                     .map_or_else(|| Upstream::new(wanted.clone(), time, workers), Arc::clone)
             })
             .collect();
+        let by_path = |limit: &Limit| limit.settings.rule.key.has_path();
         let route = |route: &RouteSettings| {
             let of_route = |name: &String| limits.iter().find(|limit| limit.settings.name == *name).cloned();
             let queue = queues.iter().find(|queue| queue.settings.name == route.queue);
             let upstream = upstreams.iter().find(|upstream| upstream.settings.name == route.upstream);
             // Checked settings name what there is.
             let (Some(queue), Some(upstream)) = (queue, upstream) else { return Ok(None) };
-            let limits = route.limits.iter().filter_map(of_route).collect();
+            let limits: Vec<Limit> = route.limits.iter().filter_map(of_route).collect();
+            let counts_by_path = limits.iter().any(by_path);
             let limits = Arc::new(RouteLimits::new(limits, settings.identity.ipv6_prefix)?);
             let stack = |_| {
                 let limits = OfRoute(Arc::clone(&limits));
@@ -136,12 +139,12 @@ impl Plan {
             Ok(Some(Arc::new(Route {
                 settings: route.clone(),
                 reject_status: queue.settings.reject_status,
+                counts_by_path,
                 stacks: (0..workers).map(stack).collect(),
             })))
         };
         let routes = settings.routes.iter().filter_map(|wanted| route(wanted).transpose());
         let routes = routes.collect::<Result<Vec<_>, RouteLimitsError>>()?;
-        let by_path = |limit: &Limit| limit.settings.rule.key.0.contains(&KeyPart::Path);
         let for_path = |route: &RouteSettings| route.matches.path.is_some();
         let looks_at_paths = limits.iter().any(by_path) || settings.routes.iter().any(for_path);
         let patience = Patience::new(&settings.clients);
@@ -183,11 +186,14 @@ impl Plan {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let path = if self.looks_at_paths { target.path() } else { "/" };
         let routes = self.routes.iter().map(|route| &route.settings.matches);
-        let first = pattern::first(&routes, host, &Readings::of(path), method).map_err(|Ambiguous| {
-            Refusal::Malformed("the path can be read in two ways, which lead to two routes")
-        })?;
+        let readings = Readings::of(path);
+        let ambiguous = || Refusal::Malformed(Ambiguous::WHAT);
+        let first = pattern::first(&routes, host, &readings, method).map_err(|Ambiguous| ambiguous())?;
         let route = first.and_then(|at| self.routes.get(at)).ok_or(Refusal::NoRoute)?;
-        // The target of OPTIONS for the service as a whole is no path.
+        if route.counts_by_path && !readings.others.is_empty() {
+            return Err(ambiguous());
+        }
+        // `*` is no path.
         if self.looks_at_paths && path != "*" {
             let normal = paths::normal(path);
             if normal != path {

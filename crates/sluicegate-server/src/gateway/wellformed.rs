@@ -18,6 +18,9 @@ pub fn target(request: &mut Parts) -> Result<Uri, Refusal> {
     if request.method == Method::CONNECT {
         return Err(Refusal::Unsupported("CONNECT asks for a tunnel, and this gateway is none"));
     }
+    if request.uri == "*" && request.method != Method::OPTIONS {
+        return Err(Refusal::Malformed("only OPTIONS is for the service as a whole"));
+    }
     check_framing(request)?;
     check_host(request)?;
     let Some(authority) = request.uri.authority() else {

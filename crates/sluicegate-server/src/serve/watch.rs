@@ -107,14 +107,25 @@ impl Changes {
             // With a folder that is no more, its watch is gone already.
             let _ = watcher.unwatch(gone);
         }
-        for folder in &wanted {
-            // Those that are watched too: one may have been replaced by another of its name.
-            let watched = watcher.watch(folder, RecursiveMode::NonRecursive);
-            if let (Err(error), false) = (watched, self.folders.contains(folder)) {
-                tracing::warn!(%error, folder = %folder.display(), "a folder can't be watched");
+        let mut watched = BTreeSet::new();
+        for folder in wanted {
+            // Those that are watched too: one may have been replaced by another of its name. Where it is no more, the nearest
+            // above it that is there tells when it comes back.
+            let mut failed = None;
+            for at in folder.ancestors() {
+                match watcher.watch(at, RecursiveMode::NonRecursive) {
+                    Ok(()) => {
+                        watched.insert(at.to_owned());
+                        break;
+                    }
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            if let (Some(error), true) = (failed, self.folders.contains(&folder)) {
+                tracing::warn!(%error, folder = %folder.display(), "a folder of the configuration is gone");
             }
         }
-        self.folders = wanted;
+        self.folders = watched;
     }
 
     /// Resolves when the configuration should be read anew. Cancel-safe: what was heard and not yet told is told the next

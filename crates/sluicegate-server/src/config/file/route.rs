@@ -184,8 +184,8 @@ fn free(name: String, other: &str, taken: &mut HashSet<String>) -> String {
 /// More limits are not set up: there may not be that many, and the settings say so.
 const MAX_LIMITS: usize = 1024;
 
-/// Names the rules of routes' own: by route and key. What else the file has does not matter, so that a rule keeps its name,
-/// and with it its tokens, whatever comes or goes beside it.
+/// Names the rules of routes' own: by route and key. What other routes have does not matter, so that a rule of a route with a
+/// name keeps its own, and with it its tokens, whatever comes or goes beside it.
 fn name_limits(
     reading: &mut Reading<'_>,
     settings: &mut Settings,

@@ -72,13 +72,7 @@ impl Settings {
                 continue;
             }
             let setting = format!("listener.{at}.address");
-            let overlaps = |first: &&SocketAddr| {
-                first.port() == listener.address.port()
-                    && first.is_ipv4() == listener.address.is_ipv4()
-                    && **first != listener.address
-                    && (first.ip().is_unspecified() || listener.address.ip().is_unspecified())
-            };
-            if let Some(first) = addresses.keys().find(overlaps) {
+            if let Some(first) = addresses.keys().find(|first| overlap(first, &listener.address)) {
                 let expected = format!("one of the two alone: {first} is a part of it, or it of that");
                 let error = SettingsError::new(&setting, listener.address, expected);
                 wrong.push(error.beside(&addresses[first]));
@@ -94,7 +88,13 @@ impl Settings {
                 }
             }
         }
-        if let Some((admin, listener)) = self.admin.and_then(|admin| addresses.get_key_value(&admin)) {
+        let is_taken = |admin: SocketAddr| {
+            addresses
+                .iter()
+                .find(|(first, _)| **first == admin || overlap(first, &admin))
+                .map(|(_, at)| (admin, at))
+        };
+        if let Some((admin, listener)) = self.admin.filter(|admin| admin.port() != 0).and_then(is_taken) {
             let error = SettingsError::new("admin", admin, "another address than the listeners'");
             wrong.push(error.beside(listener));
         }
@@ -155,6 +155,14 @@ impl Settings {
             }
         }
     }
+}
+
+/// Whether two addresses that are not the same can't both be listened on: one is a part of the other. All of IPv6 has all of
+/// IPv4 with it.
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let all = |address: &SocketAddr| address.ip().is_unspecified();
+    let holds = |whole: &SocketAddr, part: &SocketAddr| all(whole) && (whole.is_ipv6() || part.is_ipv4());
+    one != other && one.port() == other.port() && (holds(one, other) || holds(other, one))
 }
 
 impl QueueSettings {
@@ -229,6 +237,27 @@ impl Wrong {
             if !seen.insert(name) {
                 self.push(SettingsError::new(&setting, name, "a name of its own for each").beside(setting));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_part_of_another_address_can_t_be_listened_on_beside_it() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (one, other, is) in [
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("127.0.0.1:80", "[::]:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::1]:80", "0.0.0.0:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "0.0.0.0:81", false),
+        ] {
+            assert_eq!(overlap(&address(one), &address(other)), is, "{one} {other}");
+            assert_eq!(overlap(&address(other), &address(one)), is, "{other} {one}");
         }
     }
 }
