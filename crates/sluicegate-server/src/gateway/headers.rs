@@ -304,10 +304,13 @@ mod tests {
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
             ("x-forwarded-proto", "http"),
+            ("x-real-ip", "9.9.9.9"),
+            ("x_forwarded_host", "evil.test"),
         ];
         let sent = request(&told, Some(ForwardedHeader::XForwardedFor));
         assert_eq!(sent[FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9");
         assert_eq!(sent.get_all(FORWARDED_FOR).iter().count(), 1);
+        assert!(!sent.contains_key("x-real-ip") && !sent.contains_key("x_forwarded_host"), "not its to say");
         assert_eq!(
             (&sent[FORWARDED_PROTO], &sent[header::HOST]),
             (&"http".parse().unwrap(), &"up.test".parse().unwrap())

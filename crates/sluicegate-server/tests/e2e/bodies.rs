@@ -178,6 +178,20 @@ async fn trailers_go_up() {
     assert_eq!(echo.trailers, [("x-sum".to_owned(), "4".to_owned())]);
 }
 
+/// A service may take trailers for a part of the header.
+#[tokio::test]
+async fn trailers_do_not_say_who_asks() {
+    let upstream = Upstream::start();
+    let gateway = serve(&upstream, &[]).await;
+    let mut client = Raw::connect(gateway.addr()).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n";
+    let trailer = "trailer: x-sum, x-forwarded-for, x_real_ip\r\n\r\n";
+    let body = "4\r\nabcd\r\n0\r\nx-sum: 4\r\nX-Forwarded-For: 9.9.9.9\r\nx_real_ip: 9.9.9.9\r\n\r\n";
+    client.write(format!("{head}{trailer}{body}")).await;
+    let answer = String::from_utf8(client.read_to_end().await.0).unwrap();
+    assert!(answer.contains("x-sum") && !answer.contains("9.9.9.9"), "{answer}");
+}
+
 #[tokio::test]
 async fn trailers_come_down_to_who_takes_them() {
     let upstream = Upstream::start();
