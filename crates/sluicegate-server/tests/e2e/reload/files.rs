@@ -92,6 +92,25 @@ async fn one_that_is_a_link_to_elsewhere_is_followed() {
     .await;
 }
 
+/// Its folder is removed, and made again later, as some deployments do.
+#[tokio::test]
+async fn one_whose_folder_comes_back_is_followed() {
+    let upstream = Upstream::start();
+    let folder = Folder::new();
+    fs::create_dir(folder.path("held")).unwrap();
+    let file = folder.write("held/gateway.toml", config(&upstream, 1, ""));
+    let gateway = Sluicegate::start(SLUICEGATE, &["serve", "--config", &file]).await;
+    let served = Configured { folder, gateway };
+    fs::remove_dir_all(served.folder.path("held")).unwrap();
+    served.gateway.until_metric("sluicegate_config_reloads_total", &[("result", "failed")], 1).await;
+    served.gateway.until_metric("sluicegate_config_last_reload_ok", &[], 0).await;
+    fs::create_dir(served.folder.path("held")).unwrap();
+    served.folder.write("held/gateway.toml", config(&upstream, 2, ""));
+    served.until_generation(2).await;
+    served.folder.write("held/gateway.toml", config(&upstream, 3, ""));
+    served.until_generation(3).await;
+}
+
 #[tokio::test]
 async fn one_that_is_wrong_changes_nothing_and_is_told_by_line() {
     let upstream = Upstream::start();
