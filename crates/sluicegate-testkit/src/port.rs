@@ -11,16 +11,16 @@ const BACKLOG: u32 = 4096;
 pub struct Reserved {
     addr: SocketAddr,
     /// Never listens; holds the number.
-    _placeholder: TcpSocket,
+    _holder: TcpSocket,
 }
 
 impl Reserved {
     /// Reserves a free port.
     #[must_use]
     pub fn new() -> Self {
-        let placeholder = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let addr = placeholder.local_addr().expect("a bound socket has an address");
-        Self { addr, _placeholder: placeholder }
+        let holder = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let addr = holder.local_addr().expect("a bound socket has an address");
+        Self { addr, _holder: holder }
     }
 
     /// The address.

@@ -32,7 +32,7 @@ pub struct Plan {
     /// Every upstream, with its connections.
     pub upstreams: Vec<Arc<Upstream>>,
     routes: Vec<Arc<Route>>,
-    /// Whether a route or a limit does; if none does, paths are passed on as they are.
+    /// Whether a route or a limit looks at paths; if none does, they are passed on as they are.
     looks_at_paths: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct Route {
     pub settings: RouteSettings,
     /// The status where its queue is full.
     pub reject_status: StatusCode,
-    /// Whether a limit of it does.
+    /// Whether a limit of it counts by path.
     counts_by_path: bool,
     /// Its layers, a copy for each worker, so that workers count no references to the same parts.
     stacks: Vec<Stack>,
