@@ -20,15 +20,15 @@ fn threads_that_take_and_put_get_exactly_what_there_is() {
                 loop {
                     turn += 1;
                     let taken = match turn % 3 {
-                        0 => cell.take_up_to(bucket, 7, 0),
-                        size => size * u64::from(cell.take(bucket, size, 0).is_granted()),
+                        0 => cell.take_up_to(bucket, 7, 0).unwrap(),
+                        size => size * u64::from(cell.take(bucket, size, 0).unwrap().is_granted()),
                     };
                     if taken == 0 {
                         break;
                     }
                     // One in a while gives a token back, which is then somebody's.
                     let back = u64::from(turn % 5 == 0);
-                    assert_eq!(cell.put(bucket, back, 0), back);
+                    assert_eq!(cell.put(bucket, back, 0).unwrap(), back);
                     mine += taken - back;
                 }
                 kept.fetch_add(mine, Ordering::Relaxed);
@@ -55,7 +55,7 @@ fn threads_on_one_moving_clock_keep_the_bound() {
                     if at > END {
                         break;
                     }
-                    mine += u64::from(cell.take(&bucket, 1, at).is_granted());
+                    mine += u64::from(cell.take(&bucket, 1, at).unwrap().is_granted());
                 }
                 granted.fetch_add(mine, Ordering::Relaxed);
             });
@@ -87,11 +87,11 @@ fn takes_and_puts_on_one_moving_clock_come_to_exactly_what_has_flowed() {
                         break;
                     }
                     mine += match turn % 4 {
-                        0 => cell.take_up_to(bucket, 3, now),
-                        size => size * u64::from(cell.take(bucket, size, now).is_granted()),
+                        0 => cell.take_up_to(bucket, 3, now).unwrap(),
+                        size => size * u64::from(cell.take(bucket, size, now).unwrap().is_granted()),
                     };
                     if turn % 3 == 0 && mine > 0 {
-                        assert_eq!(cell.put(bucket, 1, now), 1);
+                        assert_eq!(cell.put(bucket, 1, now).unwrap(), 1);
                         mine -= 1;
                     }
                     clock.advance(Duration::from_nanos(700));

@@ -40,7 +40,7 @@ fn together<const N: usize>(cell: &Arc<Cell>, parts: [fn(&Bucket, &Cell) -> u64;
 fn of_three_that_take_from_two_tokens_two_get_one() {
     loom::model(|| {
         let (bucket, cell) = bucket("stock 2");
-        let take = |bucket: &Bucket, cell: &Cell| u64::from(cell.take(bucket, 1, 0).is_granted());
+        let take = |bucket: &Bucket, cell: &Cell| u64::from(cell.take(bucket, 1, 0).unwrap().is_granted());
         assert_eq!(together(&cell, [take, take, take], bucket), 2);
         assert_eq!(bucket.available(cell.load(), 0), 0);
     });
@@ -52,7 +52,7 @@ fn two_that_take_twice_from_three_tokens_get_three() {
     loom::model(|| {
         let (bucket, cell) = bucket("stock 3");
         let take = |bucket: &Bucket, cell: &Cell| {
-            let twice = [cell.take(bucket, 1, 0), cell.take(bucket, 1, 0)];
+            let twice = [cell.take(bucket, 1, 0).unwrap(), cell.take(bucket, 1, 0).unwrap()];
             twice.iter().map(|decision| u64::from(decision.is_granted())).sum()
         };
         assert_eq!(together(&cell, [take, take], bucket), 3);
@@ -67,9 +67,9 @@ fn takers_at_different_instants_get_what_has_flowed_by_the_last() {
         let granted = together(
             &cell,
             [
-                |bucket, cell| u64::from(cell.take(bucket, 1, 0).is_granted()),
-                |bucket, cell| u64::from(cell.take(bucket, 2, 1_000_000_000).is_granted()) * 2,
-                |bucket, cell| cell.take_up_to(bucket, 2, 0),
+                |bucket, cell| u64::from(cell.take(bucket, 1, 0).unwrap().is_granted()),
+                |bucket, cell| u64::from(cell.take(bucket, 2, 1_000_000_000).unwrap().is_granted()) * 2,
+                |bucket, cell| cell.take_up_to(bucket, 2, 0).unwrap(),
             ],
             bucket,
         );
@@ -85,9 +85,9 @@ fn takers_at_different_instants_get_what_has_flowed_by_the_last() {
 fn a_put_beside_takes_is_neither_lost_nor_doubled() {
     loom::model(|| {
         let (bucket, cell) = bucket("stock 1 max 2");
-        let take = |bucket: &Bucket, cell: &Cell| u64::from(cell.take(bucket, 1, 0).is_granted());
+        let take = |bucket: &Bucket, cell: &Cell| u64::from(cell.take(bucket, 1, 0).unwrap().is_granted());
         let put = |bucket: &Bucket, cell: &Cell| {
-            assert_eq!(cell.put(bucket, 1, 0), 1, "there is room");
+            assert_eq!(cell.put(bucket, 1, 0).unwrap(), 1, "there is room");
             0
         };
         let granted = together(&cell, [take, put, take], bucket);
@@ -103,8 +103,8 @@ fn a_part_and_a_whole_never_share_a_token() {
         let granted = together(
             &cell,
             [
-                |bucket, cell| u64::from(cell.take(bucket, 2, 0).is_granted()) * 2,
-                |bucket, cell| cell.take_up_to(bucket, 2, 0),
+                |bucket, cell| u64::from(cell.take(bucket, 2, 0).unwrap().is_granted()) * 2,
+                |bucket, cell| cell.take_up_to(bucket, 2, 0).unwrap(),
             ],
             bucket,
         );
@@ -126,7 +126,7 @@ fn what_came_before_a_put_is_seen_by_who_takes_it() {
             }
         });
         written.store(true, Relaxed);
-        cell.put(&bucket, 1, 0);
+        cell.put(&bucket, 1, 0).unwrap();
         other.join().unwrap();
     });
 }
@@ -150,7 +150,7 @@ fn a_refusal_writes_nothing() {
         });
         let heard = said.load(Relaxed);
         let before = bucket.start();
-        if !cell.take(&bucket, 1, 0).is_granted() && heard {
+        if !cell.take(&bucket, 1, 0).unwrap().is_granted() && heard {
             refused.store(true, Relaxed);
         }
         other.join().unwrap();
