@@ -34,7 +34,7 @@ use crate::decision::Decision;
 use crate::quota::{Quota, Refill};
 use crate::units::{Flow, HORIZON, Reciprocal, Scale};
 
-pub use debt::Booked;
+pub use debt::{Booked, Carry};
 
 /// What a bucket remembers. Meaningful only to the [`Bucket`] it came from. Zero is a full bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -44,9 +44,27 @@ impl Cell {
     }
 
     /// The state now.
-    #[must_use]
+    ///
+    /// # Errors
+    /// If the cell is [retired](Self::retire).
     #[inline]
-    pub fn load(&self) -> State {
+    pub fn load(&self) -> Result<State, Retired> {
+        let state = self.word();
+        if state.is_retired() { Err(Retired) } else { Ok(state) }
+    }
+
+    /// The state now, read by a write that changes nothing: whoever changes the state later sees what this thread has done
+    /// before, and whoever changed it earlier is seen here. For who says that it waits for a change.
+    ///
+    /// # Errors
+    /// If the cell is [retired](Self::retire).
+    pub fn touch(&self) -> Result<State, Retired> {
+        let state = State::from_word(self.0.fetch_or(0, Ordering::AcqRel));
+        if state.is_retired() { Err(Retired) } else { Ok(state) }
+    }
+
+    #[inline]
+    fn word(&self) -> State {
         State::from_word(self.0.load(Ordering::Acquire))
     }
 
@@ -89,7 +107,7 @@ impl Cell {
     /// If the cell is retired.
     #[inline(always)]
     pub fn update<T>(&self, decide: impl Fn(State) -> (T, Option<State>)) -> Result<T, Retired> {
-        let mut state = self.load();
+        let mut state = self.word();
         loop {
             let (answer, next) = decide(state);
             let Some(next) = next.filter(|next| *next != state) else {

@@ -95,7 +95,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     #[must_use]
     pub fn available(&self) -> u64 {
-        self.bucket.available(self.cell.0.load(), self.now())
+        self.bucket.available(self.cell.0.load().expect("nothing retires this cell"), self.now())
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: seen from before the instant of a
@@ -103,7 +103,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     #[must_use]
     pub fn balance(&self) -> i64 {
-        self.bucket.balance(self.cell.0.load(), self.now())
+        self.bucket.balance(self.cell.0.load().expect("nothing retires this cell"), self.now())
     }
 
     /// The quota.

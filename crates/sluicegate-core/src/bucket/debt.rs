@@ -14,6 +14,18 @@ pub struct Booked {
     pub units: u64,
 }
 
+/// How many tokens there are after a change of quota. A debt is a debt under every quota, but for a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carry {
+    /// As many as before, if they fit. Never mints.
+    #[default]
+    Keep,
+    /// The same part of the capacity as before, rounded down. What is more than before counts as put.
+    Proportional,
+    /// As many as the new quota begins with. What is more than before counts as put.
+    Reset,
+}
+
 impl Bucket {
     /// Books `n` tokens, as many as one likes, whether they are there or not: what is not there is owed, and whoever comes
     /// later stands behind. None where they could never be there: of a ban, or beyond the bucket's horizon. Of a stock
@@ -90,6 +102,27 @@ impl Bucket {
         state.0 & self.mask
     }
 
+    /// The units of so many tokens.
+    #[must_use]
+    pub(crate) const fn units_of(&self, n: u64) -> u64 {
+        match self.kind {
+            Kind::Counted => n.saturating_mul(self.scale.token),
+            Kind::Unlimited | Kind::Ban => 0,
+        }
+    }
+
+    /// Whole tokens in so many units, rounded up.
+    #[must_use]
+    pub(crate) const fn tokens_of(&self, units: u64) -> u64 {
+        units.div_ceil(self.scale.token)
+    }
+
+    /// The state in which so many units are spent.
+    #[must_use]
+    pub(crate) fn at_position(&self, position: i128) -> State {
+        State(u64::try_from(position.max(0)).unwrap_or(self.mask) & self.mask)
+    }
+
     /// This bucket's state made one of another quota's bucket: with the whole tokens it has at `now`, and no more than fit
     /// there, or with the whole tokens it owes. A part of a token that has flowed by then is lost, and where the new rate is
     /// rounded up to one token, so that nothing is minted.
@@ -104,7 +137,29 @@ impl Bucket {
     /// ```
     #[must_use]
     pub fn carry(&self, state: State, to: &Self, now: u64) -> State {
-        to.with_balance(self.balance(state, now), now)
+        self.carry_as(Carry::Keep, state, to, now)
+    }
+
+    /// As [`carry`](Self::carry), with as many tokens as `how` says.
+    #[must_use]
+    pub fn carry_as(&self, how: Carry, state: State, to: &Self, now: u64) -> State {
+        let has = self.balance(state, now);
+        let (old, new) = (self.quota.capacity(), to.quota.capacity());
+        let balance = match how {
+            Carry::Reset => return to.start_at(now),
+            Carry::Proportional if has > 0 && self.kind == Kind::Counted => {
+                let share = i128::from(has) * i128::from(new) / i128::from(old.max(1));
+                i64::try_from(share).unwrap_or(i64::MAX)
+            }
+            Carry::Keep | Carry::Proportional => has,
+        };
+        to.with_balance(balance, now)
+    }
+
+    /// The state of a bucket that begins at `now`, with its quota's initial tokens.
+    #[must_use]
+    pub fn start_at(&self, now: u64) -> State {
+        self.with_balance(i64::try_from(self.quota.starts_with()).unwrap_or(i64::MAX), now)
     }
 
     /// The state in which there are so many tokens, at most the capacity; below zero, so many are owed.
