@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | allow so many a second | [`TokenBucket`](limiter::TokenBucket) |
 //! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
+//! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
@@ -33,8 +34,10 @@ pub mod failure;
 pub mod guide;
 pub mod keyed;
 pub mod limiter;
+pub mod memory;
 pub mod permits;
 pub mod queue;
+pub mod store;
 pub mod timer;
 
 /// The README's Rust is compiled and run.
