@@ -40,8 +40,7 @@ pub struct ByKey<F, C: Clock = SystemClock, N = One> {
 
 /// A limit and the clock it is asked by.
 #[derive(Debug)]
-#[doc(hidden)]
-pub struct Table<C> {
+struct Table<C> {
     /// One limit.
     limits: Limits,
     clock: C,

@@ -224,7 +224,7 @@ impl<'a, A: Among> Turn<'a, A> {
                 continue;
             };
             let state = entry.outcome(is_kept, shard.bucket(class), now);
-            table.keep(&mut shard, digest, entry.bucket, state);
+            table.keep(&mut shard, digest, entry.bucket, state, now);
         }
         granted
     }
@@ -284,7 +284,7 @@ impl Keyed {
                 shard.unpin(class);
                 return (Held::Slot(at), state);
             }
-            let state = shard.bucket(was).carry(state, shard.bucket(class), now);
+            let state = shard.carried(at, shard.bucket(class), now);
             return (Held::Moved(at, class), state);
         }
         if !self.reserve() {
@@ -303,11 +303,11 @@ impl Keyed {
     }
 
     /// Has a key that is [held](Self::hold) be in this state.
-    fn keep(&self, shard: &mut Shard, digest: Digest, held: Held, state: State) {
+    fn keep(&self, shard: &mut Shard, digest: Digest, held: Held, state: State, now: u64) {
         match held {
             Held::Nowhere | Held::Shared(_) => {}
             Held::Slot(at) => shard.set(at, state),
-            Held::Moved(at, class) => shard.move_to(at, class, state),
+            Held::Moved(at, class) => shard.move_to(at, class, state, now),
             Held::New(class) if state == shard.bucket(class).start() => {
                 shard.unpin(class);
                 self.forget(1);
@@ -331,7 +331,7 @@ impl Keyed {
         let (held, state) = self.hold(&mut shard, Some(digest), quota, now, true);
         if let Some(class) = class_of(&shard, held) {
             let (said, next) = change(shard.bucket(class), state, now);
-            self.keep(&mut shard, digest, held, next);
+            self.keep(&mut shard, digest, held, next, now);
             return (said, false);
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
@@ -363,7 +363,8 @@ impl Keyed {
             return;
         }
         let mut shard = lock(&self.shards[digest.shard()]);
-        if let Some(at) = shard.find(digest) {
+        // One that is as if never used may just as well have been forgotten.
+        if let Some(at) = shard.find(digest).filter(|at| !shard.is_unused(*at, since)) {
             let (class, state) = shard.get(at);
             let state = change(shard.bucket(class), state, since);
             shard.set(at, state);

@@ -1,8 +1,11 @@
 //! One part of a keyed table, behind one lock: a dense list of keys with their states, an index into it, and the quotas
 //! that the states belong to.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 use sluicegate_core::bucket::{Bucket, State};
+use sluicegate_core::clock::nanos;
 use sluicegate_core::quota::Quota;
 
 use super::Digest;
@@ -13,8 +16,13 @@ pub(super) const OWN: u16 = 0;
 /// How many quotas a shard knows at once. A key whose quota finds no room here is decided on the shared bucket.
 pub(super) const MAX_CLASSES: usize = 1024;
 
-/// The bits of a slot's second word that tell its class.
-const CLASS: u64 = 0xffff;
+/// The bits of a slot's second word that tell its class, and that it is kept for a while though it may be as if never used.
+const CLASS: u64 = 0x7fff;
+const KEPT: u64 = 0x8000;
+
+/// How long a key whose quota has changed is kept at the most, in nanoseconds: an hour, longer than it takes to roll a change
+/// out. Were it forgotten once it is full by a small quota, the next charge by a large one would find it new, and full again.
+const KEPT_FOR: u64 = 3600 * 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -23,6 +31,8 @@ pub(super) struct Shard {
     /// Positions in `slots`.
     index: HashTable<u32>,
     slots: Vec<Slot>,
+    /// Until when slots are kept whose quota has changed, by their hashes.
+    kept: HashMap<u64, u64>,
     /// The next slot to look at for being full again.
     hand: usize,
 }
@@ -44,11 +54,11 @@ struct Slot {
 
 impl Slot {
     fn new(digest: Digest, class: u16, state: State) -> Self {
-        Self { hash: digest.0[0], rest: digest.0[1] & !CLASS | u64::from(class), state }
+        Self { hash: digest.0[0], rest: digest.0[1] & !(CLASS | KEPT) | u64::from(class), state }
     }
 
     fn is(&self, digest: Digest) -> bool {
-        self.hash == digest.0[0] && self.rest & !CLASS == digest.0[1] & !CLASS
+        self.hash == digest.0[0] && (self.rest ^ digest.0[1]) & !(CLASS | KEPT) == 0
     }
 
     fn class(&self) -> u16 {
@@ -66,6 +76,7 @@ impl Shard {
             classes: vec![Class { bucket: own, users: 0 }],
             index: HashTable::new(),
             slots: Vec::new(),
+            kept: HashMap::new(),
             hand: 0,
         }
     }
@@ -83,11 +94,43 @@ impl Shard {
 
     /// The table's own quota changes: every key of it keeps its tokens, as far as they fit.
     pub(super) fn set_own(&mut self, bucket: Bucket, now: u64) {
-        let had = self.classes[usize::from(OWN)].bucket;
-        for slot in self.slots.iter_mut().filter(|slot| slot.class() == OWN) {
-            slot.state = had.carry(slot.state, &bucket, now);
+        for at in 0..self.slots.len() {
+            if self.slots[at].class() == OWN {
+                let state = self.carried(at, &bucket, now);
+                self.keep_for_a_while(at, now);
+                self.slots[at].state = state;
+            }
         }
         self.classes[usize::from(OWN)].bucket = bucket;
+    }
+
+    /// A key's state by another quota: its tokens are carried over, but from one that is as if never used, which begins anew.
+    pub(super) fn carried(&self, at: usize, to: &Bucket, now: u64) -> State {
+        if self.is_unused(at, now) {
+            return to.start();
+        }
+        let (class, state) = self.get(at);
+        self.bucket(class).carry(state, to, now)
+    }
+
+    /// Whether a key can be forgotten.
+    pub(super) fn is_unused(&self, at: usize, now: u64) -> bool {
+        let slot = &self.slots[at];
+        self.bucket(slot.class()).is_unused(slot.state, now)
+            && !(slot.rest & KEPT != 0 && self.kept.get(&slot.hash).is_some_and(|until| *until > now))
+    }
+
+    /// Keeps a key, whose quota is about to change, until it would be full by the quota it has, or for [`KEPT_FOR`].
+    fn keep_for_a_while(&mut self, at: usize, now: u64) {
+        if self.is_unused(at, now) {
+            return;
+        }
+        let (class, state) = self.get(at);
+        let full_after = self.bucket(class).peek(state, now).reset_after().map_or(u64::MAX, nanos);
+        let slot = &mut self.slots[at];
+        slot.rest |= KEPT;
+        let until = self.kept.entry(slot.hash).or_default();
+        *until = now.saturating_add(full_after.min(KEPT_FOR)).max(*until);
     }
 
     /// The arithmetic of a class.
@@ -144,7 +187,8 @@ impl Shard {
     }
 
     /// Replaces a key's state by one of a class that was pinned for it.
-    pub(super) fn move_to(&mut self, at: usize, class: u16, state: State) {
+    pub(super) fn move_to(&mut self, at: usize, class: u16, state: State, now: u64) {
+        self.keep_for_a_while(at, now);
         let had = self.slots[at].class();
         self.unpin(had);
         self.slots[at].set_class(class);
@@ -167,6 +211,9 @@ impl Shard {
     pub(super) fn remove(&mut self, at: usize) {
         let gone = self.slots[at];
         self.unpin(gone.class());
+        if gone.rest & KEPT != 0 {
+            self.kept.remove(&gone.hash);
+        }
         let (from, last) = (place(at), place(self.slots.len() - 1));
         if let Ok(entry) = self.index.find_entry(gone.hash, |&other| other == from) {
             entry.remove();
@@ -184,11 +231,13 @@ impl Shard {
     pub(super) fn sweep(&mut self, count: usize, now: u64) -> usize {
         let mut forgotten = 0;
         for _ in 0..count.min(self.slots.len()) {
+            if self.slots.is_empty() {
+                break;
+            }
             if self.hand >= self.slots.len() {
                 self.hand = 0;
             }
-            let unused = |slot: &Slot| self.bucket(slot.class()).is_unused(slot.state, now);
-            if self.slots.get(self.hand).is_some_and(unused) {
+            if self.is_unused(self.hand, now) {
                 self.remove(self.hand);
                 forgotten += 1;
             } else {
@@ -201,6 +250,7 @@ impl Shard {
             slots.shrink_to(slots.len() * 2);
             let slots = &self.slots;
             self.index.shrink_to(slots.len() * 2, |&at| slots[at as usize].hash);
+            self.kept.shrink_to(self.kept.len() * 2);
             while self.classes.len() > 1 && self.classes.last().is_some_and(|class| class.users == 0) {
                 self.classes.pop();
             }

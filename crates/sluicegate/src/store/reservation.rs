@@ -1,5 +1,6 @@
 //! Tokens booked ahead.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{StoreError, Verdict};
 /// was dropped after the request had left gives back what the answer says was taken. What can't be delivered (the channel is
 /// full, the store is away, the process ends) stays taken until it has flowed back by itself. So less may be granted than
 /// might have been, never more; and it is counted.
-pub trait Hold: Send + 'static {
+pub trait Hold: fmt::Debug + Send + 'static {
     /// Whether the booked instant has come.
     fn is_due(&self) -> bool;
 
