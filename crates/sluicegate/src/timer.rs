@@ -1,8 +1,26 @@
 //! Waiting for an instant: the one place that sleeps.
+//!
+//! | you have | and wait with |
+//! | --- | --- |
+//! | a tokio runtime | `TokioTime` (feature `tokio`), which also follows a test's paused time |
+//! | a clock that other parts read, and a tokio runtime | that clock: `SystemClock`, `QuantaClock`, `Arc<CoarseClock>` |
+//! | a test or a simulation that owns the time | [`ManualTime`], on any runtime or none |
+//! | a thread without a runtime | [`block_on_until`] |
+
+mod manual;
+mod thread;
+#[cfg(feature = "tokio")]
+mod with_tokio;
 
 use std::future::Future;
+use std::sync::Arc;
 
-use sluicegate_core::clock::{Clock, nanos};
+use sluicegate_core::clock::Clock;
+
+pub use manual::{ManualSleep, ManualTime};
+pub use thread::block_on_until;
+#[cfg(feature = "tokio")]
+pub use with_tokio::{ClockSleep, TokioTime};
 
 /// A clock that can also wait, so that a test which owns the time owns the waiting too.
 pub trait Timer: Clock + Clone + 'static {
@@ -19,56 +37,11 @@ pub trait Timer: Clock + Clone + 'static {
     }
 }
 
-/// Tokio's time: follows a paused test clock. Waits in steps of a millisecond, rounded up. Copies share their start.
-///
-/// ```
-/// use sluicegate::clock::Clock;
-/// use sluicegate::timer::{Timer, TokioTime};
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
-/// let time = TokioTime::new();
-/// time.sleep_until(5_000_000).await;
-/// assert!(time.now() >= 5_000_000);
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct TokioTime {
-    start: tokio::time::Instant,
-}
+/// As its clock, a timer may be shared.
+impl<T: Timer> Timer for Arc<T> {
+    type Sleep = T::Sleep;
 
-impl TokioTime {
-    /// A clock that starts now.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    pub fn new() -> Self {
-        Self { start: tokio::time::Instant::now() }
-    }
-}
-
-impl Default for TokioTime {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Clock for TokioTime {
-    #[inline]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    fn now(&self) -> u64 {
-        nanos(self.start.elapsed())
-    }
-}
-
-/// Longest time that is waited for in one go: 30 years. Beyond, tokio's own arithmetic would refuse.
-const FAR: u64 = 30 * 365 * 86_400 * 1_000_000_000;
-
-impl Timer for TokioTime {
-    type Sleep = tokio::time::Sleep;
-
-    /// # Panics
-    /// Outside a tokio runtime with time enabled.
-    #[expect(clippy::disallowed_methods, reason = "this is the timer")]
-    fn sleep_until(&self, at: u64) -> Self::Sleep {
-        tokio::time::sleep_until(self.start + std::time::Duration::from_nanos(at.min(FAR)))
+    fn sleep_until(&self, at: u64) -> T::Sleep {
+        (**self).sleep_until(at)
     }
 }
