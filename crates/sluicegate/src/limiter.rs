@@ -116,7 +116,7 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        let decision = self.ask_and_take(n);
+        let decision = self.shared.take(n);
         self.count(if decision.is_granted() { GRANTED } else { REFUSED });
         decision
     }
@@ -125,8 +125,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     #[must_use = "the tokens are spent"]
     pub fn take_up_to(&self, n: u64) -> u64 {
-        let now = self.shared.now();
-        let taken = self.shared.on(|node| node.cell().take_up_to(&node.bucket, n, now));
+        let taken = self.shared.take_up_to(n);
         self.count(if taken > 0 || n == 0 { GRANTED } else { REFUSED });
         taken
     }
@@ -156,10 +155,7 @@ impl<C: Clock> TokenBucket<C> {
     /// ```
     #[inline]
     pub fn put(&self, n: u64) -> u64 {
-        let now = self.shared.now();
-        let put = self.shared.on(|node| node.cell().put(&node.bucket, n, now));
-        self.shared.tokens_came();
-        put
+        self.shared.put(n)
     }
 
     /// Whole tokens that could be taken now, if nobody else came: 0 to the capacity.
@@ -167,7 +163,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn available(&self) -> u64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
@@ -177,12 +173,12 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn balance(&self) -> i64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.balance(node.cell().load()?, now)))
+        self.shared.on(|node| Ok(node.bucket.balance(node.state(now)?, now)))
     }
 
     /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.
     pub fn peek(&self, n: u64) -> Decision {
-        self.ask(n)
+        self.shared.ask(n)
     }
 
     /// Another quota from now on, decided at one instant; `carry` says what becomes of the tokens that are there.
@@ -242,18 +238,6 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.quota().rate()
-    }
-
-    #[inline(always)]
-    fn ask_and_take(&self, n: u64) -> Decision {
-        let now = self.shared.now();
-        self.shared.on(|node| node.cell().take(&node.bucket, n, now))
-    }
-
-    /// What a take of `n` would answer, without a change.
-    fn ask(&self, n: u64) -> Decision {
-        let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.take(node.cell().load()?, n, now).0))
     }
 
     #[inline(always)]

@@ -76,7 +76,7 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
-        let decision = self.ask_and_take(n);
+        let decision = self.shared.take(n);
         let is_hopeless = matches!(decision, Decision::Never { .. }) && !overdraft;
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
@@ -165,7 +165,7 @@ impl<C: Clock> Reservation<C> {
                 if let Some(ticket) = ticket {
                     attended.crowd.line.lighten(bucket, ticket, booked - actual);
                 }
-                attended.refund(booked - actual);
+                attended.put(booked - actual);
             }
         });
     }
@@ -188,7 +188,7 @@ impl<C: Clock> Drop for Reservation<C> {
             if let Some(spot) = attended.crowd.line.remove(ticket) {
                 attended.wakes.discard(spot.waker);
                 attended.crowd.cancelled += 1;
-                attended.refund(n);
+                attended.put(n);
             }
         });
     }

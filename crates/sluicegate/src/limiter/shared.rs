@@ -63,7 +63,7 @@ impl<C: Clock> Shared<C> {
         let bucket = Bucket::new(quota);
         let start = clock.now();
         Self {
-            first: Node::new(bucket, bucket.start()),
+            first: Node::new(bucket, bucket.start(), 0),
             later: Later::default(),
             clock,
             start,
@@ -103,6 +103,69 @@ impl<C: Clock> Shared<C> {
             // Whoever replaces the node right now holds the lock.
             drop(self.crowd());
         }
+    }
+
+    /// Takes `n` tokens that are there.
+    #[inline(always)]
+    pub(super) fn take(&self, n: u64) -> Decision {
+        let now = self.now();
+        self.on(|node| {
+            if node.held() > 0 {
+                return Ok(self.take_beside(n));
+            }
+            node.cell().take(&node.bucket, n, now)
+        })
+    }
+
+    #[cold]
+    fn take_beside(&self, n: u64) -> Decision {
+        self.attend(None, |attended| {
+            let (bucket, now) = (&attended.node.bucket, attended.now);
+            attended.update(|state| {
+                let (decision, next) = bucket.take(state, n, now);
+                (Some(decision), Some(next))
+            })
+        })
+        // Under the lock the cell is in force.
+        .unwrap_or_else(|| self.ask(n))
+    }
+
+    /// Takes as many tokens as there are.
+    #[inline]
+    pub(super) fn take_up_to(&self, n: u64) -> u64 {
+        let now = self.now();
+        self.on(|node| {
+            if node.held() > 0 {
+                return Ok(self.attend(None, |attended| {
+                    let (bucket, now) = (&attended.node.bucket, attended.now);
+                    attended.update(|state| {
+                        let (taken, next) = bucket.take_up_to(state, n, now);
+                        (taken, Some(next))
+                    })
+                }));
+            }
+            node.cell().take_up_to(&node.bucket, n, now)
+        })
+    }
+
+    /// Puts `n` tokens.
+    #[inline]
+    pub(super) fn put(&self, n: u64) -> u64 {
+        let now = self.now();
+        let put = self.on(|node| {
+            if node.held() > 0 {
+                return Ok(self.attend(None, |attended| attended.put(n)));
+            }
+            node.cell().put(&node.bucket, n, now)
+        });
+        self.tokens_came();
+        put
+    }
+
+    /// What a take of `n` would answer, without a change.
+    pub(super) fn ask(&self, n: u64) -> Decision {
+        let now = self.now();
+        self.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0))
     }
 
     /// The machine's methods can't leave it half changed, so a panic elsewhere under the lock breaks nothing.
@@ -179,6 +242,7 @@ impl<C: Clock> Shared<C> {
             Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance();
             // Only who holds the lock retires a cell, and only the one in force.
             let state = node.cell().retire().unwrap_or(State::FULL);
+            let state = node.bucket.hold(state, node.held(), now);
             let changed = crowd.line.replan(&node.bucket, &to, state, now, carry);
             for left in changed.left {
                 wakes.add(left.item.waker);
@@ -187,7 +251,7 @@ impl<C: Clock> Shared<C> {
             while let Some(spot) = crowd.watches.pop_hopeless(&to) {
                 wakes.add(spot.waker);
             }
-            Node::new(to, changed.state)
+            Node::new(to, changed.state, node.held())
         });
         self.later.set(node);
         self.on_locked(|node| Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance());
@@ -214,9 +278,10 @@ pub(super) struct Attended<'a> {
 }
 
 impl Attended<'_> {
+    /// The state, as it is with what lies aside.
     pub(super) fn state(&self) -> State {
         // Only who holds the lock retires a cell.
-        self.node.cell().load().unwrap_or(State::FULL)
+        self.node.state(self.now).unwrap_or(State::FULL)
     }
 
     pub(super) fn advance(&mut self) {
@@ -229,15 +294,21 @@ impl Attended<'_> {
         self.node.bucket.take(self.state(), n, self.now).0
     }
 
-    /// Changes the state. Under the lock only who takes tokens that are there, or puts some, can come in between.
+    /// Changes the state as it is with what lies aside. Only who takes tokens that are there, or puts some, can come in between.
     pub(super) fn update<T: Default>(&self, change: impl Fn(State) -> (T, Option<State>)) -> T {
-        self.node.cell().update(change).unwrap_or_default()
+        let (bucket, held) = (&self.node.bucket, self.node.held());
+        let changed = self.node.cell().update(|state| change(bucket.hold(state, held, self.now)));
+        // Only who holds the lock retires a cell.
+        changed.unwrap_or_default()
     }
 
-    /// Gives `n` tokens back.
-    pub(super) fn refund(&self, n: u64) {
-        let bucket = &self.node.bucket;
-        self.update(|state| ((), Some(bucket.put(state, n, self.now).1)));
+    /// Puts `n` tokens, as many as there is room for beside what lies aside.
+    pub(super) fn put(&self, n: u64) -> u64 {
+        let (bucket, held, now) = (&self.node.bucket, self.node.held(), self.now);
+        self.update(|state| {
+            let (put, next) = bucket.put_beside(state, held, n, now);
+            (put, Some(next))
+        })
     }
 
     /// `n` tokens more are spent, behind all who wait.

@@ -142,7 +142,7 @@ enum Stage {
 
 impl<C: Clock> Turn<C> {
     fn begin(&mut self) -> Option<Decision> {
-        let decision = self.bucket.ask_and_take(self.n);
+        let decision = self.bucket.shared.take(self.n);
         let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
         let decision = if is_worth_a_wait {
             let claim = Claim::Take { until: self.until };
@@ -185,7 +185,7 @@ impl<C: Clock> Wait for Turn<C> {
             }
             if attended.now >= until {
                 attended.crowd.line.remove(ticket);
-                attended.refund(n);
+                attended.put(n);
                 attended.advance();
                 return Ok(attended.ask(n));
             }
@@ -223,7 +223,7 @@ impl<C: Clock> Drop for Turn<C> {
             // Still in line, or granted and never fetched: either way nobody has the tokens.
             attended.crowd.waited -= u64::from(!was_waiting);
             attended.crowd.cancelled += 1;
-            attended.refund(n);
+            attended.put(n);
         });
     }
 }
