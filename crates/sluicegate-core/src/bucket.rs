@@ -24,6 +24,8 @@
 //!
 //! Longer than other files: it is one arithmetic, and every part of it leans on the others.
 
+mod debt;
+
 use std::hint::cold_path;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -32,6 +34,8 @@ use crate::decision::Decision;
 use crate::quota::{Quota, Refill};
 use crate::units::{Flow, HORIZON, Reciprocal, Scale};
 
+pub use debt::{Booked, Carry};
+
 /// What a bucket remembers. Meaningful only to the [`Bucket`] it came from. Zero is a full bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State(u64);
@@ -39,6 +43,15 @@ pub struct State(u64);
 impl State {
     /// A full bucket.
     pub const FULL: Self = Self(0);
+
+    /// No bucket's state: what is spent takes less than three quarters of the bits that count it.
+    pub(crate) const RETIRED: Self = Self(u64::MAX);
+
+    /// Whether this is [`RETIRED`](Self::RETIRED).
+    #[inline]
+    pub(crate) const fn is_retired(self) -> bool {
+        self.0 == Self::RETIRED.0
+    }
 
     /// The state as a word, to keep in an atomic or a table.
     #[must_use]
@@ -277,8 +290,9 @@ impl Bucket {
     #[inline]
     #[must_use]
     pub fn balance(&self, state: State, now: u64) -> i64 {
-        let View { spent, floor, .. } = self.view(state, now);
-        let debt = spent.saturating_sub(floor.saturating_add(self.full));
+        let View { spent, floor, burst, .. } = self.view(state, now);
+        // While a burst is tallied, what rounding withholds is not owed.
+        let debt = if burst.is_some() { 0 } else { spent.saturating_sub(floor.saturating_add(self.full)) };
         if self.kind == Kind::Counted && debt > 0 {
             return i64::try_from(debt.div_ceil(self.scale.token)).map_or(i64::MIN, |debt| -debt);
         }
@@ -290,25 +304,6 @@ impl Bucket {
     #[must_use]
     pub fn is_full(&self, state: State, now: u64) -> bool {
         self.kind != Kind::Counted || state.0 & self.mask <= self.scale.flow.flowed(now).0
-    }
-
-    /// This bucket's state made one of another quota's bucket: with the whole tokens it has at `now`, and no more than fit
-    /// there. A part of a token that has flowed by then is lost, and where the new rate is rounded up to one token, so that
-    /// nothing is minted.
-    ///
-    /// ```
-    /// use sluicegate_core::{bucket::Bucket, quota::Quota};
-    ///
-    /// let (old, new) = (Bucket::new("10/s".parse()?), Bucket::new("100/s".parse()?));
-    /// let (_, state) = old.take(old.start(), 7, 0);
-    /// assert_eq!(new.available(old.carry(state, &new, 0), 0), 3);
-    /// # Ok::<(), sluicegate_core::quota::QuotaError>(())
-    /// ```
-    #[must_use]
-    pub fn carry(&self, state: State, to: &Self, now: u64) -> State {
-        let (has, fresh) = (self.available(state, now).min(to.quota.capacity()), to.start());
-        let there = to.available(fresh, now);
-        if has < there { to.take_up_to(fresh, there - has, now).1 } else { to.put(fresh, has - there, now).1 }
     }
 
     /// What [`take`](Self::take) of no tokens answers: the bucket's standing.
@@ -344,7 +339,8 @@ impl Bucket {
             return Some(self.tallied(view.ceil, n));
         }
         if let Some(burst) = view.burst {
-            return (n <= self.quota.capacity() - burst).then(|| self.tallied(view.ceil, burst + n));
+            return (n <= self.quota.capacity().saturating_sub(burst))
+                .then(|| self.tallied(view.ceil, burst + n));
         }
         let spent = view.spent.checked_add(cost)?;
         (spent <= view.floor.saturating_add(self.full)).then_some(State(spent))

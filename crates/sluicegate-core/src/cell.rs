@@ -1,5 +1,8 @@
 //! A bucket's state in one atomic word: lock-free, eight bytes, nothing allocated.
 
+use std::fmt;
+use std::hint::cold_path;
+
 use crate::bucket::{Bucket, State};
 use crate::decision::Decision;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -18,9 +21,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 ///
 /// let bucket = Bucket::new("1/s".parse::<Quota>()?);
 /// let cell = Cell::new(bucket.start());
-/// assert!(cell.take(&bucket, 1, 0).is_granted());
-/// assert!(!cell.take(&bucket, 1, 0).is_granted());
-/// # Ok::<(), sluicegate_core::quota::QuotaError>(())
+/// assert!(cell.take(&bucket, 1, 0)?.is_granted());
+/// assert!(!cell.take(&bucket, 1, 0)?.is_granted());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
@@ -41,51 +44,111 @@ impl Cell {
     }
 
     /// The state now.
-    #[must_use]
+    ///
+    /// # Errors
+    /// If the cell is [retired](Self::retire).
     #[inline]
-    pub fn load(&self) -> State {
+    pub fn load(&self) -> Result<State, Retired> {
+        let state = self.word();
+        if state.is_retired() { Err(Retired) } else { Ok(state) }
+    }
+
+    /// The state now, read by a write that changes nothing: whoever changes the state later sees what this thread has done
+    /// before, and whoever changed it earlier is seen here. For who says that it waits for a change.
+    ///
+    /// # Errors
+    /// If the cell is [retired](Self::retire).
+    pub fn touch(&self) -> Result<State, Retired> {
+        let state = State::from_word(self.0.fetch_or(0, Ordering::AcqRel));
+        if state.is_retired() { Err(Retired) } else { Ok(state) }
+    }
+
+    #[inline]
+    fn word(&self) -> State {
         State::from_word(self.0.load(Ordering::Acquire))
     }
 
     /// As [`Bucket::take`]. Compiled into its caller, where the parts of the answer that nobody looks at cost nothing.
+    ///
+    /// # Errors
+    /// If the cell is [retired](Self::retire). So are all that follow.
     #[inline(always)]
-    pub fn take(&self, bucket: &Bucket, n: u64, now: u64) -> Decision {
-        let (state, next) = self.change(|state| {
+    pub fn take(&self, bucket: &Bucket, n: u64, now: u64) -> Result<Decision, Retired> {
+        let (state, next) = self.update(|state| {
             let next = bucket.after(state, n, now);
             ((state, next), next)
-        });
+        })?;
         // Only what was decided needs an answer, not every state that a race was lost with.
-        bucket.answer(state, next, n, now)
+        Ok(bucket.answer(state, next, n, now))
     }
 
     /// As [`Bucket::take_up_to`].
+    ///
+    /// # Errors
+    /// If the cell is retired.
     #[inline]
-    pub fn take_up_to(&self, bucket: &Bucket, n: u64, now: u64) -> u64 {
-        self.change(|state| with_some(bucket.take_up_to(state, n, now)))
+    pub fn take_up_to(&self, bucket: &Bucket, n: u64, now: u64) -> Result<u64, Retired> {
+        self.update(|state| with_some(bucket.take_up_to(state, n, now)))
     }
 
     /// As [`Bucket::put`].
+    ///
+    /// # Errors
+    /// If the cell is retired.
     #[inline]
-    pub fn put(&self, bucket: &Bucket, n: u64, now: u64) -> u64 {
-        self.change(|state| with_some(bucket.put(state, n, now)))
+    pub fn put(&self, bucket: &Bucket, n: u64, now: u64) -> Result<u64, Retired> {
+        self.update(|state| with_some(bucket.put(state, n, now)))
     }
 
     /// Replaces the state by what `decide` makes of it, if anything else, and hands on its answer. `decide` runs again
-    /// where another thread came first.
+    /// where another thread came first, and is a pure function of the state.
+    ///
+    /// # Errors
+    /// If the cell is retired.
     #[inline(always)]
-    fn change<T>(&self, decide: impl Fn(State) -> (T, Option<State>)) -> T {
-        let mut state = self.load();
+    pub fn update<T>(&self, decide: impl Fn(State) -> (T, Option<State>)) -> Result<T, Retired> {
+        let mut state = self.word();
         loop {
             let (answer, next) = decide(state);
-            let Some(next) = next.filter(|next| *next != state) else { return answer };
+            let Some(next) = next.filter(|next| *next != state) else {
+                // What would be written can't be `RETIRED`, so only who writes nothing has to look.
+                return if state.is_retired() { Err(Retired) } else { Ok(answer) };
+            };
+            if state.is_retired() {
+                cold_path();
+                return Err(Retired);
+            }
             let (old, new) = (state.to_word(), next.to_word());
             match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return answer,
+                Ok(_) => return Ok(answer),
                 Err(actual) => state = State::from_word(actual),
             }
         }
     }
+
+    /// Ends this cell and hands out its last state, so that it can go on under another quota: in another cell, since a
+    /// compare-and-swap that was begun under the old quota must not succeed on a state of the new one that happens to be
+    /// the same word. From here on every operation on this cell is an error and changes nothing.
+    ///
+    /// # Errors
+    /// If it was retired before.
+    pub fn retire(&self) -> Result<State, Retired> {
+        let last = State::from_word(self.0.swap(State::RETIRED.to_word(), Ordering::AcqRel));
+        if last.is_retired() { Err(Retired) } else { Ok(last) }
+    }
 }
+
+/// The cell's state has gone elsewhere, with another quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired;
+
+impl fmt::Display for Retired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the cell is retired: its state has gone elsewhere, with another quota")
+    }
+}
+
+impl std::error::Error for Retired {}
 
 /// An answer beside a state that may be as it was.
 #[inline]

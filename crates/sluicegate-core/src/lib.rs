@@ -15,6 +15,7 @@
 //! | [`decision`] | what a limiter answers |
 //! | [`bucket`] | the token bucket as a pure function of (state, quota, n, now) |
 //! | [`cell`] | that state in one atomic word |
+//! | [`line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
 //!
 //! ```
@@ -33,6 +34,7 @@ pub mod bucket;
 pub mod cell;
 pub mod clock;
 pub mod decision;
+pub mod line;
 pub mod queue;
 pub mod quota;
 pub mod span;

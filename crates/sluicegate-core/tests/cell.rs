@@ -20,22 +20,22 @@ fn threads_that_take_and_put_get_exactly_what_there_is() {
                 loop {
                     turn += 1;
                     let taken = match turn % 3 {
-                        0 => cell.take_up_to(bucket, 7, 0),
-                        size => size * u64::from(cell.take(bucket, size, 0).is_granted()),
+                        0 => cell.take_up_to(bucket, 7, 0).unwrap(),
+                        size => size * u64::from(cell.take(bucket, size, 0).unwrap().is_granted()),
                     };
                     if taken == 0 {
                         break;
                     }
                     // One in a while gives a token back, which is then somebody's.
                     let back = u64::from(turn % 5 == 0);
-                    assert_eq!(cell.put(bucket, back, 0), back);
+                    assert_eq!(cell.put(bucket, back, 0).unwrap(), back);
                     mine += taken - back;
                 }
                 kept.fetch_add(mine, Ordering::Relaxed);
             });
         }
     });
-    let left = bucket.available(cell.load(), 0);
+    let left = bucket.available(cell.load().unwrap(), 0);
     assert_eq!(kept.load(Ordering::Relaxed) + left, TOKENS);
     assert!(left < 7, "{left}");
 }
@@ -55,7 +55,7 @@ fn threads_on_one_moving_clock_keep_the_bound() {
                     if at > END {
                         break;
                     }
-                    mine += u64::from(cell.take(&bucket, 1, at).is_granted());
+                    mine += u64::from(cell.take(&bucket, 1, at).unwrap().is_granted());
                 }
                 granted.fetch_add(mine, Ordering::Relaxed);
             });
@@ -64,7 +64,7 @@ fn threads_on_one_moving_clock_keep_the_bound() {
     let granted = granted.load(Ordering::Relaxed);
     assert!(granted <= 100 + END / 1000, "{granted}");
     // Threads that come late with an early instant may be refused, and nothing is lost by that.
-    let (rest, _) = bucket.take_up_to(cell.load(), u64::MAX, END);
+    let (rest, _) = bucket.take_up_to(cell.load().unwrap(), u64::MAX, END);
     assert!(granted + rest >= 100 + END / 1000 - 1, "{granted} and {rest}");
 }
 
@@ -87,11 +87,11 @@ fn takes_and_puts_on_one_moving_clock_come_to_exactly_what_has_flowed() {
                         break;
                     }
                     mine += match turn % 4 {
-                        0 => cell.take_up_to(bucket, 3, now),
-                        size => size * u64::from(cell.take(bucket, size, now).is_granted()),
+                        0 => cell.take_up_to(bucket, 3, now).unwrap(),
+                        size => size * u64::from(cell.take(bucket, size, now).unwrap().is_granted()),
                     };
                     if turn % 3 == 0 && mine > 0 {
-                        assert_eq!(cell.put(bucket, 1, now), 1);
+                        assert_eq!(cell.put(bucket, 1, now).unwrap(), 1);
                         mine -= 1;
                     }
                     clock.advance(Duration::from_nanos(700));
@@ -102,6 +102,6 @@ fn takes_and_puts_on_one_moving_clock_come_to_exactly_what_has_flowed() {
     });
     let net = net.load(Ordering::Relaxed);
     assert!(net <= END / 1000, "{net}");
-    let (rest, _) = bucket.take_up_to(cell.load(), u64::MAX, END);
+    let (rest, _) = bucket.take_up_to(cell.load().unwrap(), u64::MAX, END);
     assert_eq!(net + rest, END / 1000);
 }

@@ -29,6 +29,7 @@ pub use sluicegate_core::{bucket, cell, clock, decision, quota, span, units};
 
 #[cfg(feature = "tokio")]
 pub mod cancel;
+pub mod counts;
 pub mod failure;
 pub mod guide;
 pub mod keyed;

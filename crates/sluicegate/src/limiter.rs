@@ -52,6 +52,7 @@ impl TokenBucket {
     }
 }
 
+#[expect(clippy::expect_used, reason = "its quota does not change")]
 impl<C: Clock> TokenBucket<C> {
     /// A bucket on a clock of your own.
     #[must_use]
@@ -66,14 +67,14 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        self.cell.0.take(&self.bucket, n, self.now())
+        self.cell.0.take(&self.bucket, n, self.now()).expect("nothing retires this cell")
     }
 
     /// Takes as many tokens as there are now, `n` at the most, and says how many.
     #[inline]
     #[must_use = "the tokens are spent"]
     pub fn take_up_to(&self, n: u64) -> u64 {
-        self.cell.0.take_up_to(&self.bucket, n, self.now())
+        self.cell.0.take_up_to(&self.bucket, n, self.now()).expect("nothing retires this cell")
     }
 
     /// Puts `n` tokens back, as many as there is room for, and says how many those were. What overflows is gone.
@@ -87,14 +88,14 @@ impl<C: Clock> TokenBucket<C> {
     /// ```
     #[inline]
     pub fn put(&self, n: u64) -> u64 {
-        self.cell.0.put(&self.bucket, n, self.now())
+        self.cell.0.put(&self.bucket, n, self.now()).expect("nothing retires this cell")
     }
 
     /// Whole tokens that could be taken now, if nobody else came: 0 to the capacity.
     #[inline]
     #[must_use]
     pub fn available(&self) -> u64 {
-        self.bucket.available(self.cell.0.load(), self.now())
+        self.bucket.available(self.cell.0.load().expect("nothing retires this cell"), self.now())
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: seen from before the instant of a
@@ -102,7 +103,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     #[must_use]
     pub fn balance(&self) -> i64 {
-        self.bucket.balance(self.cell.0.load(), self.now())
+        self.bucket.balance(self.cell.0.load().expect("nothing retires this cell"), self.now())
     }
 
     /// The quota.
