@@ -99,7 +99,7 @@ impl Default for Drops {
     }
 }
 
-/// What has gone wrong, and what panics say of it.
+/// What was made, or what went wrong.
 type Outcome<T> = Result<T, Wrong>;
 
 impl Drops {
@@ -230,18 +230,18 @@ impl Run<'_> {
             catch_unwind(AssertUnwindSafe(|| check(&mut state, left))).map_err(|panic| Wrong::lost(&*panic))
         };
         let Some(output) = output else {
-            quiet(|| drop(future))?;
+            caught(|| drop(future))?;
             check(Left::Nothing)?;
             self.signals.are_forgotten(self.rules.no_waker)?;
             return Ok(false);
         };
         if self.output_first {
-            quiet(|| drop(output))?;
-            quiet(|| drop(future))?;
+            caught(|| drop(output))?;
+            caught(|| drop(future))?;
         } else {
-            quiet(|| drop(future))?;
+            caught(|| drop(future))?;
             check(Left::Output(&output))?;
-            quiet(|| drop(output))?;
+            caught(|| drop(output))?;
         }
         check(Left::Done)?;
         self.signals.are_forgotten(self.rules.no_waker)?;
@@ -262,7 +262,7 @@ impl Run<'_> {
                 self.at.polls += 1;
                 let waker = self.signals.next();
                 let mut context = Context::from_waker(&waker);
-                if let Poll::Ready(output) = quiet(|| future.as_mut().poll(&mut context))? {
+                if let Poll::Ready(output) = caught(|| future.as_mut().poll(&mut context))? {
                     return Ok(Some(output));
                 }
             } else {
@@ -286,6 +286,6 @@ impl Run<'_> {
 }
 
 /// What `f` makes, or what it panics with.
-fn quiet<T>(f: impl FnOnce() -> T) -> Outcome<T> {
+fn caught<T>(f: impl FnOnce() -> T) -> Outcome<T> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|panic| Wrong::panicked(&*panic))
 }
