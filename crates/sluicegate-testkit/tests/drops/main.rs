@@ -4,6 +4,7 @@
 mod cancel;
 mod door;
 mod flaws;
+mod limiter;
 mod permits;
 mod queue;
 mod timers;
