@@ -74,6 +74,38 @@ impl Decision {
         matches!(self, Self::Granted { .. })
     }
 
+    /// The decision if it is a grant, so that `?` leaves where it is not.
+    ///
+    /// # Errors
+    /// What was refused.
+    ///
+    /// ```
+    /// use sluicegate_core::{bucket::Bucket, decision::Denied, quota::Quota};
+    ///
+    /// fn admit(bucket: &Bucket) -> Result<u64, Denied> {
+    ///     let decision = bucket.take(bucket.start(), 3, 0).0.ok()?;
+    ///     Ok(decision.remaining())
+    /// }
+    /// let denied = admit(&Bucket::new("2/s".parse::<Quota>()?)).unwrap_err();
+    /// assert_eq!(denied.to_string(), "refused: never, the limit is 2");
+    /// # Ok::<(), sluicegate_core::quota::QuotaError>(())
+    /// ```
+    pub const fn ok(self) -> Result<Self, Denied> {
+        if self.is_granted() { Ok(self) } else { Err(Denied(self)) }
+    }
+
+    /// This decision for who is refused for another reason than the tokens, as by a line that is full: a grant becomes `Later`,
+    /// at once.
+    #[must_use]
+    pub const fn refused(self) -> Denied {
+        match self {
+            Self::Granted { limit, remaining, reset_after } => {
+                Denied(Self::Later { retry_after: Some(Duration::ZERO), limit, remaining, reset_after })
+            }
+            other => Denied(other),
+        }
+    }
+
     /// How long to wait before asking again: zero where granted, none where asking again is no use by itself.
     #[must_use]
     #[inline]
@@ -140,6 +172,31 @@ impl Decision {
         }
     }
 }
+
+/// A refusal as an error; made by [`Decision::ok`] and by whatever can't go on without a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied(Decision);
+
+impl Denied {
+    /// The refusal: `Later` or `Never`.
+    pub const fn decision(&self) -> Decision {
+        self.0
+    }
+
+    /// How long to wait before asking again; none where asking again is no use by itself.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after()
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {}", self.0)
+    }
+}
+
+impl std::error::Error for Denied {}
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,17 +1,55 @@
 //! One quota's limiter.
+//!
+//! | you want to | call |
+//! | --- | --- |
+//! | have tokens now, or know when to come back | [`try_take`](TokenBucket::try_take), [`take_up_to`](TokenBucket::take_up_to), [`take_all`](TokenBucket::take_all) |
+//! | wait for them | [`take`](TokenBucket::take), [`take_within`](TokenBucket::take_within), [`blocking_take`](TokenBucket::blocking_take) |
+//! | be told an instant, and act then | [`reserve`](TokenBucket::reserve) |
+//! | pay a cost that is known late | [`Reservation::settle`] |
+//! | give tokens back, or fill from outside | [`put`](TokenBucket::put) |
+//! | see tokens come | [`watch`](TokenBucket::watch) |
+//! | change the quota | [`set_quota`](TokenBucket::set_quota) |
+//! | know what happened | [`counts`](TokenBucket::counts) |
 
-use std::hint::cold_path;
+mod aside;
+mod attended;
+mod crowd;
+mod node;
+mod reserve;
+mod shared;
+mod take;
+mod timed;
+mod watch;
 
-use sluicegate_core::bucket::Bucket;
-use sluicegate_core::cell::Cell;
+use std::fmt;
+
 use sluicegate_core::clock::{Clock, SystemClock};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
+use sluicegate_core::sync::Arc;
 
-/// A token bucket shared by any number of threads, without a lock.
+use crate::counts::Counts;
+
+use shared::Shared;
+
+pub(crate) use aside::Aside;
+pub(crate) use crowd::SAFETY;
+pub(crate) use shared::WAITERS;
+pub(crate) use timed::{Timed, Wait};
+
+pub use reserve::{Ready, Reservation};
+pub use sluicegate_core::bucket::Carry;
+pub use take::Take;
+pub use watch::Seen;
+
+/// Which decisions are counted.
+const GRANTED: usize = 0;
+const REFUSED: usize = 1;
+
+/// A token bucket shared by any number of threads and tasks. Clones are the same bucket.
 ///
-/// It starts with the quota's initial tokens, at the instant it is made. Share it by reference or `Arc`. Every method
-/// is synchronous, decides in constant time and allocates nothing.
+/// It starts with the quota's initial tokens, at the instant it is made. What is decided at once takes no lock and constant
+/// time; who waits stands in line, first come, first served, and nobody gets ahead of it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,20 +67,24 @@ use sluicegate_core::quota::Quota;
 /// assert!(bucket.try_take(1).is_granted());
 /// # Ok::<(), sluicegate::quota::QuotaError>(())
 /// ```
-#[derive(Debug)]
 pub struct TokenBucket<C: Clock = SystemClock> {
-    bucket: Bucket,
-    cell: Apart,
-    clock: C,
-    /// What the clock showed when the bucket was made, in nanoseconds: the machine counts from here.
-    start: u64,
+    shared: Arc<Shared<C>>,
 }
 
-/// A cell on a cache line of its own: what is written for each token shares none with what is only read, or a thread
-/// that takes a token would have every other fetch both anew.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Apart(Cell);
+impl<C: Clock> Clone for TokenBucket<C> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<C: Clock> fmt::Debug for TokenBucket<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenBucket")
+            .field("quota", &format_args!("{}", self.quota()))
+            .field("balance", &self.balance())
+            .finish_non_exhaustive()
+    }
+}
 
 impl TokenBucket {
     /// A bucket on the system's clock.
@@ -52,14 +94,28 @@ impl TokenBucket {
     }
 }
 
-#[expect(clippy::expect_used, reason = "its quota does not change")]
 impl<C: Clock> TokenBucket<C> {
     /// A bucket on a clock of your own.
     #[must_use]
     pub fn with_clock(quota: Quota, clock: C) -> Self {
-        let bucket = Bucket::new(quota);
-        let start = clock.now();
-        Self { bucket, cell: Apart(Cell::new(bucket.start())), clock, start }
+        Self { shared: Arc::new(Shared::new(quota, clock)) }
+    }
+
+    /// From now on at most so many may stand in line at a time, those who wait and those who reserve; unless it is told
+    /// otherwise, 10 000. Whoever finds the line full is refused at once. Who is in line already stays.
+    ///
+    /// ```
+    /// use sluicegate::limiter::TokenBucket;
+    ///
+    /// let bucket = TokenBucket::new("1/s".parse()?);
+    /// bucket.max_waiting(1);
+    /// bucket.reserve(1)?.commit();
+    /// let first = bucket.reserve(1)?;
+    /// assert!(bucket.reserve(1).is_err(), "there is no room in the line");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_waiting(&self, bound: usize) {
+        self.shared.crowd().line.set_bound(bound);
     }
 
     /// Takes `n` tokens now, all or none.
@@ -67,17 +123,35 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        self.cell.0.take(&self.bucket, n, self.now()).expect("nothing retires this cell")
+        let decision = self.shared.take(n);
+        self.count(if decision.is_granted() { GRANTED } else { REFUSED });
+        decision
     }
 
-    /// Takes as many tokens as there are now, `n` at the most, and says how many.
+    /// Takes as many tokens as there are now, `n` at the most, and says how many. Counts as granted where there was one.
     #[inline]
     #[must_use = "the tokens are spent"]
     pub fn take_up_to(&self, n: u64) -> u64 {
-        self.cell.0.take_up_to(&self.bucket, n, self.now()).expect("nothing retires this cell")
+        let taken = self.shared.take_up_to(n);
+        self.count(if taken > 0 || n == 0 { GRANTED } else { REFUSED });
+        taken
     }
 
-    /// Puts `n` tokens back, as many as there is room for, and says how many those were. What overflows is gone.
+    /// Takes all tokens that are there now, and says how many. Of an unlimited quota that is `u64::MAX`.
+    ///
+    /// ```
+    /// use sluicegate::limiter::TokenBucket;
+    /// let stock = TokenBucket::new("stock 5 max 10".parse()?);
+    /// assert_eq!((stock.take_all(), stock.take_all()), (5, 0));
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    #[must_use = "the tokens are spent"]
+    pub fn take_all(&self) -> u64 {
+        self.take_up_to(u64::MAX)
+    }
+
+    /// Puts `n` tokens: those that were taken and not used, or from outside. Who waits is served first; then as many stay as
+    /// there is room for. Says how many those were together. What overflows is gone.
     ///
     /// ```
     /// use sluicegate::limiter::TokenBucket;
@@ -88,51 +162,94 @@ impl<C: Clock> TokenBucket<C> {
     /// ```
     #[inline]
     pub fn put(&self, n: u64) -> u64 {
-        self.cell.0.put(&self.bucket, n, self.now()).expect("nothing retires this cell")
+        self.shared.put(n)
     }
 
     /// Whole tokens that could be taken now, if nobody else came: 0 to the capacity.
     #[inline]
     #[must_use]
     pub fn available(&self) -> u64 {
-        self.bucket.available(self.cell.0.load().expect("nothing retires this cell"), self.now())
+        let now = self.shared.now();
+        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
     }
 
-    /// As [`available`](Self::available), but below zero where more is owed than there is: seen from before the instant of a
-    /// take, as by a clock that has stepped back, what was taken then is still to flow.
+    /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
+    /// what was settled beyond what was there, and, seen from before the instant of a take, as by a clock that has stepped
+    /// back, for what was taken then.
     #[inline]
     #[must_use]
     pub fn balance(&self) -> i64 {
-        self.bucket.balance(self.cell.0.load().expect("nothing retires this cell"), self.now())
+        let now = self.shared.now();
+        self.shared.on(|node| Ok(node.bucket.balance(node.state(now)?, now)))
+    }
+
+    /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.
+    pub fn peek(&self, n: u64) -> Decision {
+        self.shared.ask(n)
+    }
+
+    /// Another quota from now on, decided at one instant; `carry` says what becomes of the tokens that are there.
+    ///
+    /// Who waits is planned anew, in the same order: who would come too late for its deadline, or wants more than the new
+    /// capacity, is refused at once. Reservations never come later than they were told: where the new quota is slower, they go
+    /// ahead of who waits, and what they take early is owed.
+    ///
+    /// ```
+    /// use sluicegate::limiter::{Carry, TokenBucket};
+    ///
+    /// let bucket = TokenBucket::new("10/s".parse()?);
+    /// assert!(bucket.try_take(5).is_granted());
+    /// bucket.set_quota("1000/h".parse()?, Carry::Keep);
+    /// assert_eq!((bucket.available(), bucket.capacity()), (5, 1000));
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    pub fn set_quota(&self, quota: Quota, carry: Carry) {
+        self.shared.set_quota(quota, carry);
+    }
+
+    /// What was decided since the bucket was made, and how many wait now.
+    ///
+    /// ```
+    /// use sluicegate::limiter::TokenBucket;
+    ///
+    /// let bucket = TokenBucket::new("stock 1".parse()?);
+    /// let _ = (bucket.try_take(1), bucket.try_take(1));
+    /// assert_eq!((bucket.counts().granted, bucket.counts().refused), (1, 1));
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let crowd = self.shared.crowd();
+        let mut counts = Counts::default();
+        counts.waited = crowd.waited;
+        counts.cancelled = crowd.cancelled;
+        counts.waiting = crowd.len() as u64;
+        counts.granted = self.shared.counts.sum(GRANTED) + crowd.waited;
+        counts.refused = self.shared.counts.sum(REFUSED);
+        counts
     }
 
     /// The quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
-        *self.bucket.quota()
+        self.shared.on(|node| node.cell().load().map(|_| *node.bucket.quota()))
     }
 
     /// Tokens a full bucket holds.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.bucket.quota().capacity()
+        self.quota().capacity()
     }
 
     /// Tokens a second in the long run.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        self.bucket.quota().rate()
+        self.quota().rate()
     }
 
-    #[inline]
-    fn now(&self) -> u64 {
-        let now = self.clock.now();
-        if now < self.start {
-            // A branch that is always foreseen: a choice between two values would be waited for.
-            cold_path();
-            return 0;
-        }
-        now - self.start
+    #[inline(always)]
+    fn count(&self, which: usize) {
+        self.shared.counts.add(which, 1);
     }
 }
 

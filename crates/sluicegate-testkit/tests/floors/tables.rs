@@ -62,6 +62,7 @@ pub(crate) const CRATES: &[Place] = &[
         imports: &[CORE],
         modules: Some(&[
             "timer",     // the only sleep
+            "counts",    // what has happened, nearly for nothing
             "limiter",   // a bucket behind a handle
             "all_of",    // several limits, one decision
             "keyed",     // a bucket a key

@@ -10,6 +10,7 @@
 #![cfg(sluicegate_loom)]
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
+mod counts;
 mod permits;
 mod queue;
 

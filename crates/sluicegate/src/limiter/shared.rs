@@ -1,0 +1,261 @@
+//! What all clones of a bucket share.
+
+use sluicegate_core::bucket::{Bucket, Carry, State};
+use sluicegate_core::cell::Retired;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::decision::Decision;
+use sluicegate_core::line::Ticket;
+use sluicegate_core::quota::Quota;
+use sluicegate_core::sync::atomic::{AtomicUsize, Ordering};
+use sluicegate_core::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::counts::Stripes;
+
+use super::attended::{Attended, Joined, Wish};
+use super::crowd::{Crowd, Wakes};
+use super::node::{Later, Node};
+
+/// How many may wait for a bucket's tokens unless it is told otherwise.
+pub(crate) const WAITERS: usize = 10_000;
+
+/// A bucket's state, and those who wait for its tokens.
+///
+/// Who takes tokens that are there, or is refused, never meets the lock. What makes that right: a place in the line is booked
+/// in the state itself, as spent. So nobody takes what is another's, and whoever takes later only adds to what is spent. Only
+/// who makes tokens come earlier has to look after the line: `crowd` is raised before a place is booked (or a watch begun) by a
+/// write to the state's word, and read after another one, so the two see each other in either order.
+#[derive(Debug)]
+pub(super) struct Shared<C> {
+    first: Node,
+    later: Later,
+    pub(super) clock: C,
+    /// What the clock showed when the bucket was made, in nanoseconds: the machine counts from here.
+    pub(super) start: u64,
+    /// How many wait or watch; changed under the lock.
+    waiting: AtomicUsize,
+    crowd: Mutex<Crowd>,
+    /// What was decided, but for what was waited for.
+    pub(super) counts: Stripes<2>,
+}
+
+impl<C: Clock> Shared<C> {
+    pub(super) fn new(quota: Quota, clock: C) -> Self {
+        let bucket = Bucket::new(quota);
+        let start = clock.now();
+        Self {
+            first: Node::new(bucket, bucket.start(), 0),
+            later: Later::default(),
+            clock,
+            start,
+            waiting: AtomicUsize::new(0),
+            crowd: Mutex::new(Crowd::new(WAITERS)),
+            counts: Stripes::new(),
+        }
+    }
+
+    /// Nanoseconds since the bucket's start.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        let now = self.clock.now();
+        if now < self.start {
+            // A branch that is always foreseen: a choice between two values would be waited for.
+            std::hint::cold_path();
+            return 0;
+        }
+        now - self.start
+    }
+
+    /// An operation on the node in force.
+    #[inline(always)]
+    pub(super) fn on<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
+        match op(&self.first) {
+            Ok(answer) => answer,
+            Err(Retired) => self.on_later(op),
+        }
+    }
+
+    #[cold]
+    fn on_later<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
+        loop {
+            if let Some(Ok(answer)) = self.later.get().map(|node| op(&node)) {
+                return answer;
+            }
+            // Whoever replaces the node right now holds the lock.
+            drop(self.crowd());
+        }
+    }
+
+    /// Takes `n` tokens that are there.
+    #[inline(always)]
+    pub(super) fn take(&self, n: u64) -> Decision {
+        let now = self.now();
+        self.on(|node| {
+            if node.held() > 0 {
+                return Ok(self.take_beside(n));
+            }
+            node.cell().take(&node.bucket, n, now)
+        })
+    }
+
+    #[cold]
+    fn take_beside(&self, n: u64) -> Decision {
+        self.attend(None, |attended| {
+            let (bucket, now) = (&attended.node.bucket, attended.now);
+            attended.update(|state| {
+                let (decision, next) = bucket.take(state, n, now);
+                (Some(decision), Some(next))
+            })
+        })
+        // Under the lock the cell is in force.
+        .unwrap_or_else(|| self.ask(n))
+    }
+
+    /// Takes as many tokens as there are.
+    #[inline]
+    pub(super) fn take_up_to(&self, n: u64) -> u64 {
+        let now = self.now();
+        self.on(|node| {
+            if node.held() > 0 {
+                return Ok(self.attend(None, |attended| {
+                    let (bucket, now) = (&attended.node.bucket, attended.now);
+                    attended.update(|state| {
+                        let (taken, next) = bucket.take_up_to(state, n, now);
+                        (taken, Some(next))
+                    })
+                }));
+            }
+            node.cell().take_up_to(&node.bucket, n, now)
+        })
+    }
+
+    /// Puts `n` tokens.
+    #[inline]
+    pub(super) fn put(&self, n: u64) -> u64 {
+        let now = self.now();
+        let put = self.on(|node| {
+            if node.held() > 0 {
+                return Ok(self.attend(None, |attended| attended.put(n)));
+            }
+            node.cell().put(&node.bucket, n, now)
+        });
+        self.tokens_came();
+        put
+    }
+
+    /// What a take of `n` would answer, without a change.
+    pub(super) fn ask(&self, n: u64) -> Decision {
+        let now = self.now();
+        self.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0))
+    }
+
+    /// The machine's methods can't leave it half changed, so a panic elsewhere under the lock breaks nothing.
+    pub(super) fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what is known of a place, or does something to it, with everybody served who is due by now; what was done to the
+    /// state is taken into account before the lock is released. `own` is the place of who comes: it need not be woken, since
+    /// it is here.
+    pub(super) fn attend<T>(&self, own: Option<Ticket>, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let now = self.now();
+        let mut crowd = self.crowd();
+        if let Some(spot) = own.and_then(|ticket| crowd.line.get_mut(ticket)) {
+            wakes.discard(spot.waker.take());
+        }
+        // While the lock is held the node in force can't retire.
+        let answer = self.on_locked(|node| {
+            let mut attended = Attended { node, crowd: &mut crowd, now, wakes: &mut wakes };
+            attended.advance();
+            let answer = act(&mut attended);
+            attended.advance();
+            answer
+        });
+        self.waiting.store(crowd.len(), Ordering::Release);
+        drop(crowd);
+        wakes.wake();
+        answer
+    }
+
+    /// As [`attend`](Self::attend), for one that may begin to watch: says so first, and then looks at the state by a write, so
+    /// that whoever puts tokens is seen here or sees that somebody watches.
+    pub(super) fn attend_watching<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        self.expect_somebody();
+        self.attend(None, |attended| {
+            // It can't have retired under the lock; if it had, there would be nothing to see.
+            let _ = attended.node.cell().touch();
+            attended.advance();
+            act(attended)
+        })
+    }
+
+    /// An operation on the node in force, under the lock.
+    fn on_locked<T>(&self, op: impl FnOnce(&Node) -> T) -> T {
+        match self.later.get() {
+            Some(node) => op(&node),
+            None => op(&self.first),
+        }
+    }
+
+    /// Looks after those who wait, if there are any, since tokens have come.
+    #[inline]
+    pub(super) fn tokens_came(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.attend(None, |_| ());
+        }
+    }
+
+    /// Takes tokens or a place in the line, or neither.
+    pub(super) fn join(&self, wish: Wish) -> Joined {
+        self.expect_somebody();
+        self.attend(None, |attended| attended.join(wish, attended.node.held()))
+    }
+
+    /// Somebody may begin to wait: raised before the state is written; see above. Set right when the lock is given back.
+    pub(super) fn expect_somebody(&self) {
+        self.waiting.fetch_add(1, Ordering::Release);
+    }
+
+    /// Corrects what was booked to what was used.
+    pub(super) fn settle(&self, ticket: Option<Ticket>, booked: u64, actual: u64) {
+        self.attend(None, |attended| {
+            if actual > booked {
+                attended.owe(actual - booked);
+            } else if actual < booked {
+                let bucket = &attended.node.bucket;
+                if let Some(ticket) = ticket {
+                    attended.crowd.line.lighten(bucket, ticket, booked - actual);
+                }
+                attended.put(booked - actual);
+            }
+        });
+    }
+
+    /// Another quota from now on.
+    pub(super) fn set_quota(&self, quota: Quota, carry: Carry) {
+        let to = Bucket::new(quota);
+        let mut wakes = Wakes::default();
+        let now = self.now();
+        let mut crowd = self.crowd();
+        let node = self.on_locked(|node| {
+            Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance();
+            // Only who holds the lock retires a cell, and only the one in force.
+            let state = node.cell().retire().unwrap_or(State::FULL);
+            let state = node.bucket.hold(state, node.held(), now);
+            let changed = crowd.line.replan(&node.bucket, &to, state, now, carry);
+            for left in changed.left {
+                wakes.add(left.item.waker);
+                crowd.left.insert(left.ticket, left.decision);
+            }
+            while let Some(spot) = crowd.watches.pop_hopeless(&to) {
+                wakes.add(spot.waker);
+            }
+            Node::new(to, changed.state, node.held())
+        });
+        self.later.set(node);
+        self.on_locked(|node| Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance());
+        self.waiting.store(crowd.len(), Ordering::Release);
+        drop(crowd);
+        wakes.wake();
+    }
+}

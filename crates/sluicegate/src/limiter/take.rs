@@ -1,0 +1,229 @@
+//! Waiting for tokens.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use sluicegate_core::clock::{Clock, nanos};
+use sluicegate_core::decision::Decision;
+use sluicegate_core::line::{Claim, Ticket};
+
+use super::attended::{Joined, Wish};
+use super::crowd::SAFETY;
+use super::timed::{Timed, Wait};
+use super::{GRANTED, REFUSED, TokenBucket};
+use crate::timer::{Timer, block_on_until};
+
+impl<C: Timer> TokenBucket<C> {
+    /// Waits for `n` tokens, first come, first served: a large `n` is not starved by small ones that come later. No token is
+    /// granted earlier than [`try_take`](Self::try_take) would grant it, and none is lost.
+    ///
+    /// What comes back is `Granted`, with the tokens the caller's; or, at once and with nothing spent, `Never` where `n` is
+    /// more than the capacity (or becomes so by a change of quota), and `Later` where the line is
+    /// [full](Self::max_waiting). Tokens of a stock are waited for until somebody puts them.
+    ///
+    /// Cancel-safe: dropped before it is ready, it gives everything back and those behind it move up. It begins when it is
+    /// first polled. It must be polled again when its task is woken, as every future; but nobody else's turn depends on it.
+    ///
+    /// ```
+    /// use sluicegate::limiter::TokenBucket;
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = TokenBucket::with_clock("10/s burst 1".parse()?, TokioTime::new());
+    /// for _ in 0..20 {
+    ///     assert!(limiter.take(1).await.is_granted());
+    ///     // At most ten a second get here.
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn take(&self, n: u64) -> Take<C> {
+        self.take_until(n, u64::MAX)
+    }
+
+    /// As [`take`](Self::take), but waits no longer than `max_wait`. Where that would not do it is `Later` at once, with
+    /// nothing spent; `retry_after` says when the tokens would have been there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sluicegate::limiter::TokenBucket;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limiter = TokenBucket::new("1/h".parse()?);
+    /// assert!(limiter.take_within(1, Duration::from_millis(5)).await.is_granted());
+    /// assert!(!limiter.take_within(1, Duration::from_millis(5)).await.is_granted(), "and did not wait to say so");
+    /// # Ok(()) }
+    /// ```
+    pub fn take_within(&self, n: u64, max_wait: Duration) -> Take<C> {
+        self.take_until(n, self.shared.now().saturating_add(nanos(max_wait)))
+    }
+
+    /// As [`take`](Self::take), but only until `deadline`, in nanoseconds on the bucket's clock.
+    pub fn take_by(&self, n: u64, deadline: u64) -> Take<C> {
+        self.take_until(n, deadline.saturating_sub(self.shared.start))
+    }
+
+    fn take_until(&self, n: u64, until: u64) -> Take<C> {
+        let turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        Take { timed: Timed::new(turn, self.shared.clock.clone()) }
+    }
+}
+
+impl<C: Clock> TokenBucket<C> {
+    /// As [`take`](Self::take), for a thread without a runtime: blocks it. The operating system's time does the waiting, so
+    /// this is for clocks that follow it.
+    ///
+    /// ```
+    /// use sluicegate::limiter::TokenBucket;
+    ///
+    /// let limiter = TokenBucket::new("1000/s burst 1".parse()?);
+    /// for _ in 0..3 {
+    ///     assert!(limiter.blocking_take(1).is_granted());
+    /// }
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    pub fn blocking_take(&self, n: u64) -> Decision {
+        self.blocking_take_until(n, u64::MAX)
+    }
+
+    /// As [`take_within`](Self::take_within), for a thread without a runtime: blocks it.
+    pub fn blocking_take_within(&self, n: u64, max_wait: Duration) -> Decision {
+        self.blocking_take_until(n, self.shared.now().saturating_add(nanos(max_wait)))
+    }
+
+    fn blocking_take_until(&self, n: u64, until: u64) -> Decision {
+        let mut turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        block_on_until(&self.shared.clock, |context| turn.look(context))
+    }
+}
+
+pin_project! {
+    /// Waits for tokens; made by [`TokenBucket::take`]. Cancel-safe: dropped before it is ready, it gives everything back.
+    #[must_use = "a future does nothing unless polled"]
+    pub struct Take<C: Timer> {
+        #[pin]
+        timed: Timed<Turn<C>, C>,
+    }
+}
+
+impl<C: Timer> fmt::Debug for Take<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Take").field("n", &self.timed.wait.n).finish_non_exhaustive()
+    }
+}
+
+impl<C: Timer> Future for Take<C> {
+    type Output = Decision;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Decision> {
+        self.project().timed.poll(context)
+    }
+}
+
+/// Somebody's turn to take, whoever polls it.
+struct Turn<C: Clock> {
+    bucket: TokenBucket<C>,
+    n: u64,
+    /// Nanoseconds since the bucket's start.
+    until: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    New,
+    Waits(Ticket),
+    /// Nothing is held.
+    Done,
+}
+
+impl<C: Clock> Turn<C> {
+    fn begin(&mut self) -> Option<Decision> {
+        let decision = self.bucket.shared.take(self.n);
+        let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
+        let decision = if is_worth_a_wait {
+            let claim = Claim::Take { until: self.until };
+            match self.bucket.shared.join(Wish { n: self.n, until: self.until, claim, overdraft: false }) {
+                Joined::Now(decision) => decision,
+                Joined::Waits(ticket) => {
+                    self.stage = Stage::Waits(ticket);
+                    return None;
+                }
+            }
+        } else {
+            decision
+        };
+        self.bucket.count(if decision.is_granted() { GRANTED } else { REFUSED });
+        Some(decision)
+    }
+}
+
+impl<C: Clock> Wait for Turn<C> {
+    type Output = Decision;
+
+    fn look(&mut self, context: &mut Context<'_>) -> Result<Decision, Option<u64>> {
+        if matches!(self.stage, Stage::New)
+            && let Some(decision) = self.begin()
+        {
+            self.stage = Stage::Done;
+            return Ok(decision);
+        }
+        let Stage::Waits(ticket) = self.stage else {
+            // Polled again after it was ready: there is nothing to come.
+            return Err(None);
+        };
+        let (n, until, start) = (self.n, self.until, self.bucket.shared.start);
+        // Cloned before the lock: a waker is foreign code.
+        let waker = context.waker().clone();
+        let looked = self.bucket.shared.attend(Some(ticket), |attended| {
+            let bucket = &attended.node.bucket;
+            if !attended.crowd.line.contains(ticket) {
+                return Ok(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)));
+            }
+            if attended.now >= until {
+                attended.crowd.line.remove(ticket);
+                attended.put(n);
+                attended.advance();
+                return Ok(attended.ask(n));
+            }
+            let due = attended.crowd.line.due_at(bucket, ticket);
+            let is_first = attended.crowd.line.is_first(ticket);
+            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
+            let looks = looks.min(until);
+            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
+                spot.wakes_at = looks;
+                let old = spot.waker.replace(waker);
+                attended.wakes.discard(old);
+            }
+            Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
+        });
+        if let Ok(decision) = &looked {
+            self.stage = Stage::Done;
+            if !decision.is_granted() {
+                self.bucket.count(REFUSED);
+            }
+        }
+        looked
+    }
+}
+
+impl<C: Clock> Drop for Turn<C> {
+    fn drop(&mut self) {
+        let Stage::Waits(ticket) = self.stage else { return };
+        let n = self.n;
+        self.bucket.shared.attend(Some(ticket), |attended| {
+            let was_waiting = attended.crowd.line.remove(ticket).is_some();
+            let was_told = attended.crowd.left.remove(&ticket).is_some();
+            if was_told {
+                return;
+            }
+            // Still in line, or granted and never fetched: either way nobody has the tokens.
+            attended.crowd.waited -= u64::from(!was_waiting);
+            attended.crowd.cancelled += 1;
+            attended.put(n);
+        });
+    }
+}
