@@ -40,7 +40,7 @@ pub use crate::keyed::Verdict;
 pub use charge::{Charge, check_distinct, key};
 pub use error::StoreError;
 pub use limiter::Limiter;
-pub use list::{AllOf, Amount, StoreKey};
+pub use list::{Amount, StoreKey, StoreKeys};
 pub use reservation::{Hold, Outcome, Reservation};
 
 /// Where buckets live.

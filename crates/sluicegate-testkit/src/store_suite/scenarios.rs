@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sluicegate::decision::Decision;
 use sluicegate::quota::Quota;
-use sluicegate::store::{AllOf, Charge, Limiter, Reservation, Store, StoreError, StoreKey, Verdict};
+use sluicegate::store::{Charge, Limiter, Reservation, Store, StoreError, StoreKey, StoreKeys, Verdict};
 
 use super::Rig;
 use crate::wait::{eventually, within};
@@ -49,7 +49,7 @@ async fn reserve<R: Rig>(
 /// A limiter on keys of the space `s`, `a` and on.
 fn limiter<R: Rig>(rig: &R, quotas: &[&str]) -> Limiter<R::Store, R::Timer> {
     let key = |(at, text): (u8, &&str)| StoreKey::new("s", [b'a' + at], quota(text));
-    let keys = AllOf::new((0..).zip(quotas).map(key)).expect(WORKS);
+    let keys = StoreKeys::new((0..).zip(quotas).map(key)).expect(WORKS);
     Limiter::new(rig.store().clone(), rig.timer(), keys).expect(WORKS)
 }
 

@@ -8,10 +8,14 @@ use std::time::Duration;
 use sluicegate_core::clock::nanos;
 use sluicegate_core::decision::Decision;
 
-use super::{AllOf, Amount, Charge, Hold, Outcome, Reservation, Store, StoreError, Verdict};
+use super::{Amount, Charge, Hold, Outcome, Reservation, Store, StoreError, StoreKeys, Verdict};
 use crate::timer::Timer;
 
 /// A limit that lives in a store: keys that are charged together, now or after a wait.
+///
+/// As an [`AllOf`](crate::all_of::AllOf) is of buckets, but its buckets may be shared with other processes, so there is no line
+/// that all who wait could stand in: each of them books in every bucket at once. What that means for one bucket while others are
+/// waited for is told [here](crate::store#waiting-for-several-at-once).
 ///
 /// Clones are the same limit if the store's clones are the same store. Amounts are a number, which is as many of each key, or
 /// a slice with one for each.
@@ -19,14 +23,14 @@ use crate::timer::Timer;
 /// ```
 /// use std::time::Duration;
 /// use sluicegate::memory::Memory;
-/// use sluicegate::store::{AllOf, Limiter, StoreKey};
+/// use sluicegate::store::{StoreKeys, Limiter, StoreKey};
 /// use sluicegate::timer::TokioTime;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let time = TokioTime::new();
 /// let requests = StoreKey::new("requests", *b"ann", "10/s burst 1".parse()?);
 /// let volume = StoreKey::new("volume", *b"ann", "1000/s".parse()?);
-/// let limiter = Limiter::new(Memory::with_clock(time), time, AllOf::new([requests, volume])?)?;
+/// let limiter = Limiter::new(Memory::with_clock(time), time, StoreKeys::new([requests, volume])?)?;
 ///
 /// assert!(limiter.try_take(&[1, 800]).await?.is_granted());
 /// assert!(!limiter.try_take(&[1, 800]).await?.is_granted());
@@ -38,7 +42,7 @@ use crate::timer::Timer;
 pub struct Limiter<S, T> {
     store: S,
     timer: T,
-    keys: AllOf,
+    keys: StoreKeys,
 }
 
 impl<S: Store, T: Timer> Limiter<S, T> {
@@ -46,7 +50,7 @@ impl<S: Store, T: Timer> Limiter<S, T> {
     ///
     /// # Errors
     /// If the store can't hold to one of the quotas.
-    pub fn new(store: S, timer: T, keys: impl Into<AllOf>) -> Result<Self, StoreError> {
+    pub fn new(store: S, timer: T, keys: impl Into<StoreKeys>) -> Result<Self, StoreError> {
         let keys = keys.into();
         keys.keys().iter().try_for_each(|key| store.supports(key.quota()))?;
         Ok(Self { store, timer, keys })
@@ -54,7 +58,7 @@ impl<S: Store, T: Timer> Limiter<S, T> {
 
     /// The keys, in order.
     #[must_use]
-    pub const fn keys(&self) -> &AllOf {
+    pub const fn keys(&self) -> &StoreKeys {
         &self.keys
     }
 

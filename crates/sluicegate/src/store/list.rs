@@ -57,21 +57,21 @@ impl StoreKey {
 /// Keys that are charged together: all of them, or none. A list of lists is flat: it charges each of their keys.
 ///
 /// ```
-/// use sluicegate::store::{AllOf, StoreKey};
+/// use sluicegate::store::{StoreKeys, StoreKey};
 ///
 /// let key = |space: &str| StoreKey::new(space, *b"ann", "10/s".parse().expect("a quota"));
-/// let reading = AllOf::new([key("reads"), key("requests")])?;
-/// let all = AllOf::of([reading, key("everything").into()])?;
+/// let reading = StoreKeys::new([key("reads"), key("requests")])?;
+/// let all = StoreKeys::of([reading, key("everything").into()])?;
 /// assert_eq!(all.keys().iter().map(StoreKey::space).collect::<Vec<_>>(), ["reads", "requests", "everything"]);
-/// assert!(AllOf::of([all, key("reads").into()]).is_err(), "each key once");
+/// assert!(StoreKeys::of([all, key("reads").into()]).is_err(), "each key once");
 /// # Ok::<(), sluicegate::store::StoreError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllOf {
+pub struct StoreKeys {
     keys: Arc<[StoreKey]>,
 }
 
-impl AllOf {
+impl StoreKeys {
     /// All of these.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl AllOf {
 }
 
 /// One key alone.
-impl From<StoreKey> for AllOf {
+impl From<StoreKey> for StoreKeys {
     fn from(key: StoreKey) -> Self {
         Self { keys: Arc::new([key]) }
     }
