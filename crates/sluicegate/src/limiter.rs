@@ -11,6 +11,8 @@
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
+mod aside;
+mod attended;
 mod crowd;
 mod node;
 mod reserve;
@@ -29,6 +31,11 @@ use sluicegate_core::sync::Arc;
 use crate::counts::Counts;
 
 use shared::Shared;
+
+pub(crate) use aside::Aside;
+pub(crate) use crowd::SAFETY;
+pub(crate) use shared::WAITERS;
+pub(crate) use timed::{Timed, Wait};
 
 pub use reserve::{Ready, Reservation};
 pub use sluicegate_core::bucket::Carry;

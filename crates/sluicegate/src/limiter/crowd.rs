@@ -12,7 +12,7 @@ use super::node::Node;
 /// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first: who is first
 /// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
 /// this for it.
-pub(super) const SAFETY: u64 = 20_000_000;
+pub(crate) const SAFETY: u64 = 20_000_000;
 
 /// Everything about those who wait. Behind one lock.
 #[derive(Debug)]

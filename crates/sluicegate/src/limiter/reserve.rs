@@ -11,8 +11,8 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::{Decision, Denied};
 use sluicegate_core::line::{Claim, Ticket};
 
+use super::attended::{Joined, Wish};
 use super::crowd::SAFETY;
-use super::shared::{Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::Timer;
@@ -157,17 +157,7 @@ impl<C: Clock> Reservation<C> {
     /// ```
     pub fn settle(mut self, actual: u64) {
         let (booked, ticket) = (self.n, self.ticket.take());
-        self.bucket.shared.attend(None, |attended| {
-            if actual > booked {
-                attended.owe(actual - booked);
-            } else if actual < booked {
-                let bucket = &attended.node.bucket;
-                if let Some(ticket) = ticket {
-                    attended.crowd.line.lighten(bucket, ticket, booked - actual);
-                }
-                attended.put(booked - actual);
-            }
-        });
+        self.bucket.shared.settle(ticket, booked, actual);
     }
 }
 

@@ -1,23 +1,22 @@
 //! What all clones of a bucket share.
 
-use std::time::Duration;
-
-use sluicegate_core::bucket::{Booked, Bucket, Carry, State};
+use sluicegate_core::bucket::{Bucket, Carry, State};
 use sluicegate_core::cell::Retired;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::decision::Decision;
-use sluicegate_core::line::{Claim, Ticket};
+use sluicegate_core::line::Ticket;
 use sluicegate_core::quota::Quota;
 use sluicegate_core::sync::atomic::{AtomicUsize, Ordering};
 use sluicegate_core::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::counts::Stripes;
 
-use super::crowd::{Crowd, Spot, Wakes};
+use super::attended::{Attended, Joined, Wish};
+use super::crowd::{Crowd, Wakes};
 use super::node::{Later, Node};
 
 /// How many may wait for a bucket's tokens unless it is told otherwise.
-pub(super) const WAITERS: usize = 10_000;
+pub(crate) const WAITERS: usize = 10_000;
 
 /// A bucket's state, and those who wait for its tokens.
 ///
@@ -37,25 +36,6 @@ pub(super) struct Shared<C> {
     crowd: Mutex<Crowd>,
     /// What was decided, but for what was waited for.
     pub(super) counts: Stripes<2>,
-}
-
-/// What becomes of somebody who would wait.
-pub(super) enum Joined {
-    /// Granted, refused, or told that it would take too long.
-    Now(Decision),
-    /// In line. The decision is what would be granted: the standing right after the booking.
-    Waits(Ticket),
-}
-
-/// How somebody wants to wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
-    pub(super) n: u64,
-    /// The last instant at which the tokens are wanted, in nanoseconds since the bucket's start.
-    pub(super) until: u64,
-    pub(super) claim: Claim,
-    /// Whether more than the capacity may be asked for.
-    pub(super) overdraft: bool,
 }
 
 impl<C: Clock> Shared<C> {
@@ -200,7 +180,7 @@ impl<C: Clock> Shared<C> {
     /// As [`attend`](Self::attend), for one that may begin to watch: says so first, and then looks at the state by a write, so
     /// that whoever puts tokens is seen here or sees that somebody watches.
     pub(super) fn attend_watching<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
-        self.waiting.fetch_add(1, Ordering::Release);
+        self.expect_somebody();
         self.attend(None, |attended| {
             // It can't have retired under the lock; if it had, there would be nothing to see.
             let _ = attended.node.cell().touch();
@@ -227,9 +207,28 @@ impl<C: Clock> Shared<C> {
 
     /// Takes tokens or a place in the line, or neither.
     pub(super) fn join(&self, wish: Wish) -> Joined {
-        // Raised before the state is written; see above.
+        self.expect_somebody();
+        self.attend(None, |attended| attended.join(wish, attended.node.held()))
+    }
+
+    /// Somebody may begin to wait: raised before the state is written; see above. Set right when the lock is given back.
+    pub(super) fn expect_somebody(&self) {
         self.waiting.fetch_add(1, Ordering::Release);
-        self.attend(None, |attended| attended.join(wish))
+    }
+
+    /// Corrects what was booked to what was used.
+    pub(super) fn settle(&self, ticket: Option<Ticket>, booked: u64, actual: u64) {
+        self.attend(None, |attended| {
+            if actual > booked {
+                attended.owe(actual - booked);
+            } else if actual < booked {
+                let bucket = &attended.node.bucket;
+                if let Some(ticket) = ticket {
+                    attended.crowd.line.lighten(bucket, ticket, booked - actual);
+                }
+                attended.put(booked - actual);
+            }
+        });
     }
 
     /// Another quota from now on.
@@ -258,99 +257,5 @@ impl<C: Clock> Shared<C> {
         self.waiting.store(crowd.len(), Ordering::Release);
         drop(crowd);
         wakes.wake();
-    }
-}
-
-/// What is refused for now, of more than the capacity: such a booking is never granted at once, but it is not impossible.
-fn later(decision: Decision, due: Option<u64>, now: u64) -> Decision {
-    let Decision::Never { limit, remaining, reset_after } = decision else { return decision };
-    let retry_after = due.map(|due| Duration::from_nanos(due.saturating_sub(now)));
-    Decision::Later { retry_after, limit, remaining, reset_after }
-}
-
-/// The bucket and its line, under the lock.
-pub(super) struct Attended<'a> {
-    pub(super) node: &'a Node,
-    pub(super) crowd: &'a mut Crowd,
-    /// Nanoseconds since the bucket's start.
-    pub(super) now: u64,
-    pub(super) wakes: &'a mut Wakes,
-}
-
-impl Attended<'_> {
-    /// The state, as it is with what lies aside.
-    pub(super) fn state(&self) -> State {
-        // Only who holds the lock retires a cell.
-        self.node.state(self.now).unwrap_or(State::FULL)
-    }
-
-    pub(super) fn advance(&mut self) {
-        let state = self.state();
-        self.crowd.advance(self.node, state, self.now, self.wakes);
-    }
-
-    /// What a bucket says of `n` tokens now, without a change.
-    pub(super) fn ask(&self, n: u64) -> Decision {
-        self.node.bucket.take(self.state(), n, self.now).0
-    }
-
-    /// Changes the state as it is with what lies aside. Only who takes tokens that are there, or puts some, can come in between.
-    pub(super) fn update<T: Default>(&self, change: impl Fn(State) -> (T, Option<State>)) -> T {
-        let (bucket, held) = (&self.node.bucket, self.node.held());
-        let changed = self.node.cell().update(|state| change(bucket.hold(state, held, self.now)));
-        // Only who holds the lock retires a cell.
-        changed.unwrap_or_default()
-    }
-
-    /// Puts `n` tokens, as many as there is room for beside what lies aside.
-    pub(super) fn put(&self, n: u64) -> u64 {
-        let (bucket, held, now) = (&self.node.bucket, self.node.held(), self.now);
-        self.update(|state| {
-            let (put, next) = bucket.put_beside(state, held, n, now);
-            (put, Some(next))
-        })
-    }
-
-    /// `n` tokens more are spent, behind all who wait.
-    pub(super) fn owe(&mut self, n: u64) {
-        let bucket = &self.node.bucket;
-        self.update(|state| ((), Some(bucket.owe(state, n, self.now))));
-        let state = self.state();
-        self.crowd.line.owe(bucket, state);
-    }
-
-    fn join(&mut self, wish: Wish) -> Joined {
-        let Wish { n, until, claim, overdraft } = wish;
-        let (bucket, now) = (&self.node.bucket, self.now);
-        let has_room = self.crowd.line.has_room();
-        let booked = self.update(|state| {
-            let (decision, next) = bucket.take(state, n, now);
-            let is_refused = match decision {
-                Decision::Granted { .. } => return (Some(Err(decision)), Some(next)),
-                Decision::Never { .. } => !overdraft || n <= bucket.quota().capacity(),
-                Decision::Later { .. } => false,
-            };
-            let booked = if is_refused || !has_room { None } else { bucket.book(state, n, now) };
-            let due = booked.and_then(|booked| bucket.due_at(booked.position));
-            match (booked, due, claim) {
-                (None, ..) if has_room || is_refused => (Some(Err(decision)), None),
-                (None, ..) => (Some(Err(later(decision, None, now))), None),
-                // A reservation is for an instant; where there is none yet, there is nothing to promise.
-                (_, None, Claim::Reservation) => (Some(Err(decision)), None),
-                (_, Some(due), _) if due > until => (Some(Err(later(decision, Some(due), now))), None),
-                (Some(booked), ..) => (Some(Ok(booked)), Some(booked.state)),
-            }
-        });
-        match booked {
-            Some(Ok(booked)) => Joined::Waits(self.stand_in_line(&booked, n, claim)),
-            Some(Err(decision)) => Joined::Now(decision),
-            // The cell is in force as long as the lock is held.
-            None => Joined::Now(self.ask(n)),
-        }
-    }
-
-    fn stand_in_line(&mut self, booked: &Booked, n: u64, claim: Claim) -> Ticket {
-        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take: matches!(claim, Claim::Take { .. }) };
-        self.crowd.line.push(booked, n, claim, spot)
     }
 }

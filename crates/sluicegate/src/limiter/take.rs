@@ -11,8 +11,8 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
+use super::attended::{Joined, Wish};
 use super::crowd::SAFETY;
-use super::shared::{Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::{Timer, block_on_until};
