@@ -61,7 +61,7 @@ impl Rig {
             QUOTAS.map(|quota| TokenBucket::with_clock(quota.parse().unwrap(), time.clone())).into();
         let part = |costs: [u64; 3]| {
             let parts = buckets.iter().zip(costs).filter(|(_, cost)| *cost > 0);
-            AllOf::new(parts.map(|(bucket, cost)| (bucket, cost)))
+            AllOf::new(parts)
         };
         let all = COSTS.map(part).into();
         let bare = QUOTAS.map(|quota| Bucket::new(quota.parse().unwrap()));
