@@ -101,11 +101,20 @@ impl<C: Clock> Memory<C> {
         self.shared.clock.now()
     }
 
-    /// From now on, each space has buckets for so many keys (at most 2^31). Keys beyond a smaller bound stay until they are
-    /// full again.
-    pub fn set_max_keys(&self, max_keys: usize) {
+    /// With buckets for so many keys (at most 2^31) in each space that is first used from now on, and has no bound of its own.
+    #[must_use]
+    pub fn with_max_keys(self, max_keys: usize) -> Self {
         self.shared.max_keys.store(max_keys, Ordering::Relaxed);
-        self.each_space(|space| space.keyed.set_max_keys(max_keys));
+        self
+    }
+
+    /// From now on, a space has buckets for so many keys (at most 2^31). Keys beyond a smaller bound stay until they are full
+    /// again.
+    ///
+    /// # Errors
+    /// If there are too many spaces.
+    pub fn set_max_keys(&self, space: &str, max_keys: usize) -> Result<(), StoreError> {
+        self.space(space).map(|space| space.keyed.set_max_keys(max_keys))
     }
 
     /// How many keys of a space have a bucket of their own.
@@ -124,7 +133,9 @@ impl<C: Clock> Memory<C> {
     /// so in passing; this is for when there are none. See [`Keyed::sweep`].
     pub fn sweep(&self, part: usize, parts: usize) {
         let now = self.now();
-        self.each_space(|space| space.keyed.sweep(part, parts, now));
+        let spaces: Vec<Arc<Space>> =
+            self.shared.spaces.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        spaces.iter().for_each(|space| space.keyed.sweep(part, parts, now));
     }
 
     /// [`Store::take`] at `now`, in nanoseconds on the store's clock.
@@ -246,12 +257,6 @@ impl<C: Clock> Memory<C> {
             Arc::new(Space { keyed, watchers: Watchers::default() })
         };
         Ok(Arc::clone(spaces.entry(name.into()).or_insert_with(made)))
-    }
-
-    fn each_space(&self, mut each: impl FnMut(&Space)) {
-        let spaces: Vec<Arc<Space>> =
-            self.shared.spaces.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        spaces.iter().for_each(|space| each(space));
     }
 }
 

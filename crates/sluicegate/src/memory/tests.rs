@@ -10,9 +10,7 @@ fn quota(text: &str) -> Quota {
 }
 
 fn memory(max_keys: usize) -> Memory<ManualTime> {
-    let memory = Memory::with_clock(ManualTime::new());
-    memory.set_max_keys(max_keys);
-    memory
+    Memory::with_clock(ManualTime::new()).with_max_keys(max_keys)
 }
 
 fn left(verdict: &Verdict) -> Vec<u64> {
@@ -43,6 +41,11 @@ fn a_space_that_is_full_is_full_for_no_other() {
     }
     assert_eq!(["a", "b", "c", "none"].map(|space| memory.keys(space)), [1, 1, 1, 0]);
     assert_eq!(["a", "b", "c", "none"].map(|space| memory.overflowed(space)), [0, 1, 0, 0]);
+    memory.set_max_keys("a", 2).unwrap();
+    for key in [b"2", b"3"] {
+        let _ = memory.take_at(&[Charge::new("a", key, &one)], 0).unwrap();
+    }
+    assert_eq!((memory.keys("a"), memory.overflowed("a")), (2, 1));
 }
 
 #[test]
@@ -111,4 +114,41 @@ fn a_sweep_forgets_what_is_full_again() {
     time.set(SECOND);
     (0..4).for_each(|part| memory.sweep(part, 4));
     assert_eq!(memory.keys("s"), 0);
+}
+
+/// Many keys in few shards, most of them beyond the cap, in any order and by several quotas: nobody is locked out, and no
+/// bucket grants more than it has.
+#[test]
+fn threads_in_any_order_over_shared_buckets_never_lock_each_other_out() {
+    let memory = memory(3);
+    let quotas = [quota("stock 900"), quota("stock 700")];
+    let granted: Vec<u64> = std::thread::scope(|scope| {
+        let work = |thread: usize| {
+            let (memory, quotas) = (&memory, &quotas);
+            move || {
+                let mut granted = 0;
+                for turn in 0..3000_usize {
+                    let names: Vec<[u8; 8]> =
+                        (0..5).map(|nth| ((turn * 7 + nth * (thread + 1)) % 50).to_le_bytes()).collect();
+                    let mut charges: Vec<Charge<'_>> = names
+                        .iter()
+                        .zip(0_usize..)
+                        .map(|(name, nth)| Charge::new(["a", "b"][(nth + turn) % 2], name, &quotas[nth % 2]))
+                        .collect();
+                    if thread % 2 == 0 {
+                        charges.reverse();
+                    }
+                    granted +=
+                        u64::from(memory.take_at(&charges, 0).is_ok_and(|verdict| verdict.is_granted()));
+                }
+                granted
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(work(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    // Two spaces of three keys and two shared buckets each.
+    let most = 2 * (3 + 1) * 900 + 2 * 700;
+    let charged = granted.iter().sum::<u64>() * 5;
+    assert!(charged > 900 && charged <= most, "{charged} tokens of {most}");
 }
