@@ -135,7 +135,7 @@ fn threads_in_any_order_over_shared_buckets_never_lock_each_other_out() {
                         .zip(0_usize..)
                         .map(|(name, nth)| Charge::new(["a", "b"][(nth + turn) % 2], name, &quotas[nth % 2]))
                         .collect();
-                    if thread % 2 == 0 {
+                    if thread.is_multiple_of(2) {
                         charges.reverse();
                     }
                     granted +=
