@@ -53,9 +53,10 @@ impl<C: Clock> Member<C> {
 /// * **The wait is the longest**, not their sum, and dropping it gives everything back everywhere.
 /// * **No deadlock**, whatever the order: no two buckets are ever locked together.
 /// * **Each member's bound holds.** Who waits stands in one line; only the first has booked, in each member. What has come for
-///   it in one member while another is still to come lies aside: at most its own request, in each member. It can't be
-///   used by others meanwhile, and its room in the bucket is not filled, so that when all is granted at one instant no member has
-///   granted more than its quota allows.
+///   it in one member while another is still to come lies aside: at most its own request, in each member. Nobody else can
+///   use it, and its room in the bucket is not filled meanwhile: so with all that is taken directly, a member grants no more
+///   than its quota allows. Who *waits in line* at that member is not kept waiting for another limiter's sake; so in that case
+///   the member may grant more than its bound, by at most what lies aside: one request of each such combination.
 /// * A lost race between two that ask at once may refuse one of them for once, and never admits more.
 ///
 /// The members' clocks have to be the same one, or clones of it.

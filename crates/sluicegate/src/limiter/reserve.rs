@@ -95,9 +95,10 @@ impl<C: Clock> TokenBucket<C> {
 
 /// Tokens that are booked for an instant; made by [`TokenBucket::reserve`].
 ///
-/// Dropped before that instant, it gives all of them back, and later bookings move up, exactly. Once the instant has passed
-/// the tokens are spent. [`commit`](Self::commit) keeps the booking whatever comes; [`settle`](Self::settle) corrects it once
-/// the true cost is known.
+/// Dropped before that instant, it gives all of them back, and later bookings move up, exactly. From that instant on the tokens
+/// are spent, so those that were there at once are spent from the start; work that then does not happen is
+/// [settled](Self::settle) at 0. [`commit`](Self::commit) keeps the booking whatever comes; `settle` corrects it once the true
+/// cost is known.
 ///
 /// The instant may move earlier (others leave, tokens are put, the quota becomes faster), never later.
 #[must_use = "a reservation that is dropped before its instant is given back"]
