@@ -1,11 +1,13 @@
 //! A client of an API with limits of several kinds at once: twenty tasks, two tiers, disk and network.
 //!
-//! `cargo run -p sluicegate --example api_connection` takes no time, since the time is virtual; with `-- --real` it takes a minute.
+//! `cargo run -p sluicegate --example api_connection` takes no time, since the time is virtual; with `-- --real` it takes
+//! a minute.
 //!
-//! Each request needs two a second and ten a minute of the API, and besides one a second of the disk or three a second of the
-//! network. If it waited for the limits one after the other, a request that is cancelled or refused while it waits for the second would
-//! have spent the first for nothing, and those who come later pay for it. Here all of them are one decision: who waits is
-//! granted everything at one instant, and who leaves has spent nothing. A stock beside the rates keeps the books on that.
+//! Each request needs two a second and ten a minute of the API, and besides one a second of the disk or three a second of
+//! the network. If it waited for one limit after the other, a request that is cancelled or refused while it waits for the
+//! second would have spent the first for nothing, and those who come later would pay for it. Here all of them are one
+//! decision: who waits is granted everything at one instant, and who leaves has spent nothing. A stock beside the rates
+//! keeps the books on that.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::error::Error;

@@ -1,9 +1,9 @@
 //! A handler that serves what it has a token for, and tells everybody else when to come back.
 //!
-//! `cargo run -p sluicegate --example handler`. A token each 200 ms, 20 at the most. To ask how many of one token there are
-//! and to turn away who gets none of it tells the client nothing: it comes again at once. One question, `try_take`, decides and
-//! knows the instant as well. What is taken for a request that needs no work goes back. In virtual time, so that it
-//! ends at once and says the same each time; a program says `TokenBucket::new(quota)`.
+//! `cargo run -p sluicegate --example handler`. A token each 200 ms, 20 at the most. A handler that takes what there is, up to
+//! one, and turns away whoever got none can tell the client nothing: it comes again at once. `try_take` decides just as fast,
+//! and knows the instant as well. What was taken for a request that needs no work goes back. In virtual time, so that it ends
+//! at once and says the same each time; a program says `TokenBucket::new(quota)`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::time::Duration;
