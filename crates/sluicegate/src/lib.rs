@@ -11,11 +11,13 @@
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
+//! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
 //!
 //! Every policy is a machine in [`sluicegate_core`], re-exported here; what stands in this crate are shells around
-//! those machines. Parts that sleep by tokio need the default feature `tokio`; the others need no runtime.
+//! those machines. The [`guide`] goes through them by task. Parts that sleep by tokio need the default feature `tokio`; the
+//! others need no runtime.
 //!
 //! ```
 //! use sluicegate::limiter::TokenBucket;
