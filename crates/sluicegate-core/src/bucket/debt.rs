@@ -190,13 +190,10 @@ impl Bucket {
     /// The state in which there are so many tokens, at most the capacity; below zero, so many are owed.
     #[must_use]
     pub fn with_balance(&self, balance: i64, now: u64) -> State {
-        let (start, owed) = (self.start(), balance.min(0).unsigned_abs());
         let has = u64::try_from(balance).unwrap_or(0).min(self.quota.capacity());
-        let there = self.available(start, now);
-        if has >= there {
-            return self.put(start, has - there, now).1;
-        }
-        self.owe(self.take_up_to(start, there - has, now).1, owed, now)
+        // From a full bucket, since one that is filling has a part of a token too.
+        let (_, state) = self.take_up_to(State::FULL, self.quota.capacity() - has, now);
+        self.owe(state, balance.min(0).unsigned_abs(), now)
     }
 
     /// What is spent before a booking that finds too little: all that has flowed, where the bucket is full.
