@@ -100,7 +100,9 @@ impl Attended<'_> {
             let (decision, next) = bucket.take(state, n, now);
             let is_refused = match decision {
                 Decision::Granted { .. } => return (Some(Err(decision)), Some(next)),
-                Decision::Never { .. } => !overdraft || n <= bucket.quota().capacity(),
+                Decision::Never { .. } => {
+                    !overdraft || n <= bucket.quota().capacity() || bucket.book(state, n, now).is_none()
+                }
                 Decision::Later { .. } => false,
             };
             let booked = if is_refused || !has_room { None } else { bucket.book(state, n, now) };
@@ -109,7 +111,7 @@ impl Attended<'_> {
                 (None, ..) if has_room || is_refused => (Some(Err(decision)), None),
                 (None, ..) => (Some(Err(later(decision, None, now))), None),
                 // A reservation is for an instant; where there is none yet, there is nothing to promise.
-                (_, None, Claim::Reservation) => (Some(Err(decision)), None),
+                (_, None, Claim::Reservation) => (Some(Err(later(decision, None, now))), None),
                 (_, Some(due), _) if due > until => (Some(Err(later(decision, Some(due), now))), None),
                 (Some(booked), ..) => (Some(Ok(booked)), Some(booked.state)),
             }
