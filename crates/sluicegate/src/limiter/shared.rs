@@ -247,8 +247,8 @@ impl<C: Clock> Shared<C> {
                 wakes.add(left.item.waker);
                 crowd.left.insert(left.ticket, left.decision);
             }
-            while let Some(spot) = crowd.watches.pop_hopeless(&to) {
-                wakes.add(spot.waker);
+            for spot in crowd.watches.hopeless(&to) {
+                wakes.add(spot.waker.take());
             }
             Node::new(to, changed.state, node.held())
         });
