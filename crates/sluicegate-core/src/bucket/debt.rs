@@ -100,6 +100,21 @@ impl Bucket {
         self.put(state, n.min(self.tokens_of(taken)), now)
     }
 
+    /// Gives back units that were [booked](Self::book), as many as there is room for while `held` tokens lie aside. Exactly, and
+    /// so not necessarily whole tokens.
+    #[must_use]
+    pub fn unbook(&self, state: State, units: u64, held: u64, now: u64) -> State {
+        if self.kind != Kind::Counted || units == 0 {
+            return state;
+        }
+        let view = self.view(state, now);
+        if held == 0 && view.burst.is_some() {
+            return self.put(state, self.tokens_of(units), now).1;
+        }
+        let least = if held == 0 { view.floor } else { view.ceil + self.units_of(held).min(self.full) };
+        State(view.spent.saturating_sub(units).max(least).min(view.spent))
+    }
+
     /// The first instant at which what was booked up to this position has flowed; none where only a `put` can bring it.
     #[inline]
     #[must_use]
@@ -125,6 +140,18 @@ impl Bucket {
     #[must_use]
     pub const fn spent(&self, state: State) -> u64 {
         state.0 & self.mask
+    }
+
+    /// The units that have flowed.
+    #[must_use]
+    pub(crate) fn flowed(&self, now: u64) -> u64 {
+        self.scale.flow.flowed(now).0
+    }
+
+    /// How many of so many units a full bucket does not have.
+    #[must_use]
+    pub(crate) const fn beyond_full(&self, units: u64) -> u64 {
+        units.saturating_sub(self.full)
     }
 
     /// The units of so many tokens.

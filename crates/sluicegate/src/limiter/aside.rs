@@ -78,8 +78,8 @@ impl<C: Clock> TokenBucket<C> {
                     decision.ok().map(|_| None).inspect_err(|_| attended.node.no_longer_aside(n))
                 }
                 Joined::Waits(ticket) => {
+                    attended.crowd.listen_on(ticket, waker);
                     if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                        spot.waker = Some(waker);
                         // What is granted here is granted by all or not at all.
                         spot.is_take = false;
                     }
@@ -112,13 +112,16 @@ impl<C: Clock> TokenBucket<C> {
     /// They are not needed, whether they had come or not.
     pub(crate) fn give_back(&self, ticket: Option<Ticket>, n: u64) {
         self.shared.attend(None, |attended| {
-            let spot = ticket.and_then(|ticket| attended.crowd.line.remove(ticket));
-            attended.wakes.discard(spot.and_then(|spot| spot.waker));
+            let booked = ticket.and_then(|ticket| attended.take_out(ticket));
             let never_booked = ticket.is_some_and(|ticket| attended.crowd.left.remove(&ticket).is_some());
             attended.update(|state| ((), Some(state)));
             attended.node.no_longer_aside(n);
-            if !never_booked {
-                attended.put(n);
+            match booked {
+                Some(units) => attended.unbook(units),
+                None if never_booked => {}
+                None => {
+                    attended.put(n);
+                }
             }
         });
     }

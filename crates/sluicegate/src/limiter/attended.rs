@@ -83,6 +83,22 @@ impl Attended<'_> {
         })
     }
 
+    /// Takes somebody out of the line, with its tokens: false where it has been served or asked to leave.
+    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
+        self.take_out(ticket).inspect(|units| self.unbook(*units)).is_some()
+    }
+
+    /// Takes somebody out of the line: the units to be given back. None where it has been served or asked to leave.
+    pub(super) fn take_out(&mut self, ticket: Ticket) -> Option<u64> {
+        self.crowd.remove(&self.node.bucket, ticket, self.now, self.wakes)
+    }
+
+    /// Gives back what was booked.
+    pub(super) fn unbook(&self, units: u64) {
+        let (bucket, held) = (&self.node.bucket, self.node.held());
+        self.update(|state| ((), Some(bucket.unbook(state, units, held, self.now))));
+    }
+
     /// `n` tokens more are spent, behind all who wait.
     pub(super) fn owe(&mut self, n: u64) {
         let bucket = &self.node.bucket;

@@ -222,11 +222,13 @@ impl<C: Clock> Shared<C> {
             if actual > booked {
                 attended.owe(actual - booked);
             } else if actual < booked {
-                let bucket = &attended.node.bucket;
-                if let Some(ticket) = ticket {
-                    attended.crowd.line.lighten(bucket, ticket, booked - actual);
+                let (bucket, now, by) = (&attended.node.bucket, attended.now, booked - actual);
+                match ticket.and_then(|ticket| attended.crowd.line.lighten(bucket, ticket, by, now)) {
+                    Some(units) => attended.unbook(units),
+                    None => {
+                        attended.put(by);
+                    }
                 }
-                attended.put(booked - actual);
             }
         });
     }
@@ -247,6 +249,7 @@ impl<C: Clock> Shared<C> {
                 wakes.add(left.item.waker);
                 crowd.left.insert(left.ticket, left.decision);
             }
+            crowd.reorder();
             for spot in crowd.watches.hopeless(&to) {
                 wakes.add(spot.waker.take());
             }
