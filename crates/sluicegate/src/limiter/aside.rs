@@ -68,8 +68,7 @@ impl<C: Clock> TokenBucket<C> {
     /// earlier than was said. No ticket where they are there.
     pub(crate) fn lay_aside(&self, n: u64, claim: Claim, waker: Waker) -> Result<Option<Ticket>, Denied> {
         let wish = Wish { n, until: u64::MAX, claim, overdraft: false };
-        self.shared.expect_somebody();
-        self.shared.attend(None, |attended| {
+        self.shared.attend_coming(|attended| {
             let held = attended.node.held();
             // Said before they are spent, so that nobody fills their room; not yet part of what is spent.
             attended.node.lay_aside(n);

@@ -22,7 +22,7 @@ pub(crate) const WAITERS: usize = 10_000;
 ///
 /// Who takes tokens that are there, or is refused, never meets the lock. What makes that right: a place in the line is booked
 /// in the state itself, as spent. So nobody takes what is another's, and whoever takes later only adds to what is spent. Only
-/// who makes tokens come earlier has to look after the line: `crowd` is raised before a place is booked (or a watch begun) by a
+/// who makes tokens come earlier has to look after the line: `waiting` is raised before a place is booked (or a watch begun) by a
 /// write to the state's word, and read after another one, so the two see each other in either order.
 #[derive(Debug)]
 pub(super) struct Shared<C> {
@@ -31,7 +31,7 @@ pub(super) struct Shared<C> {
     pub(super) clock: C,
     /// What the clock showed when the bucket was made, in nanoseconds: the machine counts from here.
     pub(super) start: u64,
-    /// How many wait or watch; changed under the lock.
+    /// How many wait or watch, and how many are about to. Above zero from before a place is booked until it is left.
     waiting: AtomicUsize,
     crowd: Mutex<Crowd>,
     /// What was decided, but for what was waited for.
@@ -160,6 +160,7 @@ impl<C: Clock> Shared<C> {
         let mut wakes = Wakes::default();
         let now = self.now();
         let mut crowd = self.crowd();
+        let before = crowd.len();
         if let Some(spot) = own.and_then(|ticket| crowd.line.get_mut(ticket)) {
             wakes.discard(spot.waker.take());
         }
@@ -171,7 +172,7 @@ impl<C: Clock> Shared<C> {
             attended.advance();
             answer
         });
-        self.waiting.store(crowd.len(), Ordering::Release);
+        self.recount(before, crowd.len());
         drop(crowd);
         wakes.wake();
         answer
@@ -180,8 +181,7 @@ impl<C: Clock> Shared<C> {
     /// As [`attend`](Self::attend), for one that may begin to watch: says so first, and then looks at the state by a write, so
     /// that whoever puts tokens is seen here or sees that somebody watches.
     pub(super) fn attend_watching<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
-        self.expect_somebody();
-        self.attend(None, |attended| {
+        self.attend_coming(|attended| {
             // It can't have retired under the lock; if it had, there would be nothing to see.
             let _ = attended.node.cell().touch();
             attended.advance();
@@ -207,13 +207,16 @@ impl<C: Clock> Shared<C> {
 
     /// Takes tokens or a place in the line, or neither.
     pub(super) fn join(&self, wish: Wish) -> Joined {
-        self.expect_somebody();
-        self.attend(None, |attended| attended.join(wish, attended.node.held()))
+        self.attend_coming(|attended| attended.join(wish, attended.node.held()))
     }
 
-    /// Somebody may begin to wait: raised before the state is written; see above. Set right when the lock is given back.
-    pub(super) fn expect_somebody(&self) {
+    /// As [`attend`](Self::attend), for one that may begin to wait: `waiting` is raised before the state is written, see above,
+    /// and until it counts who waits.
+    pub(super) fn attend_coming<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
         self.waiting.fetch_add(1, Ordering::Release);
+        let answer = self.attend(None, act);
+        self.waiting.fetch_sub(1, Ordering::Release);
+        answer
     }
 
     /// Corrects what was booked to what was used.
@@ -239,6 +242,7 @@ impl<C: Clock> Shared<C> {
         let mut wakes = Wakes::default();
         let now = self.now();
         let mut crowd = self.crowd();
+        let before = crowd.len();
         let node = self.on_locked(|node| {
             Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance();
             // Only who holds the lock retires a cell, and only the one in force.
@@ -257,8 +261,17 @@ impl<C: Clock> Shared<C> {
         });
         self.later.set(node);
         self.on_locked(|node| Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance());
-        self.waiting.store(crowd.len(), Ordering::Release);
+        self.recount(before, crowd.len());
         drop(crowd);
         wakes.wake();
+    }
+
+    /// So many wait or watch now. Added, not stored, since who comes without the lock has raised it already.
+    fn recount(&self, before: usize, after: usize) {
+        if after > before {
+            self.waiting.fetch_add(after - before, Ordering::Release);
+        } else if after < before {
+            self.waiting.fetch_sub(before - after, Ordering::Release);
+        }
     }
 }

@@ -16,7 +16,7 @@ mod rig;
 mod waiters;
 
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::test_runner::{FileFailurePersistence, RngSeed};
 
 use ops::{Op, QUOTAS, op};
 use rig::Rig;
@@ -32,23 +32,35 @@ fn run(quota: usize, starts: u64, is_prompt: bool, ops: &[Op]) {
     rig.end();
 }
 
-fn config(cases: u32) -> ProptestConfig {
+/// Histories a run: with the other run's, a million steps.
+const CASES: u32 = 5_000;
+
+fn config(rng_seed: RngSeed) -> ProptestConfig {
     let regressions = FileFailurePersistence::Direct("tests/limiter/regressions.txt");
     ProptestConfig {
-        cases,
+        cases: CASES,
+        rng_seed,
         failure_persistence: Some(Box::new(regressions)),
         max_shrink_iters: 20_000,
         ..ProptestConfig::default()
     }
 }
 
-proptest! {
-    #![proptest_config(config(10_000))]
-
-    #[test]
-    fn every_answer_is_that_of_a_plain_bucket(
-        quota in 0..QUOTAS.len(), starts in 0_u64..3, is_prompt: bool, ops in prop::collection::vec(op(), 0..2 * STEPS),
-    ) {
-        run(quota, starts * 777_777_777, is_prompt, &ops);
-    }
+/// Two runs, so that they share the machine's cores: the same histories every time, and others every time.
+macro_rules! histories {
+    ($name:ident, $seed:expr) => {
+        proptest! {
+            #![proptest_config(config($seed))]
+            #[test]
+            fn $name(
+                quota in 0..QUOTAS.len(), starts in 0_u64..3, is_prompt: bool,
+                ops in prop::collection::vec(op(), 0..2 * STEPS),
+            ) {
+                run(quota, starts * 777_777_777, is_prompt, &ops);
+            }
+        }
+    };
 }
+
+histories!(every_answer_is_that_of_a_plain_bucket, RngSeed::Fixed(1));
+histories!(every_answer_is_that_of_a_plain_bucket_in_other_histories, RngSeed::Random);
