@@ -116,7 +116,7 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        let decision = self.ask_and_take(n);
+        let decision = self.shared.take(n);
         self.count(if decision.is_granted() { GRANTED } else { REFUSED });
         decision
     }
@@ -242,12 +242,6 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.quota().rate()
-    }
-
-    #[inline(always)]
-    fn ask_and_take(&self, n: u64) -> Decision {
-        let now = self.shared.now();
-        self.shared.on(|node| node.cell().take(&node.bucket, n, now))
     }
 
     /// What a take of `n` would answer, without a change.

@@ -76,7 +76,7 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
-        let decision = self.ask_and_take(n);
+        let decision = self.shared.take(n);
         let is_hopeless = matches!(decision, Decision::Never { .. }) && !overdraft;
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)

@@ -1,5 +1,6 @@
 //! What all clones of a bucket share.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use sluicegate_core::bucket::{Booked, Bucket, Carry, State};
@@ -85,24 +86,47 @@ impl<C: Clock> Shared<C> {
         now - self.start
     }
 
-    /// An operation on the node in force.
+    /// Takes `n` tokens now, all or none.
+    ///
+    /// The same as an operation [`on`](Self::on) the node in force, but written out: it has to be compiled into its caller,
+    /// with one place that the answer comes from, and no closure is sure to be. Then what nobody looks at of the answer is
+    /// not computed, which is most of it.
     #[inline(always)]
-    pub(super) fn on<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
-        match op(&self.first) {
-            Ok(answer) => answer,
-            Err(Retired) => self.on_later(op),
+    pub(super) fn take(&self, n: u64) -> Decision {
+        let now = self.now();
+        let mut later = None;
+        loop {
+            let node = later.as_deref().unwrap_or(&self.first);
+            if let Ok(decision) = node.cell().take(&node.bucket, n, now) {
+                return decision;
+            }
+            later = self.in_force();
         }
     }
 
-    #[cold]
-    fn on_later<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
+    /// An operation on the node in force.
+    #[inline]
+    pub(super) fn on<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
+        let mut later = None;
         loop {
-            if let Some(Ok(answer)) = self.later.get().map(|node| op(&node)) {
+            if let Ok(answer) = op(later.as_deref().unwrap_or(&self.first)) {
                 return answer;
             }
+            later = self.in_force();
+        }
+    }
+
+    /// The node that is in force after the first.
+    #[cold]
+    #[inline(never)]
+    fn in_force(&self) -> Option<impl Deref<Target = Node> + use<C>> {
+        let later = self.later.get();
+        if later.as_ref().is_none_or(|node| node.cell().load().is_err()) {
             // Whoever replaces the node right now holds the lock.
             drop(self.crowd());
+            return self.later.get();
         }
+        later
     }
 
     /// The machine's methods can't leave it half changed, so a panic elsewhere under the lock breaks nothing.

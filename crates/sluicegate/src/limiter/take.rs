@@ -142,7 +142,7 @@ enum Stage {
 
 impl<C: Clock> Turn<C> {
     fn begin(&mut self) -> Option<Decision> {
-        let decision = self.bucket.ask_and_take(self.n);
+        let decision = self.bucket.shared.take(self.n);
         let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
         let decision = if is_worth_a_wait {
             let claim = Claim::Take { until: self.until };
