@@ -113,6 +113,13 @@ impl<T> Owner<T> {
         }
     }
 
+    const fn item(&self) -> Option<&T> {
+        match self {
+            Self::Debt => None,
+            Self::Take { item, .. } | Self::Reservation { item, .. } => Some(item),
+        }
+    }
+
     const fn item_mut(&mut self) -> Option<&mut T> {
         match self {
             Self::Debt => None,
@@ -216,13 +223,18 @@ impl<T> Line<T> {
     /// Whether this is the first place.
     #[must_use]
     pub fn is_first(&self, ticket: Ticket) -> bool {
-        self.first().is_some_and(|(number, ..)| number == ticket.0)
+        self.first_place().is_some_and(|(number, ..)| number == ticket.0)
+    }
+
+    /// What the first place keeps.
+    #[must_use]
+    pub fn first(&self) -> Option<&T> {
+        self.first_place()?.2.owner.item()
     }
 
     /// What the first place keeps.
     pub fn first_mut(&mut self) -> Option<&mut T> {
-        let number = self.first()?.0;
-        self.get_mut(Ticket(number))
+        self.kept.first_mut().or_else(|| self.rest.first_mut())?.owner.item_mut()
     }
 
     /// Takes in what others did to the bucket's state.
@@ -235,7 +247,7 @@ impl<T> Line<T> {
 
     /// Takes out the first place if it is due by now, and hands out what it kept. Its tokens are its owner's.
     pub fn pop_due(&mut self, bucket: &Bucket, now: u64) -> Option<(Ticket, T)> {
-        let (number, weight, place) = self.first()?;
+        let (number, weight, place) = self.first_place()?;
         if place.due(self.planned(bucket, weight)).is_none_or(|at| at > now) {
             return None;
         }
@@ -250,7 +262,7 @@ impl<T> Line<T> {
     /// a `put` can help.
     #[must_use]
     pub fn next_at(&self, bucket: &Bucket) -> Option<u64> {
-        let (_, weight, place) = self.first()?;
+        let (_, weight, place) = self.first_place()?;
         place.due(self.planned(bucket, weight))
     }
 
@@ -270,7 +282,7 @@ impl<T> Line<T> {
         self.kept.get(ticket.0).is_some() || self.rest.get(ticket.0).is_some()
     }
 
-    fn first(&self) -> Option<(u64, u64, &Place<T>)> {
+    fn first_place(&self) -> Option<(u64, u64, &Place<T>)> {
         self.kept.first().or_else(|| self.rest.first())
     }
 

@@ -116,9 +116,8 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        let decision = self.shared.take(n);
-        self.count(if decision.is_granted() { GRANTED } else { REFUSED });
-        decision
+        let is_granted = |granted| self.count(if granted { GRANTED } else { REFUSED });
+        self.shared.take(n, self.shared.now(), is_granted)
     }
 
     /// Takes as many tokens as there are now, `n` at the most, and says how many. Counts as granted where there was one.

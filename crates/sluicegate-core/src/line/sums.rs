@@ -57,6 +57,11 @@ impl<T> Sums<T> {
         Some((slot.number, slot.weight, slot.entry.as_ref()?))
     }
 
+    /// The entry of the first.
+    pub(super) fn first_mut(&mut self) -> Option<&mut T> {
+        self.slots.get_mut(self.front)?.entry.as_mut()
+    }
+
     /// Takes the first out, and hands out its number, weight and entry.
     pub(super) fn pop_first(&mut self) -> Option<(u64, u64, T)> {
         let (number, weight) = self.first().map(|(number, weight, _)| (number, weight))?;
@@ -111,7 +116,17 @@ impl<T> Sums<T> {
     }
 
     fn find(&self, number: u64) -> Option<usize> {
-        let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
+        // Numbers follow each other, but where some have left and the array was made anew: so it is there or before.
+        let least = self.slots.get(self.front)?.number;
+        let after = usize::try_from(number.checked_sub(least)?).ok()?.checked_add(self.front)?;
+        let at = match self.slots.get(after) {
+            Some(slot) if slot.number == number => after,
+            _ => {
+                let upper = self.slots.len().min(after);
+                let found = self.slots[self.front..upper].binary_search_by_key(&number, |slot| slot.number);
+                self.front + found.ok()?
+            }
+        };
         self.slots[at].entry.is_some().then_some(at)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use sluicegate_core::bucket::State;
+use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Line, Ticket, Watches};
 
@@ -13,6 +13,16 @@ use super::node::Node;
 /// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
 /// this for it.
 pub(super) const SAFETY: u64 = 20_000_000;
+
+/// How late the first may be before somebody who only stands in line behind it serves it, in nanoseconds. Timers are that late
+/// (tokio's have a millisecond); and each who is served by somebody else than its own timer costs another the setting of one.
+const PATIENCE: u64 = 1_000_000;
+
+/// When somebody in line looks after itself, at the latest; nanoseconds since the bucket's start.
+pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
+    let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
+    looks.min(until)
+}
 
 /// Everything about those who wait. Behind one lock.
 #[derive(Debug)]
@@ -69,6 +79,14 @@ impl Crowd {
     /// How many wait or watch.
     pub(super) fn len(&self) -> usize {
         self.line.len() + self.watches.len()
+    }
+
+    /// Whether the first has said that it looks after itself, and after all, and is not overdue. `now` is when somebody asks.
+    pub(super) fn is_looked_after(&self, bucket: &Bucket, now: u64) -> bool {
+        let Some(first) = self.line.first() else { return self.watches.is_empty() };
+        let at = self.line.next_at(bucket).unwrap_or(u64::MAX);
+        let is_awake = first.waker.is_some() && first.wakes_at <= at && now < at.saturating_add(PATIENCE);
+        is_awake && self.watches.is_empty()
     }
 
     /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then first look after the

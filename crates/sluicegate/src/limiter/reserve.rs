@@ -11,7 +11,7 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::{Decision, Denied};
 use sluicegate_core::line::{Claim, Ticket};
 
-use super::crowd::SAFETY;
+use super::crowd::looks_at;
 use super::shared::{Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
@@ -76,16 +76,17 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
-        let decision = self.shared.take(n);
+        let now = self.shared.now();
+        let decision = self.shared.take(n, now, |_| ());
         let is_hopeless = matches!(decision, Decision::Never { .. }) && !overdraft;
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
         } else {
-            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft })
+            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft }, now, None)
         };
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),
-            Joined::Waits(ticket) => Ok(Some(ticket)),
+            Joined::Waits(ticket, _) => Ok(Some(ticket)),
         };
         self.count(if ticket.is_ok() { GRANTED } else { REFUSED });
         let ticket = ticket?;
@@ -236,7 +237,7 @@ impl<C: Clock> Wait for Instant<'_, C> {
             }
             let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
             let is_first = attended.crowd.line.is_first(ticket);
-            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
+            let looks = looks_at(due, u64::MAX, is_first);
             if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                 spot.wakes_at = looks;
                 let old = spot.waker.replace(waker);

@@ -1,6 +1,7 @@
 //! What all clones of a bucket share.
 
 use std::ops::Deref;
+use std::task::Waker;
 use std::time::Duration;
 
 use sluicegate_core::bucket::{Booked, Bucket, Carry, State};
@@ -14,7 +15,7 @@ use sluicegate_core::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::counts::Stripes;
 
-use super::crowd::{Crowd, Spot, Wakes};
+use super::crowd::{Crowd, Spot, Wakes, looks_at};
 use super::node::{Later, Node};
 
 /// How many may wait for a bucket's tokens unless it is told otherwise.
@@ -44,8 +45,8 @@ pub(super) struct Shared<C> {
 pub(super) enum Joined {
     /// Granted, refused, or told that it would take too long.
     Now(Decision),
-    /// In line. The decision is what would be granted: the standing right after the booking.
-    Waits(Ticket),
+    /// In line, and to look after oneself at this instant at the latest: nanoseconds since the bucket's start.
+    Waits(Ticket, u64),
 }
 
 /// How somebody wants to wait.
@@ -86,19 +87,19 @@ impl<C: Clock> Shared<C> {
         now - self.start
     }
 
-    /// Takes `n` tokens now, all or none.
+    /// Takes `n` tokens now, all or none; `told` hears whether, before there is an answer.
     ///
     /// The same as an operation [`on`](Self::on) the node in force, but written out: it has to be compiled into its caller,
     /// with one place that the answer comes from, and no closure is sure to be. Then what nobody looks at of the answer is
-    /// not computed, which is most of it.
+    /// not computed, which is most of it, and the rest is not copied.
     #[inline(always)]
-    pub(super) fn take(&self, n: u64) -> Decision {
-        let now = self.now();
+    pub(super) fn take(&self, n: u64, now: u64, told: impl FnOnce(bool)) -> Decision {
         let mut later = None;
         loop {
             let node = later.as_deref().unwrap_or(&self.first);
-            if let Ok(decision) = node.cell().take(&node.bucket, n, now) {
-                return decision;
+            if let Ok(decided) = node.cell().decide(&node.bucket, n, now) {
+                told(decided.is_granted());
+                return decided.answer(&node.bucket, n, now);
             }
             later = self.in_force();
         }
@@ -138,20 +139,24 @@ impl<C: Clock> Shared<C> {
     /// state is taken into account before the lock is released. `own` is the place of who comes: it need not be woken, since
     /// it is here.
     pub(super) fn attend<T>(&self, own: Option<Ticket>, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
-        let mut wakes = Wakes::default();
-        let now = self.now();
-        let mut crowd = self.crowd();
-        if let Some(spot) = own.and_then(|ticket| crowd.line.get_mut(ticket)) {
-            wakes.discard(spot.waker.take());
-        }
-        // While the lock is held the node in force can't retire.
-        let answer = self.on_locked(|node| {
-            let mut attended = Attended { node, crowd: &mut crowd, now, wakes: &mut wakes };
+        self.locked(self.now(), |attended| {
+            if let Some(spot) = own.and_then(|ticket| attended.crowd.line.get_mut(ticket)) {
+                attended.wakes.discard(spot.waker.take());
+            }
             attended.advance();
-            let answer = act(&mut attended);
+            let answer = act(attended);
             attended.advance();
             answer
-        });
+        })
+    }
+
+    /// Does something under the lock, and wakes whom it finds to wake after that.
+    pub(super) fn locked<T>(&self, now: u64, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let mut crowd = self.crowd();
+        // While the lock is held the node in force can't retire.
+        let answer =
+            self.on_locked(|node| act(&mut Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }));
         self.waiting.store(crowd.len(), Ordering::Release);
         drop(crowd);
         wakes.wake();
@@ -186,11 +191,11 @@ impl<C: Clock> Shared<C> {
         }
     }
 
-    /// Takes tokens or a place in the line, or neither.
-    pub(super) fn join(&self, wish: Wish) -> Joined {
+    /// Takes tokens or a place in the line, or neither. Whoever stands there is woken by the waker, if there is one.
+    pub(super) fn join(&self, wish: Wish, now: u64, waker: Option<Waker>) -> Joined {
         // Raised before the state is written; see above.
         self.waiting.fetch_add(1, Ordering::Release);
-        self.attend(None, |attended| attended.join(wish))
+        self.locked(now, |attended| attended.join(wish, waker))
     }
 
     /// Another quota from now on.
@@ -272,7 +277,13 @@ impl Attended<'_> {
         self.crowd.line.owe(bucket, state);
     }
 
-    fn join(&mut self, wish: Wish) -> Joined {
+    /// Who comes to stand behind all others looks after them only if nobody else does.
+    fn join(&mut self, wish: Wish, waker: Option<Waker>) -> Joined {
+        let state = self.state();
+        self.crowd.line.agree(&self.node.bucket, state);
+        if !self.crowd.is_looked_after(&self.node.bucket, self.now) {
+            self.advance();
+        }
         let Wish { n, until, claim, overdraft } = wish;
         let (bucket, now) = (&self.node.bucket, self.now);
         let has_room = self.crowd.line.has_room();
@@ -294,16 +305,20 @@ impl Attended<'_> {
                 (Some(booked), ..) => (Some(Ok(booked)), Some(booked.state)),
             }
         });
-        match booked {
-            Some(Ok(booked)) => Joined::Waits(self.stand_in_line(&booked, n, claim)),
-            Some(Err(decision)) => Joined::Now(decision),
-            // The cell is in force as long as the lock is held.
-            None => Joined::Now(self.ask(n)),
+        if let Some(Ok(booked)) = booked {
+            return self.stand_in_line(&booked, wish, waker);
         }
+        self.wakes.discard(waker);
+        // The cell is in force as long as the lock is held, so there is an answer.
+        Joined::Now(booked.and_then(Result::err).unwrap_or_else(|| self.ask(n)))
     }
 
-    fn stand_in_line(&mut self, booked: &Booked, n: u64, claim: Claim) -> Ticket {
-        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take: matches!(claim, Claim::Take { .. }) };
-        self.crowd.line.push(booked, n, claim, spot)
+    fn stand_in_line(&mut self, booked: &Booked, wish: Wish, waker: Option<Waker>) -> Joined {
+        let Wish { n, until, claim, .. } = wish;
+        let due = self.node.bucket.due_at(booked.position);
+        let looks = looks_at(due, until, self.crowd.line.is_empty());
+        let wakes_at = if waker.is_some() { looks } else { u64::MAX };
+        let spot = Spot { waker, wakes_at, is_take: matches!(claim, Claim::Take { .. }) };
+        Joined::Waits(self.crowd.line.push(booked, n, claim, spot), looks)
     }
 }

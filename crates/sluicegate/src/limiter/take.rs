@@ -11,8 +11,8 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
-use super::crowd::SAFETY;
-use super::shared::{Joined, Wish};
+use super::crowd::looks_at;
+use super::shared::{Attended, Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::{Timer, block_on_until};
@@ -141,23 +141,71 @@ enum Stage {
 }
 
 impl<C: Clock> Turn<C> {
-    fn begin(&mut self) -> Option<Decision> {
-        let decision = self.bucket.shared.take(self.n);
+    /// The decision, or a place in the line and when to look after oneself.
+    fn begin(&mut self, context: &Context<'_>) -> Result<Decision, u64> {
+        let (shared, now) = (&self.bucket.shared, self.bucket.shared.now());
+        let decision = shared.take(self.n, now, |_| ());
         let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
         let decision = if is_worth_a_wait {
-            let claim = Claim::Take { until: self.until };
-            match self.bucket.shared.join(Wish { n: self.n, until: self.until, claim, overdraft: false }) {
+            let wish = Wish {
+                n: self.n,
+                until: self.until,
+                claim: Claim::Take { until: self.until },
+                overdraft: false,
+            };
+            match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
-                Joined::Waits(ticket) => {
+                Joined::Waits(ticket, looks) => {
                     self.stage = Stage::Waits(ticket);
-                    return None;
+                    return Err(looks);
                 }
             }
         } else {
             decision
         };
+        self.stage = Stage::Done;
         self.bucket.count(if decision.is_granted() { GRANTED } else { REFUSED });
-        Some(decision)
+        Ok(decision)
+    }
+
+    /// What somebody was told who is in line no longer.
+    fn fetch(attended: &mut Attended<'_>, ticket: Ticket) -> Option<Decision> {
+        if attended.crowd.line.contains(ticket) {
+            return None;
+        }
+        Some(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)))
+    }
+
+    /// The decision, or when to look after oneself. Whoever was served before only fetches that, and leaves the line to those
+    /// who are in it.
+    fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
+        let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
+        if let Some(decision) = shared.locked(shared.now(), |attended| Self::fetch(attended, ticket)) {
+            return Ok(decision);
+        }
+        // Cloned before the lock: a waker is foreign code.
+        let waker = context.waker().clone();
+        shared.attend(Some(ticket), |attended| {
+            if let Some(decision) = Self::fetch(attended, ticket) {
+                attended.wakes.discard(Some(waker));
+                return Ok(decision);
+            }
+            if attended.now >= until {
+                attended.wakes.discard(Some(waker));
+                attended.crowd.line.remove(ticket);
+                attended.refund(n);
+                attended.advance();
+                return Ok(attended.ask(n));
+            }
+            let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
+            let looks = looks_at(due, until, attended.crowd.line.is_first(ticket));
+            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
+                spot.wakes_at = looks;
+                let old = spot.waker.replace(waker);
+                attended.wakes.discard(old);
+            }
+            Err(looks)
+        })
     }
 }
 
@@ -165,48 +213,23 @@ impl<C: Clock> Wait for Turn<C> {
     type Output = Decision;
 
     fn look(&mut self, context: &mut Context<'_>) -> Result<Decision, Option<u64>> {
-        if matches!(self.stage, Stage::New)
-            && let Some(decision) = self.begin()
-        {
-            self.stage = Stage::Done;
-            return Ok(decision);
-        }
-        let Stage::Waits(ticket) = self.stage else {
+        let looked = match self.stage {
+            Stage::New => self.begin(context),
+            Stage::Waits(ticket) => {
+                let looked = self.look_again(ticket, context);
+                if let Ok(decision) = &looked {
+                    self.stage = Stage::Done;
+                    if !decision.is_granted() {
+                        self.bucket.count(REFUSED);
+                    }
+                }
+                looked
+            }
             // Polled again after it was ready: there is nothing to come.
-            return Err(None);
+            Stage::Done => return Err(None),
         };
-        let (n, until, start) = (self.n, self.until, self.bucket.shared.start);
-        // Cloned before the lock: a waker is foreign code.
-        let waker = context.waker().clone();
-        let looked = self.bucket.shared.attend(Some(ticket), |attended| {
-            let bucket = &attended.node.bucket;
-            if !attended.crowd.line.contains(ticket) {
-                return Ok(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)));
-            }
-            if attended.now >= until {
-                attended.crowd.line.remove(ticket);
-                attended.refund(n);
-                attended.advance();
-                return Ok(attended.ask(n));
-            }
-            let due = attended.crowd.line.due_at(bucket, ticket);
-            let is_first = attended.crowd.line.is_first(ticket);
-            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
-            let looks = looks.min(until);
-            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                spot.wakes_at = looks;
-                let old = spot.waker.replace(waker);
-                attended.wakes.discard(old);
-            }
-            Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
-        });
-        if let Ok(decision) = &looked {
-            self.stage = Stage::Done;
-            if !decision.is_granted() {
-                self.bucket.count(REFUSED);
-            }
-        }
-        looked
+        let start = self.bucket.shared.start;
+        looked.map_err(|looks| (looks < u64::MAX).then(|| looks.saturating_add(start)))
     }
 }
 
