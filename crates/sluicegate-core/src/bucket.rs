@@ -197,7 +197,7 @@ impl Bucket {
     #[inline(always)]
     pub(crate) fn answer(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
         if !matches!(self.scale.flow, Flow::Exact { .. }) {
-            return self.answer_otherwise(state, next, n, now);
+            return renewed(self.answer_otherwise(state, next, n, now));
         }
         self.answer_counted(state, next, n, now)
     }
@@ -386,6 +386,23 @@ impl Bucket {
             return Decision::Granted { limit, remaining, reset_after };
         }
         Decision::Never { limit, remaining, reset_after }
+    }
+}
+
+/// The same decision, in another place. Without this the function that is not compiled into its caller writes to the place of
+/// the answer, and a place that others write to is filled whole, even where nobody looks at most of it.
+#[inline(always)]
+fn renewed(decision: Decision) -> Decision {
+    match decision {
+        Decision::Granted { limit, remaining, reset_after } => {
+            Decision::Granted { limit, remaining, reset_after }
+        }
+        Decision::Later { retry_after, limit, remaining, reset_after } => {
+            Decision::Later { retry_after, limit, remaining, reset_after }
+        }
+        Decision::Never { limit, remaining, reset_after } => {
+            Decision::Never { limit, remaining, reset_after }
+        }
     }
 }
 

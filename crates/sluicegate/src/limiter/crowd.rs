@@ -12,7 +12,7 @@ use super::node::Node;
 /// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first: who is first
 /// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
 /// this for it.
-pub(super) const SAFETY: u64 = 20_000_000;
+pub(super) const SAFETY: u64 = 100_000_000;
 
 /// How late the first may be before somebody who only stands in line behind it serves it, in nanoseconds. Timers are that late
 /// (tokio's have a millisecond); and each who is served by somebody else than its own timer costs another the setting of one.
@@ -52,21 +52,39 @@ pub(super) struct Spot {
 #[derive(Debug, Default)]
 #[must_use = "who is not woken waits for ever"]
 pub(super) struct Wakes {
-    wake: Vec<Waker>,
-    discard: Vec<Waker>,
+    wake: Few,
+    discard: Few,
+}
+
+/// Wakers; one takes no allocation, and more than one is rare but for those to wake.
+#[derive(Debug, Default)]
+struct Few {
+    one: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Few {
+    fn add(&mut self, waker: Option<Waker>) {
+        if self.one.is_none() {
+            self.one = waker;
+        } else {
+            self.more.extend(waker);
+        }
+    }
 }
 
 impl Wakes {
     pub(super) fn add(&mut self, waker: Option<Waker>) {
-        self.wake.extend(waker);
+        self.wake.add(waker);
     }
 
     pub(super) fn discard(&mut self, waker: Option<Waker>) {
-        self.discard.extend(waker);
+        self.discard.add(waker);
     }
 
+    /// First come, first woken.
     pub(super) fn wake(self) {
-        self.wake.into_iter().for_each(Waker::wake);
+        self.wake.one.into_iter().chain(self.wake.more).for_each(Waker::wake);
     }
 }
 
