@@ -197,17 +197,19 @@ impl Bucket {
     #[inline(always)]
     pub(crate) fn answer(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
         if !matches!(self.scale.flow, Flow::Exact { .. }) {
-            return renewed(self.answer_otherwise(state, next, n, now));
+            // Wrapped, so that it comes in another place than the answer's: a place that is known to a function which is not
+            // compiled into its caller is filled whole, even where nobody looks at most of it.
+            return self.answer_otherwise(state, next, n, now).unwrap_or(Decision::UNLIMITED);
         }
         self.answer_counted(state, next, n, now)
     }
 
     #[inline(never)]
-    fn answer_otherwise(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
+    fn answer_otherwise(&self, state: State, next: Option<State>, n: u64, now: u64) -> Option<Decision> {
         match self.kind {
-            Kind::Counted => self.answer_counted(state, next, n, now),
-            Kind::Unlimited => Decision::UNLIMITED,
-            Kind::Ban => self.banned(n),
+            Kind::Counted => Some(self.answer_counted(state, next, n, now)),
+            Kind::Unlimited => None,
+            Kind::Ban => Some(self.banned(n)),
         }
     }
 
@@ -386,23 +388,6 @@ impl Bucket {
             return Decision::Granted { limit, remaining, reset_after };
         }
         Decision::Never { limit, remaining, reset_after }
-    }
-}
-
-/// The same decision, in another place. Without this the function that is not compiled into its caller writes to the place of
-/// the answer, and a place that others write to is filled whole, even where nobody looks at most of it.
-#[inline(always)]
-fn renewed(decision: Decision) -> Decision {
-    match decision {
-        Decision::Granted { limit, remaining, reset_after } => {
-            Decision::Granted { limit, remaining, reset_after }
-        }
-        Decision::Later { retry_after, limit, remaining, reset_after } => {
-            Decision::Later { retry_after, limit, remaining, reset_after }
-        }
-        Decision::Never { limit, remaining, reset_after } => {
-            Decision::Never { limit, remaining, reset_after }
-        }
     }
 }
 

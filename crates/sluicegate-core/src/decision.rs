@@ -94,6 +94,18 @@ impl Decision {
         if self.is_granted() { Ok(self) } else { Err(Denied(self)) }
     }
 
+    /// This decision for who is refused for another reason than the tokens, as by a line that is full: a grant becomes `Later`,
+    /// at once.
+    #[must_use]
+    pub const fn refused(self) -> Denied {
+        match self {
+            Self::Granted { limit, remaining, reset_after } => {
+                Denied(Self::Later { retry_after: Some(Duration::ZERO), limit, remaining, reset_after })
+            }
+            other => Denied(other),
+        }
+    }
+
     /// How long to wait before asking again: zero where granted, none where asking again is no use by itself.
     #[must_use]
     #[inline]

@@ -226,15 +226,10 @@ impl<T> Line<T> {
         self.first_place().is_some_and(|(number, ..)| number == ticket.0)
     }
 
-    /// What the first place keeps.
-    #[must_use]
-    pub fn first(&self) -> Option<&T> {
-        self.first_place()?.2.owner.item()
-    }
-
-    /// What the first place keeps.
-    pub fn first_mut(&mut self) -> Option<&mut T> {
-        self.kept.first_mut().or_else(|| self.rest.first_mut())?.owner.item_mut()
+    /// The first place that keeps what is looked for. Takes as long as there are places before it.
+    pub fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<Ticket> {
+        let mut all = self.kept.iter().chain(self.rest.iter());
+        all.find(|(.., place)| place.owner.item().is_some_and(&is_it)).map(|(number, ..)| Ticket(number))
     }
 
     /// Takes in what others did to the bucket's state.

@@ -4,6 +4,7 @@
 //! - [`process`]: the real `sluicegate` binary as a child process, with its log, memory and signals.
 //! - [`client`]: an ordinary HTTP client, and a raw socket for clients that misbehave.
 //! - [`body`]: bodies of any length in constant memory, whose every byte can be checked.
+//! - [`drops`]: a future dropped at every await, with nothing lost and every wake-up in its place.
 //! - [`metrics`]: a strict reader of the text that `/metrics` answers.
 //! - [`port`]: a TCP port that is held while nobody listens on it.
 //! - [`replay`]: what peers' rate limiters are known to answer, asked of ours. The binary `replay` prints it for a file.
@@ -20,6 +21,7 @@
 
 pub mod body;
 pub mod client;
+pub mod drops;
 pub mod metrics;
 pub mod port;
 pub mod process;

@@ -4,6 +4,8 @@
 //! | you want to | use |
 //! | --- | --- |
 //! | allow so many a second | [`TokenBucket`](limiter::TokenBucket) |
+//! | wait for tokens, book them, pay late, watch them come | the same bucket's `take`, `reserve`, `settle`, `watch` |
+//! | ask several limits as one: tiers, dimensions | [`AllOf`](all_of::AllOf) |
 //! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
@@ -27,6 +29,7 @@
 
 pub use sluicegate_core::{bucket, cell, clock, decision, quota, span, units};
 
+pub mod all_of;
 #[cfg(feature = "tokio")]
 pub mod cancel;
 pub mod counts;

@@ -11,6 +11,8 @@
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
+mod aside;
+mod attended;
 mod crowd;
 mod node;
 mod reserve;
@@ -29,6 +31,11 @@ use sluicegate_core::sync::Arc;
 use crate::counts::Counts;
 
 use shared::Shared;
+
+pub(crate) use aside::Aside;
+pub(crate) use crowd::SAFETY;
+pub(crate) use shared::WAITERS;
+pub(crate) use timed::{Timed, Wait};
 
 pub use reserve::{Ready, Reservation};
 pub use sluicegate_core::bucket::Carry;
@@ -124,8 +131,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     #[must_use = "the tokens are spent"]
     pub fn take_up_to(&self, n: u64) -> u64 {
-        let now = self.shared.now();
-        let taken = self.shared.on(|node| node.cell().take_up_to(&node.bucket, n, now));
+        let taken = self.shared.take_up_to(n);
         self.count(if taken > 0 || n == 0 { GRANTED } else { REFUSED });
         taken
     }
@@ -155,10 +161,7 @@ impl<C: Clock> TokenBucket<C> {
     /// ```
     #[inline]
     pub fn put(&self, n: u64) -> u64 {
-        let now = self.shared.now();
-        let put = self.shared.on(|node| node.cell().put(&node.bucket, n, now));
-        self.shared.tokens_came();
-        put
+        self.shared.put(n)
     }
 
     /// Whole tokens that could be taken now, if nobody else came: 0 to the capacity.
@@ -166,7 +169,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn available(&self) -> u64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
@@ -176,12 +179,12 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn balance(&self) -> i64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.balance(node.cell().load()?, now)))
+        self.shared.on(|node| Ok(node.bucket.balance(node.state(now)?, now)))
     }
 
     /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.
     pub fn peek(&self, n: u64) -> Decision {
-        self.ask(n)
+        self.shared.ask(n)
     }
 
     /// Another quota from now on, decided at one instant; `carry` says what becomes of the tokens that are there.
@@ -243,12 +246,6 @@ impl<C: Clock> TokenBucket<C> {
         self.quota().rate()
     }
 
-    /// What a take of `n` would answer, without a change.
-    fn ask(&self, n: u64) -> Decision {
-        let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.take(node.cell().load()?, n, now).0))
-    }
-
     #[inline(always)]
     fn count(&self, which: usize) {
         self.shared.counts.add(which, 1);
@@ -257,11 +254,15 @@ impl<C: Clock> TokenBucket<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use sluicegate_core::clock::ManualClock;
 
     use super::*;
+    use crate::timer::ManualTime;
 
     #[test]
     fn a_bucket_begins_when_it_is_made_whatever_its_clock_shows() {
@@ -299,5 +300,53 @@ mod tests {
         assert!(!bucket.try_take(1).is_granted());
         clock.set(2_000_000_000);
         assert!(bucket.try_take(1).is_granted());
+    }
+
+    fn is_ready(take: Pin<&mut Take<ManualTime>>) -> bool {
+        take.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn who_waits_behind_a_reservation_that_nobody_listens_at_has_a_timer_of_its_own() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("10/s burst 1".parse().unwrap(), time.clone());
+        bucket.reserve(1).unwrap().commit();
+        let _silent = bucket.reserve(1).unwrap();
+        let (mut first, mut second) = (pin!(bucket.take(1)), pin!(bucket.take(1)));
+        assert!(!is_ready(first.as_mut()) && !is_ready(second.as_mut()));
+        assert_eq!(time.next(), Some(200_000_000), "its own instant, not later");
+        time.set(200_000_000);
+        assert!(is_ready(first.as_mut()));
+        assert!(!is_ready(second.as_mut()));
+        assert_eq!(time.next(), Some(300_000_000), "and then the next has it");
+    }
+
+    #[test]
+    fn who_joins_serves_the_first_only_if_that_one_is_overdue() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("10/s burst 1".parse().unwrap(), time.clone());
+        bucket.reserve(1).unwrap().commit();
+        let (mut stuck, mut second, mut third) =
+            (pin!(bucket.take(1)), pin!(bucket.take(1)), pin!(bucket.take(1)));
+        assert!(!is_ready(stuck.as_mut()));
+        time.set(100_900_000);
+        assert!(!is_ready(second.as_mut()));
+        assert_eq!(bucket.counts().waited, 0, "its timer is about to fire");
+        time.set(101_000_000);
+        assert!(!is_ready(third.as_mut()));
+        assert_eq!(bucket.counts().waited, 1, "nobody waits for its task");
+        assert!(is_ready(stuck.as_mut()));
+    }
+
+    #[test]
+    fn a_line_is_not_full_of_those_who_are_due() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("10/s burst 1".parse().unwrap(), time.clone());
+        bucket.max_waiting(1);
+        bucket.reserve(1).unwrap().commit();
+        let (mut first, mut second) = (pin!(bucket.take(1)), pin!(bucket.take(1)));
+        assert!(!is_ready(first.as_mut()));
+        time.set(100_000_000);
+        assert!(!is_ready(second.as_mut()), "stands in line, in the place of the one who is due");
     }
 }

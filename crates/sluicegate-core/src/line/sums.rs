@@ -57,11 +57,6 @@ impl<T> Sums<T> {
         Some((slot.number, slot.weight, slot.entry.as_ref()?))
     }
 
-    /// The entry of the first.
-    pub(super) fn first_mut(&mut self) -> Option<&mut T> {
-        self.slots.get_mut(self.front)?.entry.as_mut()
-    }
-
     /// Takes the first out, and hands out its number, weight and entry.
     pub(super) fn pop_first(&mut self) -> Option<(u64, u64, T)> {
         let (number, weight) = self.first().map(|(number, weight, _)| (number, weight))?;

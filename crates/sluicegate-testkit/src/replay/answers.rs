@@ -6,15 +6,15 @@ use sluicegate::decision::Decision;
 use sluicegate::quota::{QuotaError, Refill};
 
 use super::check::{Check, Value, is_close};
-use super::driver::{Answer, Driver, Stop};
+use super::driver::{Answer, Contradiction, Driver};
 use super::expect;
 
 /// The making of a limiter that we refuse, where the peer refuses it as well: also for the same reason?
-pub(crate) fn refused(error: &QuotaError, expect: &expect::New) -> Result<Vec<Check>, Stop> {
+pub(crate) fn refused(error: &QuotaError, expect: &expect::New) -> Result<Vec<Check>, Contradiction> {
     let expect::New { error: expect::NewError::InvalidConfig, message } = expect;
     let fields = [("fill interval", "interval"), ("capacity", "burst")];
     let Some((_, field)) = fields.iter().find(|(words, _)| message.contains(words)) else {
-        return Err(Stop::Contradiction(format!("message `{message}`: expected one that names a field")));
+        return Err(Contradiction(format!("message `{message}`: expected one that names a field")));
     };
     Ok(vec![
         Check::exact("error", "invalid_config", "invalid_config"),
@@ -53,14 +53,14 @@ pub(crate) fn allow_alternating(
     n: u64,
     pairs: u64,
     expect: &expect::Alternating,
-) -> Result<Vec<Check>, Stop> {
+) -> Vec<Check> {
     let mut granted = 0_u64;
     for _ in 0..pairs {
         for now in instants {
-            granted += u64::from(driver.at(now)?.try_take(n).is_granted());
+            granted += u64::from(driver.at(now).try_take(n).is_granted());
         }
     }
-    Ok(vec![Check::exact("ok_count", expect.ok_count, granted)])
+    vec![Check::exact("ok_count", expect.ok_count, granted)]
 }
 
 pub(crate) fn allow(driver: &Driver, n: u64, expect: &expect::Allow) -> Vec<Check> {
@@ -128,23 +128,23 @@ pub(crate) fn take_available_every(
     n: u64,
     calls: u64,
     expect: &expect::Every,
-) -> Result<Vec<Check>, Stop> {
+) -> Vec<Check> {
     let (began, before) = (driver.now(), driver.bucket.balance());
     let mut granted = 0;
     for _ in 0..calls {
-        granted += driver.at(driver.now().saturating_add(step_ns))?.bucket.take_up_to(n);
+        granted += driver.at(driver.now().saturating_add(step_ns)).bucket.take_up_to(n);
     }
     // What was there, and what came (the bucket is never full here), less what is left.
     let came = driver.bucket.rate() * Duration::from_nanos(driver.now() - began).as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
     let debited = (before - driver.bucket.balance()) as f64 + came;
-    Ok(vec![
+    vec![
         Check::exact("granted_total", expect.granted_total, granted),
         Check::exact("debited_total", expect.debited_total, debited),
-    ])
+    ]
 }
 
-pub(crate) fn take(answer: Answer, expect: &expect::Take) -> Result<Vec<Check>, Stop> {
+pub(crate) fn take(answer: Answer, expect: &expect::Take) -> Result<Vec<Check>, Contradiction> {
     let (granted, wait) = waited(answer);
     let wait_check = match (expect.expected_ns_float, expect.rel_tol) {
         (None, None) => Check::exact("wait_ns", expect.wait_ns, wait),
@@ -153,7 +153,7 @@ pub(crate) fn take(answer: Answer, expect: &expect::Take) -> Result<Vec<Check>, 
             agrees: is_close(expected, Duration::from_nanos(wait).as_secs_f64() * 1e9, part),
             ..Check::exact("wait_ns", expect.wait_ns, wait)
         },
-        _ => return Err(Stop::Contradiction("`expected_ns_float`, `rel_tol`: expected both".to_owned())),
+        _ => return Err(Contradiction("`expected_ns_float`, `rel_tol`: expected both".to_owned())),
     };
     Ok(vec![Check::granted("ok", expect.ok, granted), wait_check])
 }
@@ -172,10 +172,42 @@ pub(crate) fn reserve(at_ns: u64, answer: Answer, expect: &expect::Reserve) -> V
     ]
 }
 
-/// `waiting`: whether somebody has to wait; none if there is no use.
-pub(crate) fn pending(waiting: Option<bool>, expect: &expect::Pending) -> Vec<Check> {
-    let ours = waiting.map_or_else(|| Value::NEVER.into(), Value::from);
+/// What comes back of what was booked.
+pub(crate) fn cancel(restored: i64, expect: &expect::Cancel) -> Vec<Check> {
+    vec![Check::exact("ref_tokens_restored", expect.ref_tokens_restored, tokens(restored))]
+}
+
+pub(crate) fn after_cancels(
+    driver: &Driver,
+    n: u64,
+    count: u64,
+    expect: &expect::AfterCancels,
+) -> Vec<Check> {
+    let (booked, _) = waited(driver.reserve_and_cancel(n, count));
+    let left = driver.bucket.balance();
+    vec![
+        // The peer grants as many as one likes.
+        Check::exact("booked", true, booked),
+        Check::exact("tokens_after", expect.tokens_after, tokens(left)),
+        Check::exact("next_allow_ok", expect.next_allow_ok, driver.try_take(1).is_granted()),
+    ]
+}
+
+/// `begun`: the answers to those who began to wait, as far as they were there at once.
+pub(crate) fn pending(begun: &[Option<Decision>], expect: &expect::Pending) -> Vec<Check> {
+    let words = |decision: &Option<Decision>| match decision {
+        None => Value::from(true),
+        Some(Decision::Never { .. }) => Value::NEVER.into(),
+        Some(_) => false.into(),
+    };
+    let mut all = begun.iter().map(words);
+    let first = all.next().unwrap_or_else(|| false.into());
+    let ours = if all.all(|other| other == first) { first } else { "some".into() };
     vec![Check::granted("pending", expect.pending, ours)]
+}
+
+pub(crate) fn released(driver: &Driver, expect: &expect::Released) -> Vec<Check> {
+    vec![Check::exact("count", expect.count, driver.released())]
 }
 
 pub(crate) fn total(answer: Answer, expect: &expect::Total) -> Vec<Check> {
@@ -186,6 +218,12 @@ pub(crate) fn total(answer: Answer, expect: &expect::Total) -> Vec<Check> {
     vec![Check::exact("total_delay_ns", expect.total_delay_ns, ours)]
 }
 
+/// What is wrong with what somebody is told who is refused: nothing, or it is said.
+pub(crate) fn hint(driver: &mut Driver, n: u64) -> Vec<Check> {
+    let wrong = driver.false_hint(n);
+    wrong.map(|wrong| Check::exact("retry", "granted exactly then", wrong)).into_iter().collect()
+}
+
 /// Whether the caller has its tokens, in the words of the deviations, and how long it waited for them: for what it was
 /// refused, 0, as in the facts.
 fn waited(answer: Answer) -> (Value, u64) {
@@ -193,7 +231,11 @@ fn waited(answer: Answer) -> (Value, u64) {
         Answer::After(wait) => (true.into(), wait),
         Answer::TooLate => (false.into(), 0),
         Answer::Never => (Value::NEVER.into(), 0),
-        Answer::Deceived => ("refused again when it came back".into(), 0),
-        Answer::TooSoon => ("granted before it was told to come back".into(), 0),
+        Answer::Wrong(why) => (why.into(), 0),
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some tokens")]
+const fn tokens(balance: i64) -> f64 {
+    balance as f64
 }

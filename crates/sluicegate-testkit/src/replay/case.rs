@@ -1,10 +1,9 @@
-//! One case from its first step to its last, or to the first that can't be replayed.
+//! One case from its first step to its last.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::check::Check;
-use super::driver::{Operation, Stop};
+use super::driver::Contradiction;
 use super::error::ReplayError;
 use super::facts::{Case, Step};
 use super::setup::{self, Made};
@@ -28,15 +27,6 @@ impl fmt::Display for CaseId {
     }
 }
 
-/// From where a case can't be replayed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waits {
-    /// The first step that can't, counted from 1.
-    pub from: usize,
-    /// What it and those after it need.
-    pub operations: BTreeSet<Operation>,
-}
-
 /// A step whose answer is not the peer's.
 #[derive(Clone, Debug)]
 pub(crate) struct Departure {
@@ -52,7 +42,6 @@ pub(crate) struct Outcome {
     /// How many steps were replayed.
     pub(crate) replayed: usize,
     pub(crate) departures: Vec<Departure>,
-    pub(crate) waits: Option<Waits>,
 }
 
 impl Outcome {
@@ -79,28 +68,21 @@ pub(crate) fn replay(id: &CaseId, case: &Case) -> Result<Outcome, ReplayError> {
         return Ok(outcome);
     }
     for (index, step) in case.steps.iter().enumerate() {
-        match ask(&mut made, step) {
-            Ok(checks) => outcome.note(index + 1, checks),
-            Err(Stop::Contradiction(why)) => return Err(wrong(format!("step {}: {why}", index + 1))),
-            Err(Stop::Needs(operation)) => {
-                let later = case.steps[index..].iter().flat_map(steps::needs);
-                let operations = later.copied().chain([operation]).collect();
-                outcome.waits = Some(Waits { from: index + 1, operations });
-                break;
-            }
-        }
+        let checks =
+            ask(&mut made, step).map_err(|Contradiction(why)| wrong(format!("step {}: {why}", index + 1)))?;
+        outcome.note(index + 1, checks);
         outcome.replayed += 1;
     }
     Ok(outcome)
 }
 
-fn ask(made: &mut Made, step: &Step) -> Result<Vec<Check>, Stop> {
+fn ask(made: &mut Made, step: &Step) -> Result<Vec<Check>, Contradiction> {
     match (made, step) {
         (Made::Limiter(driver), step) => steps::replay(driver, step),
         (Made::Refused(error), Step::New { expect, .. }) => answers::refused(error, expect),
         (Made::Sweep(rates, capacity), Step::CheckRateSweep { expect, .. }) => {
             sweep::replay(*rates, *capacity, expect)
         }
-        _ => Err(Stop::Contradiction("expected a step that fits the setup".to_owned())),
+        _ => Err(Contradiction("expected a step that fits the setup".to_owned())),
     }
 }

@@ -21,8 +21,8 @@ use super::error::ReplayError;
 ///     source = "a peer"
 ///     test = "its test"
 ///     step = 3
-///     peer = { ok = true, wait_ns = 5 }
-///     ours = { ok = "never", wait_ns = 0 }
+///     peer = { ok = true, delay_ns = 5 }
+///     ours = { ok = "never", delay_ns = 0 }
 /// "#)?;
 /// assert_eq!(list.deviations[0].at[0].nth, 1);
 /// # Ok::<(), sluicegate_testkit::replay::ReplayError>(())

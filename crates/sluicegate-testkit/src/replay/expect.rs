@@ -137,6 +137,7 @@ pub struct Reserve {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
+    /// What comes back of it.
     pub ref_tokens_restored: f64,
 }
 
@@ -179,5 +180,6 @@ pub struct Pending {
 #[serde(deny_unknown_fields)]
 pub struct Released {
     pub count: u64,
+    /// How much later it is counted: upstream runs on a real clock.
     pub within_ns: u64,
 }

@@ -3,6 +3,8 @@
 //! Every field that the file has is named here, and a name that is not here is an error: nothing in the file is left
 //! out of a replay by oversight. Some fields tell a reader something and are not compared; each says so.
 
+use std::num::NonZeroUsize;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -117,7 +119,8 @@ pub enum Setup {
     GcraPerSecond { per_second: u64 },
     /// A script in a store: `rate` tokens a period, continuously.
     RedisGcra { rate: u64, period_ns: u64, burst: u64 },
-    /// `refill` tokens each interval. `fair` matters once somebody waits in a line, and is not looked at before.
+    /// `refill` tokens each interval. `fair`: whether who waits is served first come, first served, as by ours; true unless
+    /// it is said.
     IntervalBucket { refill: u64, interval_ns: u64, initial: u64, max: u64, fair: Option<bool> },
 }
 
@@ -133,10 +136,10 @@ pub struct RateSweep {
     pub step: u32,
 }
 
-/// One question. `at_ns` is nanoseconds since the limiter was made, and may be less than in the step before.
+/// One question. `at_ns` is nanoseconds since the limiter was made, and may be less than in the step before: then the clock
+/// steps back. `as` names what is booked or waited for, for a later step's `ref`.
 ///
-/// Informative, and not compared: `n_formula` (how the file's author came to `n`), `note`, `as` and `ref` (what ties a
-/// reservation to what becomes of it: no step that needs the tie can be replayed yet).
+/// Informative, and not compared: `n_formula` (how the file's author came to `n`) and `note`.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields' names are the file's, and its schema explains them")]
@@ -171,13 +174,13 @@ pub enum Step {
     /// The same `count` times, one after the other.
     WaitSequential { at_ns: u64, n: u64, count: u64, expect: expect::Total },
     /// The same `total` times, by so many callers at once.
-    WaitShared { at_ns: u64, n: u64, callers: u64, total: u64, expect: expect::Total },
+    WaitShared { at_ns: u64, n: u64, callers: NonZeroUsize, total: u64, expect: expect::Total },
     /// Begin to wait.
     WaitStart { at_ns: u64, n: u64, r#as: Option<String>, expect: expect::Pending },
     /// Begin to wait `count` times.
     WaitStartMany { at_ns: u64, n: u64, count: u64, expect: expect::Pending },
     /// Stop waiting.
     WaitDrop { at_ns: u64, r#ref: String },
-    /// How many that began to wait have what they waited for.
+    /// How many that ever began to wait have what they waited for.
     ReleasedCount { at_ns: u64, expect: expect::Released },
 }

@@ -1,4 +1,4 @@
-//! Replays what peers' rate limiters are known to answer, against ours, on a clock that is set by hand.
+//! Replays what peers' rate limiters are known to answer, against ours, in a time that is moved by hand.
 //!
 //! A file of facts holds cases: a limiter as a peer's test makes it, what it is asked at which instant, and what it
 //! answers. Each is asked of the public API of `sluicegate`. What comes out is a line a case:
@@ -7,7 +7,6 @@
 //! | --- | --- |
 //! | `ok` | we answer the same, from the first step to the last |
 //! | `deviates` | we answer otherwise on purpose, at the steps that [`Deviations`] lists and with the values listed there |
-//! | `waits` | from some step on it needs an operation that isn't there, which is named; the steps before it were replayed |
 //! | `MISMATCH` | anything else, a deviation included that is listed and does not happen |
 //!
 //! # Limiters
@@ -30,16 +29,22 @@
 //! | `check_rate_sweep` | a bucket a rate; its rate, a take of the whole capacity, and the wait for two tokens more |
 //! | `available`, `tokens` | `balance`, which can be negative as the peer's can |
 //! | `allow` | `try_take`; `tokens_before` is `available` right before, all else is in the decision |
+//! | `allow_alternating` | the same, many times, with a clock that steps back and forth |
 //! | `take_available` | `take_up_to`; how the bucket stands then is what `try_take(0)` says |
-//! | `take`, `reserve`, `wait` | `try_take`; what is refused for now comes back exactly after `retry_after`, and must be granted then and not a nanosecond before. That time is the peer's wait, delay or instant to act |
-//! | `wait_sequential` | one such caller after the other |
-//! | `wait_shared` | such callers at once, who don't know of each other |
-//! | `wait_start` | `try_take`: refused for now is pending |
-//! | `cancel`, `wait_start_many`, `wait_drop`, `released_count` | need an operation that isn't there |
+//! | `take` | `reserve`, or `reserve_within` where there is a longest wait; of more than the capacity `reserve_overdraft`, dropped where its delay is longer than that. Committed: the delay is what the caller sleeps |
+//! | `reserve` | `reserve`: its delay is the time to the instant to act. Without a name it is committed |
+//! | `cancel` | dropping the reservation; at the very instant to act, where the peer still gives everything back and ours counts it as used, `settle(0)`. What is restored is the balance after, less the one before |
+//! | `reserve_many_then_cancel_reverse` | these, one after the other; the tokens left are the balance |
+//! | `wait` | `take(n)`, a future that is polled once and then whenever it was woken, as time goes from event to event |
+//! | `wait_sequential` | one such after the other |
+//! | `wait_shared` | such callers at once, each of which waits anew once it has its tokens |
+//! | `wait_start`, `wait_start_many` | the first poll of such a future: pending or not. It is polled further while time moves |
+//! | `wait_drop` | dropping it |
+//! | `released_count` | how many of them are ready with their tokens |
 //!
-//! A caller that comes back holds nothing until then, where a peer's has booked its tokens. Both look the same as long
-//! as nobody else asks meanwhile. So a step between a caller's question and the instant it was told needs `reserve`,
-//! and one after somebody began to wait in line needs `wait`.
+//! Before each of `allow`, `take`, `reserve`, `wait` and `wait_start` that can't be granted at once, the limiter is asked
+//! `try_take`, and its `retry_after` must be true: a `try_take` a nanosecond before is refused, and a `peek` exactly then says
+//! that it would be granted. None of that changes what follows.
 //!
 //! A refusal is `false` in the facts and has a wait of 0. Ours can also be `never`, which counts as `false` where the
 //! peer refuses too.
@@ -59,14 +64,14 @@ mod report;
 mod setup;
 mod steps;
 mod sweep;
+mod waiters;
 
 use std::collections::HashMap;
 use std::path::Path;
 
-pub use case::{CaseId, Waits};
+pub use case::CaseId;
 pub use check::{Check, Value};
 pub use deviations::{Deviation, Deviations, Place};
-pub use driver::Operation;
 pub use error::ReplayError;
 pub use facts::{Case, Facts, Origin, RateSweep, Schema, Setup, Step};
 pub use report::{CaseReport, Report, Totals, Verdict};
@@ -95,7 +100,7 @@ pub fn run(facts: &Facts, list: &Deviations) -> Result<Report, ReplayError> {
         *nth += 1;
         let id = CaseId { source: case.source.clone(), test: case.test.clone(), nth: *nth };
         let outcome = case::replay(&id, case)?;
-        cases.push(CaseReport::judge(id, case.steps.len(), outcome, list));
+        cases.push(CaseReport::judge(id, case.steps.len(), &outcome, list));
     }
     let strays = list
         .places()

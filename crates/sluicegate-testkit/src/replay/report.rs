@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::case::{CaseId, Departure, Outcome, Waits};
+use super::case::{CaseId, Departure, Outcome};
 use super::check::Check;
 use super::deviations::{Deviations, Listed};
 
@@ -22,8 +22,6 @@ pub enum Verdict {
     Same,
     /// We answer otherwise where the list says so, and as it says.
     Deviates,
-    /// It was replayed to where it needs an operation that isn't there; so far as listed.
-    Waits,
     /// Something is not as it must be.
     Mismatch,
 }
@@ -35,19 +33,17 @@ pub struct CaseReport {
     pub id: CaseId,
     /// How many steps it has.
     pub steps: usize,
-    /// How many of them were replayed.
+    /// How many of them were replayed: all, or none where we refuse the limiter.
     pub replayed: usize,
     /// Steps that deviate as listed: which, how and why.
     pub deviations: Vec<String>,
-    /// From where it can't be replayed yet.
-    pub waits: Option<Waits>,
     /// What is not as it must be.
     pub mismatches: Vec<String>,
 }
 
 impl CaseReport {
     /// Holds what a case came to against the list.
-    pub(crate) fn judge(id: CaseId, steps: usize, outcome: Outcome, list: &Deviations) -> Self {
+    pub(crate) fn judge(id: CaseId, steps: usize, outcome: &Outcome, list: &Deviations) -> Self {
         let mut listed: Vec<_> = list.of(&id).collect();
         let (mut deviations, mut mismatches) = (Vec::new(), Vec::new());
         for departure in &outcome.departures {
@@ -64,7 +60,7 @@ impl CaseReport {
             format!("step {}: listed as a deviation once more than it deviates", place.step)
         }));
         drop(listed);
-        Self { id, steps, replayed: outcome.replayed, deviations, waits: outcome.waits, mismatches }
+        Self { id, steps, replayed: outcome.replayed, deviations, mismatches }
     }
 
     /// What became of it.
@@ -72,8 +68,6 @@ impl CaseReport {
     pub fn verdict(&self) -> Verdict {
         if !self.mismatches.is_empty() {
             Verdict::Mismatch
-        } else if self.waits.is_some() {
-            Verdict::Waits
         } else if !self.deviations.is_empty() {
             Verdict::Deviates
         } else {
@@ -91,8 +85,6 @@ pub struct Totals {
     pub same: usize,
     /// Of them [`Verdict::Deviates`].
     pub deviate: usize,
-    /// Of them [`Verdict::Waits`].
-    pub wait: usize,
     /// Of them [`Verdict::Mismatch`], and one for each deviation that is listed for no case.
     pub mismatch: usize,
     /// Steps in the file.
@@ -116,7 +108,6 @@ impl Report {
             match case.verdict() {
                 Verdict::Same => totals.same += 1,
                 Verdict::Deviates => totals.deviate += 1,
-                Verdict::Waits => totals.wait += 1,
                 Verdict::Mismatch => totals.mismatch += 1,
             }
         }
@@ -148,14 +139,9 @@ impl fmt::Display for CaseReport {
         let word = match self.verdict() {
             Verdict::Same => "ok      ",
             Verdict::Deviates => "deviates",
-            Verdict::Waits => "waits   ",
             Verdict::Mismatch => "MISMATCH",
         };
         write!(f, "{word} {id}, {replayed} of {steps} steps")?;
-        if let Some(Waits { from, operations }) = &self.waits {
-            let names: Vec<_> = operations.iter().map(ToString::to_string).collect();
-            write!(f, "; from step {from} on waiting for: {}", names.join(", "))?;
-        }
         for finding in self.mismatches.iter().chain(&self.deviations) {
             write!(f, "; {finding}")?;
         }
@@ -172,11 +158,11 @@ impl fmt::Display for Departure {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cases, same, deviate, wait, mismatch, steps, replayed, deviations } = self;
+        let Self { cases, same, deviate, mismatch, steps, replayed, deviations } = self;
         write!(
             f,
-            "{cases} cases: {same} ok, {deviate} deviate on purpose, {wait} wait for an operation, {mismatch} \
-             mismatched; {replayed} of {steps} steps replayed, {deviations} deviations"
+            "{cases} cases: {same} ok, {deviate} deviate on purpose, {mismatch} mismatched; {replayed} of {steps} steps \
+             replayed, {deviations} deviations"
         )
     }
 }

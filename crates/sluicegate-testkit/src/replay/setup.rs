@@ -23,6 +23,11 @@ pub(crate) fn make(setup: &Setup) -> Result<Made, String> {
         Setup::TickBucket { fill_interval_ns, capacity, quantum, initial } => {
             stepped(quantum.into(), fill_interval_ns.into(), capacity.into(), initial)
         }
+        Setup::IntervalBucket { fair: Some(false), .. } => {
+            return Err(
+                "fair `false`: expected true, or nothing: our line is first come, first served".to_owned()
+            );
+        }
         Setup::IntervalBucket { refill, interval_ns, initial, max, fair: _ } => {
             stepped(refill.into(), interval_ns.into(), max.into(), Some(initial))
         }

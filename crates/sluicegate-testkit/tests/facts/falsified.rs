@@ -61,12 +61,13 @@ fn every_expectation_that_is_falsified_is_noticed() {
             }
         }
     }
-    assert!(falsifications > 400, "{falsifications}");
+    assert!(falsifications > 440, "{falsifications}");
     // All that is not compared, with the reason.
     let not_compared = [
         // Widened, a tolerance lets the same values through.
         ("rel_tol", 34),
-        ("tol_ns", 21),
+        ("tol_ns", 24),
+        ("within_ns", 1),
         // How the peer approximates a rate; ours has no quantum.
         ("ref_quantum", 18),
         ("ref_fill_interval_ns", 18),

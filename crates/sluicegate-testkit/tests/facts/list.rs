@@ -5,9 +5,9 @@ use sluicegate_testkit::replay::{self, Deviations, Facts, Verdict};
 use crate::{one_case, path, replayed};
 
 /// A step at which ours deviates: three of a bucket of two.
-const THREE: &str = r#"{"op": "take", "at_ns": 0, "n": 3, "expect": {"ok": true, "wait_ns": 100}}"#;
+const THREE: &str = r#"{"op": "wait", "at_ns": 0, "n": 3, "expect": {"ok": true, "delay_ns": 100}}"#;
 /// One at which it does not.
-const TWO: &str = r#"{"op": "take", "at_ns": 0, "n": 2, "expect": {"ok": true, "wait_ns": 0}}"#;
+const TWO: &str = r#"{"op": "wait", "at_ns": 0, "n": 2, "expect": {"ok": true, "delay_ns": 0}}"#;
 
 /// A place in the list, as it should be for a case's step that is [`THREE`].
 fn place(case: &str, step: usize) -> String {
@@ -16,8 +16,8 @@ fn place(case: &str, step: usize) -> String {
            source = "peer"
            {case}
            step = {step}
-           peer = {{ ok = true, wait_ns = 100 }}
-           ours = {{ ok = "never", wait_ns = 0 }}
+           peer = {{ ok = true, delay_ns = 100 }}
+           ours = {{ ok = "never", delay_ns = 0 }}
         "#
     )
 }
@@ -50,10 +50,10 @@ fn one_that_deviates_to_another_value_or_in_another_field_is_a_mismatch() {
     assert_eq!(replayed(THREE, &right).verdict(), Verdict::Deviates);
     for (from, to) in [
         ("\"never\"", "false"),
-        ("wait_ns = 0", "wait_ns = 1"),
-        ("wait_ns = 100", "wait_ns = 99"),
-        (", wait_ns = 0", ""),
-        ("wait_ns = 0", "wait_ns = 0, delay_ns = 0"),
+        ("delay_ns = 0", "delay_ns = 1"),
+        ("delay_ns = 100", "delay_ns = 99"),
+        (", delay_ns = 0", ""),
+        ("delay_ns = 0", "delay_ns = 0, wait_ns = 0"),
     ] {
         let wrong = right.replace(from, to);
         assert_ne!(wrong, right);
@@ -67,9 +67,23 @@ fn one_for_a_step_that_is_not_there_or_not_reached_is_a_mismatch() {
     let case = replayed(TWO, &list(&place("test = \"test\"", 2)));
     assert_eq!(case.verdict(), Verdict::Mismatch, "{case}");
 
-    let waiting = r#"{"op": "cancel", "at_ns": 0, "ref": "r", "expect": {"ref_tokens_restored": 1.0}}"#;
-    let case = replayed(&[waiting, THREE].join(","), &list(&place("test = \"test\"", 2)));
-    assert_eq!(case.verdict(), Verdict::Mismatch, "{case}");
+    // No step is reached where we refuse the limiter.
+    let facts = Facts::parse(&one_case(THREE).replace("\"burst\": 2", "\"burst\": 0")).unwrap();
+    let refusal = r#"
+        [[deviation.at]]
+        source = "peer"
+        test = "test"
+        step = 0
+        peer = { limiter = "made" }
+        ours = { limiter = "burst `0`: expected at least 1 (for a limit that grants nothing, `ban`)" }
+    "#;
+    let judged = |places: &str| {
+        let report = replay::run(&facts, &Deviations::parse(&list(places)).unwrap()).unwrap();
+        (report.cases[0].verdict(), report.cases[0].replayed)
+    };
+    assert_eq!(judged(refusal), (Verdict::Deviates, 0));
+    let unreached = place("test = \"test\"", 1);
+    assert_eq!(judged(&format!("{refusal}{unreached}")), (Verdict::Mismatch, 0));
 }
 
 #[test]

@@ -11,8 +11,10 @@ use super::node::Node;
 
 /// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first: who is first
 /// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
-/// this for it.
-pub(super) const SAFETY: u64 = 100_000_000;
+/// this for it; where others come, not even that.
+///
+/// Not less, since tokio's wheel touches a timer once more in the last 64 ms before it fires, and these hardly ever do.
+pub(crate) const SAFETY: u64 = 100_000_000;
 
 /// How late the first may be before somebody who only stands in line behind it serves it, in nanoseconds. Timers are that late
 /// (tokio's have a millisecond); and each who is served by somebody else than its own timer costs another the setting of one.
@@ -28,6 +30,9 @@ pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) line: Line<Spot>,
+    /// Who was the first in line that listens when somebody last looked. It may listen no longer; but nobody who does stands
+    /// before it.
+    awake: Option<Ticket>,
     pub(super) watches: Watches<Spot>,
     /// Those whom a change of quota asked to leave, and who don't know it yet.
     pub(super) left: BTreeMap<Ticket, Decision>,
@@ -91,7 +96,7 @@ impl Wakes {
 impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
-        Self { line, watches, left, waited: 0, cancelled: 0 }
+        Self { line, awake: None, watches, left, waited: 0, cancelled: 0 }
     }
 
     /// How many wait or watch.
@@ -99,17 +104,52 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// Whether the first has said that it looks after itself, and after all, and is not overdue. `now` is when somebody asks.
-    pub(super) fn is_looked_after(&self, bucket: &Bucket, now: u64) -> bool {
-        let Some(first) = self.line.first() else { return self.watches.is_empty() };
-        let at = self.line.next_at(bucket).unwrap_or(u64::MAX);
-        let is_awake = first.waker.is_some() && first.wakes_at <= at && now < at.saturating_add(PATIENCE);
-        is_awake && self.watches.is_empty()
+    /// The first in line that listens: it has a timer for everybody. A place that nobody listens at, as most reservations, needs
+    /// none.
+    fn awake(&mut self) -> Option<Ticket> {
+        let listens = |spot: &Spot| spot.waker.is_some();
+        if !self.awake.and_then(|ticket| self.line.get_mut(ticket)).is_some_and(|spot| listens(spot)) {
+            self.awake = self.line.find(listens);
+        }
+        self.awake
     }
 
-    /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then first look after the
-    /// rest. `state` is the bucket's.
-    pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
+    /// Whether nobody who listens comes before this place, which begins to listen now and is due then. So it has the timer.
+    pub(super) fn is_to_wake(&mut self, bucket: &Bucket, ticket: Ticket, due: Option<u64>) -> bool {
+        let other = self.awake().filter(|other| *other != ticket);
+        let before = other.and_then(|other| self.line.due_at(bucket, other));
+        let is_to_wake = before.is_none_or(|before| due.is_some_and(|due| due <= before));
+        if is_to_wake {
+            self.awake = Some(ticket);
+        }
+        is_to_wake
+    }
+
+    /// A place that listens is now the last in line. Whether it is the only one that does, and has the timer.
+    pub(super) fn is_alone(&mut self) -> bool {
+        self.awake().is_none()
+    }
+
+    /// The order in line is another.
+    pub(super) const fn forget_order(&mut self) {
+        self.awake = None;
+    }
+
+    /// Whether somebody has said that it looks after all, and is not overdue. `now` is when somebody asks.
+    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64) -> bool {
+        let Some(ticket) = self.awake() else { return false };
+        let at = self.due_at(bucket, ticket).unwrap_or(u64::MAX);
+        let looks = self.line.get_mut(ticket).is_some_and(|spot| spot.wakes_at <= at);
+        looks && now < at.saturating_add(PATIENCE) && self.watches.is_empty() && self.line.has_room()
+    }
+
+    fn due_at(&self, bucket: &Bucket, ticket: Ticket) -> Option<u64> {
+        // Nearly always it is the first, which is found without sums.
+        if self.line.is_first(ticket) { self.line.next_at(bucket) } else { self.line.due_at(bucket, ticket) }
+    }
+
+    /// Serves everybody who is due by `now`, whoever it is that came to look. `state` is the bucket's.
+    pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
         while let Some((_, spot)) = self.line.pop_due(bucket, now) {
@@ -119,8 +159,16 @@ impl Crowd {
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
             wakes.add(spot.waker);
         }
-        if let Some(at) = self.line.next_at(bucket) {
-            hurry(self.line.first_mut(), at, wakes);
+    }
+
+    /// Serves everybody who is due by `now`, and has the one who is then the first to listen look after the rest.
+    pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
+        self.serve(node, state, now, wakes);
+        let bucket = &node.bucket;
+        if let Some(ticket) = self.awake()
+            && let Some(at) = self.due_at(bucket, ticket)
+        {
+            hurry(self.line.get_mut(ticket), at, wakes);
         }
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);

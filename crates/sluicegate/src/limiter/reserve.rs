@@ -11,8 +11,8 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::{Decision, Denied};
 use sluicegate_core::line::{Claim, Ticket};
 
+use super::attended::{Joined, Wish};
 use super::crowd::looks_at;
-use super::shared::{Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::Timer;
@@ -96,9 +96,10 @@ impl<C: Clock> TokenBucket<C> {
 
 /// Tokens that are booked for an instant; made by [`TokenBucket::reserve`].
 ///
-/// Dropped before that instant, it gives all of them back, and later bookings move up, exactly. Once the instant has passed
-/// the tokens are spent. [`commit`](Self::commit) keeps the booking whatever comes; [`settle`](Self::settle) corrects it once
-/// the true cost is known.
+/// Dropped before that instant, it gives all of them back, and later bookings move up, exactly. From that instant on the tokens
+/// are spent, so those that were there at once are spent from the start; work that then does not happen is
+/// [settled](Self::settle) at 0. [`commit`](Self::commit) keeps the booking whatever comes; `settle` corrects it once the true
+/// cost is known.
 ///
 /// The instant may move earlier (others leave, tokens are put, the quota becomes faster), never later.
 #[must_use = "a reservation that is dropped before its instant is given back"]
@@ -158,17 +159,7 @@ impl<C: Clock> Reservation<C> {
     /// ```
     pub fn settle(mut self, actual: u64) {
         let (booked, ticket) = (self.n, self.ticket.take());
-        self.bucket.shared.attend(None, |attended| {
-            if actual > booked {
-                attended.owe(actual - booked);
-            } else if actual < booked {
-                let bucket = &attended.node.bucket;
-                if let Some(ticket) = ticket {
-                    attended.crowd.line.lighten(bucket, ticket, booked - actual);
-                }
-                attended.refund(booked - actual);
-            }
-        });
+        self.bucket.shared.settle(ticket, booked, actual);
     }
 }
 
@@ -189,7 +180,7 @@ impl<C: Clock> Drop for Reservation<C> {
             if let Some(spot) = attended.crowd.line.remove(ticket) {
                 attended.wakes.discard(spot.waker);
                 attended.crowd.cancelled += 1;
-                attended.refund(n);
+                attended.put(n);
             }
         });
     }
@@ -236,7 +227,7 @@ impl<C: Clock> Wait for Instant<'_, C> {
                 return Ok(());
             }
             let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
-            let is_first = attended.crowd.line.is_first(ticket);
+            let is_first = attended.crowd.is_to_wake(&attended.node.bucket, ticket, due);
             let looks = looks_at(due, u64::MAX, is_first);
             if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                 spot.wakes_at = looks;

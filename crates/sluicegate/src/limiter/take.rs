@@ -11,8 +11,8 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
+use super::attended::{Attended, Joined, Wish};
 use super::crowd::looks_at;
-use super::shared::{Attended, Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::{Timer, block_on_until};
@@ -193,12 +193,13 @@ impl<C: Clock> Turn<C> {
             if attended.now >= until {
                 attended.wakes.discard(Some(waker));
                 attended.crowd.line.remove(ticket);
-                attended.refund(n);
+                attended.put(n);
                 attended.advance();
                 return Ok(attended.ask(n));
             }
             let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
-            let looks = looks_at(due, until, attended.crowd.line.is_first(ticket));
+            let is_first = attended.crowd.is_to_wake(&attended.node.bucket, ticket, due);
+            let looks = looks_at(due, until, is_first);
             if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                 spot.wakes_at = looks;
                 let old = spot.waker.replace(waker);
@@ -246,7 +247,7 @@ impl<C: Clock> Drop for Turn<C> {
             // Still in line, or granted and never fetched: either way nobody has the tokens.
             attended.crowd.waited -= u64::from(!was_waiting);
             attended.crowd.cancelled += 1;
-            attended.refund(n);
+            attended.put(n);
         });
     }
 }

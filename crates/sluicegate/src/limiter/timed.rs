@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use crate::timer::Timer;
 
 /// Something to wait for, which may be looked at by whoever has a waker: a future, or a thread.
-pub(super) trait Wait {
+pub(crate) trait Wait {
     type Output;
 
     /// What was waited for; or the instant to look again at the latest (nanoseconds on the bucket's clock), if the waker is not
@@ -20,8 +20,8 @@ pub(super) trait Wait {
 pin_project! {
     /// The future of a wait.
     #[derive(Debug)]
-    pub(super) struct Timed<W, T: Timer> {
-        pub(super) wait: W,
+    pub(crate) struct Timed<W, T: Timer> {
+        pub(crate) wait: W,
         timer: T,
         at: u64,
         #[pin]
@@ -30,7 +30,7 @@ pin_project! {
 }
 
 impl<W, T: Timer> Timed<W, T> {
-    pub(super) const fn new(wait: W, timer: T) -> Self {
+    pub(crate) const fn new(wait: W, timer: T) -> Self {
         Self { wait, timer, at: 0, sleep: None }
     }
 }

@@ -1,0 +1,11 @@
+//! The library's futures, dropped at every await; and the harness that does it, with futures that are wrong.
+#![expect(clippy::unwrap_used, reason = "test support: a failure here is a test's failure")]
+
+mod all_of;
+mod cancel;
+mod door;
+mod flaws;
+mod limiter;
+mod permits;
+mod queue;
+mod timers;

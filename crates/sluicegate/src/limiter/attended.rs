@@ -1,0 +1,151 @@
+//! The bucket and its line, while the lock is held.
+
+use std::task::Waker;
+use std::time::Duration;
+
+use sluicegate_core::bucket::{Booked, State};
+use sluicegate_core::decision::Decision;
+use sluicegate_core::line::{Claim, Ticket};
+
+use super::crowd::{Crowd, Spot, Wakes, looks_at};
+use super::node::Node;
+
+/// What becomes of somebody who would wait.
+pub(super) enum Joined {
+    /// Granted, refused, or told that it would take too long.
+    Now(Decision),
+    /// In line, and to look after oneself at this instant at the latest: nanoseconds since the bucket's start.
+    Waits(Ticket, u64),
+}
+
+/// How somebody wants to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) n: u64,
+    /// The last instant at which the tokens are wanted, in nanoseconds since the bucket's start.
+    pub(super) until: u64,
+    pub(super) claim: Claim,
+    /// Whether more than the capacity may be asked for.
+    pub(super) overdraft: bool,
+}
+
+/// What is refused for now, of more than the capacity: such a booking is never granted at once, but it is not impossible.
+fn later(decision: Decision, due: Option<u64>, now: u64) -> Decision {
+    let Decision::Never { limit, remaining, reset_after } = decision else { return decision };
+    let retry_after = due.map(|due| Duration::from_nanos(due.saturating_sub(now)));
+    Decision::Later { retry_after, limit, remaining, reset_after }
+}
+
+/// The bucket and its line, under the lock.
+pub(super) struct Attended<'a> {
+    pub(super) node: &'a Node,
+    pub(super) crowd: &'a mut Crowd,
+    /// Nanoseconds since the bucket's start.
+    pub(super) now: u64,
+    pub(super) wakes: &'a mut Wakes,
+}
+
+impl Attended<'_> {
+    /// The state, as it is with what lies aside.
+    pub(super) fn state(&self) -> State {
+        // Only who holds the lock retires a cell.
+        self.node.state(self.now).unwrap_or(State::FULL)
+    }
+
+    pub(super) fn advance(&mut self) {
+        let state = self.state();
+        self.crowd.advance(self.node, state, self.now, self.wakes);
+    }
+
+    /// Serves who is due, and leaves it to [`advance`](Self::advance) who looks after the rest.
+    pub(super) fn serve(&mut self) {
+        let state = self.state();
+        self.crowd.serve(self.node, state, self.now, self.wakes);
+    }
+
+    /// What a bucket says of `n` tokens now, without a change.
+    pub(super) fn ask(&self, n: u64) -> Decision {
+        self.node.bucket.take(self.state(), n, self.now).0
+    }
+
+    /// Changes the state as it is with what lies aside. Only who takes tokens that are there, or puts some, can come in between.
+    pub(super) fn update<T: Default>(&self, change: impl Fn(State) -> (T, Option<State>)) -> T {
+        self.update_beside(self.node.held(), change)
+    }
+
+    /// As [`update`](Self::update), beside so many tokens that lie aside.
+    fn update_beside<T: Default>(&self, held: u64, change: impl Fn(State) -> (T, Option<State>)) -> T {
+        let bucket = &self.node.bucket;
+        let changed = self.node.cell().update(|state| change(bucket.hold(state, held, self.now)));
+        // Only who holds the lock retires a cell.
+        changed.unwrap_or_default()
+    }
+
+    /// Puts `n` tokens, as many as there is room for beside what lies aside.
+    pub(super) fn put(&self, n: u64) -> u64 {
+        let (bucket, held, now) = (&self.node.bucket, self.node.held(), self.now);
+        self.update(|state| {
+            let (put, next) = bucket.put_beside(state, held, n, now);
+            (put, Some(next))
+        })
+    }
+
+    /// `n` tokens more are spent, behind all who wait.
+    pub(super) fn owe(&mut self, n: u64) {
+        let bucket = &self.node.bucket;
+        self.update(|state| ((), Some(bucket.owe(state, n, self.now))));
+        let state = self.state();
+        self.crowd.line.owe(bucket, state);
+    }
+
+    /// Takes tokens or a place in the line, beside so many tokens that lie aside. Whoever stands there is woken by the waker, if
+    /// there is one.
+    pub(super) fn join(&mut self, wish: Wish, held: u64, waker: Option<Waker>) -> Joined {
+        let Wish { n, until, claim, overdraft } = wish;
+        let (bucket, now) = (&self.node.bucket, self.now);
+        let has_room = self.crowd.line.has_room();
+        let booked = self.update_beside(held, |state| {
+            let (decision, next) = bucket.take(state, n, now);
+            let is_refused = match decision {
+                Decision::Granted { .. } => return (Some(Err(decision)), Some(next)),
+                Decision::Never { .. } => !overdraft || n <= bucket.quota().capacity(),
+                Decision::Later { .. } => false,
+            };
+            let booked = if is_refused || !has_room { None } else { bucket.book(state, n, now) };
+            let due = booked.and_then(|booked| bucket.due_at(booked.position));
+            match (booked, due, claim) {
+                (None, ..) if has_room || is_refused => (Some(Err(decision)), None),
+                (None, ..) => (Some(Err(later(decision, None, now))), None),
+                // A reservation is for an instant; where there is none yet, there is nothing to promise.
+                (_, None, Claim::Reservation) => (Some(Err(decision)), None),
+                (_, Some(due), _) if due > until => (Some(Err(later(decision, Some(due), now))), None),
+                (Some(booked), ..) => (Some(Ok(booked)), Some(booked.state)),
+            }
+        });
+        if let Some(Ok(booked)) = booked {
+            return self.stand_in_line(&booked, wish, waker);
+        }
+        self.wakes.discard(waker);
+        // The cell is in force as long as the lock is held, so there is an answer.
+        Joined::Now(booked.and_then(Result::err).unwrap_or_else(|| self.ask(n)))
+    }
+
+    fn stand_in_line(&mut self, booked: &Booked, wish: Wish, waker: Option<Waker>) -> Joined {
+        let Wish { n, until, claim, .. } = wish;
+        let due = self.node.bucket.due_at(booked.position);
+        let looks = looks_at(due, until, waker.is_some() && self.crowd.is_alone());
+        let wakes_at = if waker.is_some() { looks } else { u64::MAX };
+        let spot = Spot { waker, wakes_at, is_take: matches!(claim, Claim::Take { .. }) };
+        Joined::Waits(self.crowd.line.push(booked, n, claim, spot), looks)
+    }
+
+    /// Takes in what others did to the state, and serves who is due unless the first does: for who only comes to stand behind
+    /// all others.
+    pub(super) fn come_behind(&mut self) {
+        let state = self.state();
+        self.crowd.line.agree(&self.node.bucket, state);
+        if !self.crowd.is_looked_after(&self.node.bucket, self.now) {
+            self.advance();
+        }
+    }
+}
