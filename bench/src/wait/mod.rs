@@ -1,12 +1,13 @@
 //! `bench wait`: what a wait costs, ours beside governor and leaky-bucket.
 //!
-//! A crowd of tasks on one limiter (rate, processor time, lateness, order), and waiters that leave before their turn. All in
-//! one process, in turns, each on a runtime of its own of the same kind.
+//! A crowd of tasks on one limiter (rate, processor time, lateness, order), waiters that leave before their turn, and several
+//! limits decided together. All in one process, in turns, each on a runtime of its own of the same kind.
 
 mod crowd;
 mod leave;
 mod limiters;
 mod rows;
+mod several;
 
 use std::fmt;
 
@@ -24,6 +25,9 @@ use crate::table::Report;
 
 /// How many leave in random order, in the cases of those who leave.
 const LEAVERS: [usize; 3] = [1_000, 10_000, 100_000];
+
+/// How many decisions over three limits a turn makes.
+const DECISIONS: u64 = 1_000_000;
 
 /// How waits are measured.
 #[derive(clap::Args)]
@@ -48,6 +52,8 @@ pub(crate) struct Args {
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
+    /// Three limits are decided together.
+    Several(several::Case),
     /// Many tasks take tokens from one limiter.
     Crowd(Kind),
     /// So many waiters leave in random order.
@@ -58,6 +64,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crowd(kind) => write!(f, "crowd, {kind}"),
+            Self::Several(case) => write!(f, "three limits, {case}"),
             Self::Leave(waiters) => write!(f, "one of {waiters} leaves"),
         }
     }
@@ -96,7 +103,10 @@ fn all() -> Vec<Subject> {
         .iter()
         .flat_map(|&case| [Who::Ours, Who::Governor, Who::Leaky].map(|who| Subject { case, who }));
     let leaves = leaves.iter().flat_map(|&case| [Who::Ours, Who::Leaky].map(|who| Subject { case, who }));
-    crowds.chain(leaves).collect()
+    let several = several::Case::ALL.map(Case::Several);
+    let several =
+        several.iter().flat_map(|&case| [Who::Ours, Who::Governor].map(|who| Subject { case, who }));
+    crowds.chain(several).chain(leaves).collect()
 }
 
 impl Subject {
@@ -105,6 +115,7 @@ impl Subject {
             (Case::Crowd(kind), Who::Ours) => crowd::turn::<Ours>(kind, size).map(Sample::Crowd),
             (Case::Crowd(kind), Who::Governor) => crowd::turn::<Governor>(kind, size).map(Sample::Crowd),
             (Case::Crowd(kind), Who::Leaky) => crowd::turn::<Leaky>(kind, size).map(Sample::Crowd),
+            (Case::Several(case), who) => Ok(Sample::Several(several::turn(case, who, DECISIONS))),
             (Case::Leave(waiters), Who::Leaky) => leave::leaky(waiters).map(Sample::Leave),
             (Case::Leave(waiters), _) => leave::ours(waiters).map(Sample::Leave),
         }
@@ -158,6 +169,10 @@ fn describe(args: &Args) -> Vec<String> {
             "ours: take(1) on SystemClock; governor: until_ready(), which sleeps by futures-timer; leaky-bucket: acquire(1), \
              refill {} each 1 ms, fair",
             RATE / 1000,
+        ),
+        format!(
+            "three limits: ours as one AllOf, governor's checked one after the other, {DECISIONS} decisions a turn, on the \
+             same clock; where the last refuses, governor has spent of the others"
         ),
         "leaves: that many futures, polled once, dropped in random order; log n: what 1000 take, times log n / log 1000".into(),
     ];

@@ -1,7 +1,8 @@
 //! From turns to rows, and what makes a turn count for nothing.
 
 use super::limiters::RATE;
-use super::{Case, LEAVERS, Subject, Who, crowd, leave};
+use super::{Case, DECISIONS, LEAVERS, Subject, Who, crowd, leave, several};
+use crate::bucket::turn;
 use crate::rounds::Summary;
 use crate::table::{Goal, Row};
 
@@ -10,6 +11,7 @@ use crate::table::{Goal, Row};
 pub(crate) enum Sample {
     Crowd(crowd::Turn),
     Leave(leave::Turn),
+    Several(turn::Turn),
 }
 
 /// A subject and its turns.
@@ -20,6 +22,9 @@ const CPU: f64 = 1.5;
 
 /// Milliseconds that 99 of 100 are late at the most.
 const LATE: f64 = 5.0;
+
+/// Three limits together, of the time of three checks.
+const TOGETHER: f64 = 0.6;
 
 /// A number of a crowd's turn: its name, its unit, how it is read, and what ours is to be.
 type Column = (&'static str, &'static str, fn(&crowd::Turn) -> f64, Option<(&'static str, f64, Goal)>);
@@ -36,6 +41,7 @@ pub(crate) fn rows(measured: &[Measured]) -> Vec<Row> {
     for case in cases {
         match case {
             Case::Crowd(_) => crowd_rows(measured, case, &mut rows),
+            Case::Several(of) => several_rows(measured, of, &mut rows),
             Case::Leave(waiters) => leave_rows(measured, waiters, &mut rows),
         }
     }
@@ -54,7 +60,7 @@ fn crowd_rows(measured: &[Measured], case: Case, rows: &mut Vec<Row>) {
         let of = |who| {
             summary(measured, Subject { case, who }, |sample| match sample {
                 Sample::Crowd(turn) => Some(read(turn)),
-                Sample::Leave(_) => None,
+                _ => None,
             })
         };
         let name = format!("{case}: {name}");
@@ -69,11 +75,23 @@ fn crowd_rows(measured: &[Measured], case: Case, rows: &mut Vec<Row>) {
     }
 }
 
+fn several_rows(measured: &[Measured], of: several::Case, rows: &mut Vec<Row>) {
+    let case = Case::Several(of);
+    let of = |who| {
+        summary(measured, Subject { case, who }, |sample| match sample {
+            Sample::Several(turn) => Some(turn.nanos()),
+            _ => None,
+        })
+    };
+    let goal = Some(Goal::AtMost(TOGETHER));
+    rows.push(Row::new((&case.to_string(), "ns"), of(Who::Ours), ("governor", of(Who::Governor)), goal));
+}
+
 fn leave_rows(measured: &[Measured], waiters: usize, rows: &mut Vec<Row>) {
     let of = |who, waiters| {
         summary(measured, Subject { case: Case::Leave(waiters), who }, |sample| match sample {
             Sample::Leave(turn) => Some(turn.nanos),
-            Sample::Crowd(_) => None,
+            _ => None,
         })
     };
     let (name, ours) = (Case::Leave(waiters).to_string(), of(Who::Ours, waiters));
@@ -109,8 +127,18 @@ pub(crate) fn faults(measured: &[Measured]) -> Vec<String> {
             Sample::Leave(turn) if turn.in_line != turn.waiters => {
                 Some(format!("{who}, {case}: {} were in line, not {}", turn.in_line, turn.waiters))
             }
+            Sample::Several(turn) if turn.granted != expected(subject.case) => {
+                Some(format!("{who}, {case}: {} were granted, not {}", turn.granted, expected(subject.case)))
+            }
             _ => None,
         })
     };
     measured.iter().filter_map(wrong).collect()
+}
+
+fn expected(case: Case) -> u64 {
+    match case {
+        Case::Several(case) if case.grants => DECISIONS,
+        _ => 0,
+    }
 }

@@ -107,14 +107,30 @@ impl<C: Clock> Joint<C> {
     }
 
     pub(super) fn try_take(&self, n: u64) -> Decision {
+        // Once, since it takes longer than asking all.
+        let reading = self.reading();
         // First all are asked, so that where one refuses, none is touched.
-        let asked = self.ask(n);
-        if !asked.is_granted() {
-            return asked;
+        if !self.members.iter().all(|member| member.bucket.allows(member.charge(n), reading)) {
+            let asked = self.ask(n);
+            if !asked.is_granted() {
+                return asked;
+            }
+            // Tokens have come meanwhile.
+            return self.take_each(n, self.reading());
         }
+        self.take_each(n, reading)
+    }
+
+    /// What the clock shows, which is one for all.
+    fn reading(&self) -> u64 {
+        self.members.first().map_or(0, |member| member.bucket.clock().now())
+    }
+
+    /// Takes from each, and gives everything back where one refuses.
+    fn take_each(&self, n: u64, reading: u64) -> Decision {
         let mut together = Decision::UNLIMITED;
         for (at, member) in self.members.iter().enumerate() {
-            let decision = member.bucket.take_uncounted(member.charge(n));
+            let decision = member.bucket.take_uncounted(member.charge(n), reading);
             together = together.and(decision);
             if !decision.is_granted() {
                 // Somebody was quicker. What the others gave goes back.

@@ -29,10 +29,17 @@ impl<C: Clock> TokenBucket<C> {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// As [`try_take`](Self::try_take), for a decision that is counted elsewhere.
+    /// As [`try_take`](Self::try_take), at a reading of the clock, for a decision that is counted elsewhere.
     #[inline]
-    pub(crate) fn take_uncounted(&self, n: u64) -> Decision {
-        self.shared.take(n, self.shared.now(), |_| ())
+    pub(crate) fn take_uncounted(&self, n: u64, reading: u64) -> Decision {
+        self.shared.take(n, self.shared.since(reading), |_| ())
+    }
+
+    /// Whether a take of `n` would be granted, at a reading of the clock.
+    #[inline]
+    pub(crate) fn allows(&self, n: u64, reading: u64) -> bool {
+        let now = self.shared.since(reading);
+        self.shared.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0.is_granted()))
     }
 
     /// What a take of `n` would be answered if so many others were booked before.

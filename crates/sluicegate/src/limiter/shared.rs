@@ -60,13 +60,18 @@ impl<C: Clock> Shared<C> {
     /// Nanoseconds since the bucket's start.
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        let now = self.clock.now();
-        if now < self.start {
+        self.since(self.clock.now())
+    }
+
+    /// Nanoseconds from the bucket's start to a reading of its clock.
+    #[inline]
+    pub(super) fn since(&self, reading: u64) -> u64 {
+        if reading < self.start {
             // A branch that is always foreseen: a choice between two values would be waited for.
             cold_path();
             return 0;
         }
-        now - self.start
+        reading - self.start
     }
 
     /// An operation on the node in force.

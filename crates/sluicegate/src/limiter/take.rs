@@ -238,8 +238,11 @@ impl<C: Clock> Drop for Turn<C> {
     fn drop(&mut self) {
         let Stage::Waits(ticket) = self.stage else { return };
         let n = self.n;
-        self.bucket.shared.attend(Some(ticket), |attended| {
-            let was_waiting = attended.crowd.line.remove(ticket).is_some();
+        // Who is due at this very instant is woken for nothing; to look for its place a second time would cost everybody else.
+        self.bucket.shared.attend(None, |attended| {
+            let spot = attended.crowd.line.remove(ticket);
+            let was_waiting = spot.is_some();
+            attended.wakes.discard(spot.and_then(|spot| spot.waker));
             let was_told = attended.crowd.left.remove(&ticket).is_some();
             if was_told {
                 return;
