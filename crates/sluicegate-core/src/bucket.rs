@@ -155,6 +155,13 @@ impl Bucket {
         (self.answer(state, next, n, now), next.unwrap_or(state))
     }
 
+    /// Whether [`take`](Self::take) would grant `n` tokens: all there is to ask where nobody wants to know more.
+    #[inline(always)]
+    #[must_use]
+    pub fn has(&self, state: State, n: u64, now: u64) -> bool {
+        self.after(state, n, now).is_some()
+    }
+
     /// The first half of [`take`](Self::take), and all that has to be done again when a race is lost: the state after
     /// `n` tokens, none where they are not granted. Small, so that it is compiled into its caller.
     #[inline(always)]

@@ -97,7 +97,11 @@ impl<C: Clock> Joint<C> {
 
     /// What all say together, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
-        let each = self.members.iter().map(|member| member.bucket.peek(member.charge(n)));
+        self.ask_at(n, self.reading())
+    }
+
+    fn ask_at(&self, n: u64, reading: u64) -> Decision {
+        let each = self.members.iter().map(|member| member.bucket.peek_at(member.charge(n), reading));
         each.fold(Decision::UNLIMITED, Decision::and)
     }
 
@@ -111,12 +115,11 @@ impl<C: Clock> Joint<C> {
         let reading = self.reading();
         // First all are asked, so that where one refuses, none is touched.
         if !self.members.iter().all(|member| member.bucket.allows(member.charge(n), reading)) {
-            let asked = self.ask(n);
+            let asked = self.ask_at(n, reading);
+            // Unless somebody has put tokens meanwhile.
             if !asked.is_granted() {
                 return asked;
             }
-            // Tokens have come meanwhile.
-            return self.take_each(n, self.reading());
         }
         self.take_each(n, reading)
     }

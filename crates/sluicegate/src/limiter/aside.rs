@@ -38,8 +38,12 @@ impl<C: Clock> TokenBucket<C> {
     /// Whether a take of `n` would be granted, at a reading of the clock.
     #[inline]
     pub(crate) fn allows(&self, n: u64, reading: u64) -> bool {
-        let now = self.shared.since(reading);
-        self.shared.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0.is_granted()))
+        self.shared.has(n, self.shared.since(reading))
+    }
+
+    /// As [`peek`](Self::peek), at a reading of the clock.
+    pub(crate) fn peek_at(&self, n: u64, reading: u64) -> Decision {
+        self.shared.ask_at(n, self.shared.since(reading))
     }
 
     /// What a take of `n` would be answered if so many others were booked before.

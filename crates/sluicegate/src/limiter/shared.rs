@@ -168,9 +168,25 @@ impl<C: Clock> Shared<C> {
         put
     }
 
+    /// Whether a take of `n` would be granted. Written out for the same reason as [`take`](Self::take).
+    #[inline(always)]
+    pub(super) fn has(&self, n: u64, now: u64) -> bool {
+        let mut later = None;
+        loop {
+            let node = later.as_deref().unwrap_or(&self.first);
+            if let Ok(state) = node.state(now) {
+                return node.bucket.has(state, n, now);
+            }
+            later = self.in_force();
+        }
+    }
+
     /// What a take of `n` would answer, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
-        let now = self.now();
+        self.ask_at(n, self.now())
+    }
+
+    pub(super) fn ask_at(&self, n: u64, now: u64) -> Decision {
         self.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0))
     }
 
