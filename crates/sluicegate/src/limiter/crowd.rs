@@ -56,7 +56,7 @@ pub(super) struct Spot {
 /// Wakers to be woken, or dropped, once the lock is free: they are foreign code, which may come back here.
 #[derive(Debug, Default)]
 #[must_use = "who is not woken waits for ever"]
-pub(super) struct Wakes {
+pub(crate) struct Wakes {
     wake: Few,
     discard: Few,
 }
@@ -79,16 +79,16 @@ impl Few {
 }
 
 impl Wakes {
-    pub(super) fn add(&mut self, waker: Option<Waker>) {
+    pub(crate) fn add(&mut self, waker: Option<Waker>) {
         self.wake.add(waker);
     }
 
-    pub(super) fn discard(&mut self, waker: Option<Waker>) {
+    pub(crate) fn discard(&mut self, waker: Option<Waker>) {
         self.discard.add(waker);
     }
 
     /// First come, first woken.
-    pub(super) fn wake(self) {
+    pub(crate) fn wake(self) {
         self.wake.one.into_iter().chain(self.wake.more).for_each(Waker::wake);
     }
 }

@@ -199,7 +199,20 @@ impl<C: Clock> Shared<C> {
     /// state is taken into account before the lock is released. `own` is the place of who comes: it need not be woken, since
     /// it is here.
     pub(super) fn attend<T>(&self, own: Option<Ticket>, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
-        self.locked(self.now(), |attended| {
+        let mut wakes = Wakes::default();
+        let answer = self.attend_into(&mut wakes, own, act);
+        wakes.wake();
+        answer
+    }
+
+    /// As [`attend`](Self::attend), for a caller that has a lock of its own and wakes when it has given that back.
+    pub(super) fn attend_into<T>(
+        &self,
+        wakes: &mut Wakes,
+        own: Option<Ticket>,
+        act: impl FnOnce(&mut Attended<'_>) -> T,
+    ) -> T {
+        self.locked_into(wakes, self.now(), |attended| {
             if let Some(spot) = own.and_then(|ticket| attended.crowd.line.get_mut(ticket)) {
                 attended.wakes.discard(spot.waker.take());
             }
@@ -213,13 +226,16 @@ impl<C: Clock> Shared<C> {
     /// Does something under the lock, and wakes whom it finds to wake after that.
     pub(super) fn locked<T>(&self, now: u64, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
         let mut wakes = Wakes::default();
+        let answer = self.locked_into(&mut wakes, now, act);
+        wakes.wake();
+        answer
+    }
+
+    fn locked_into<T>(&self, wakes: &mut Wakes, now: u64, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
         let mut crowd = self.crowd();
         // While the lock is held the node in force can't retire.
-        let answer =
-            self.on_locked(|node| act(&mut Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }));
+        let answer = self.on_locked(|node| act(&mut Attended { node, crowd: &mut crowd, now, wakes }));
         self.waiting.store(crowd.len(), Ordering::Release);
-        drop(crowd);
-        wakes.wake();
         answer
     }
 
