@@ -11,7 +11,7 @@ use super::node::Node;
 
 /// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
 /// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
-/// this for it.
+/// this for it, or at the most (if the second is not polled either, and others have left since) until the instant it was told.
 pub(crate) const SAFETY: u64 = 20_000_000;
 
 /// Everything about those who wait. Behind one lock.
@@ -135,7 +135,7 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then the first that listens
+    /// Serves everybody who is due by `now`, whoever it is that came to look, and has those who are then the first that listen
     /// look after the rest. `state` is the bucket's.
     pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
@@ -148,10 +148,13 @@ impl Crowd {
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
             wakes.add(spot.waker);
         }
-        if let Some(first) = self.first_listening()
-            && let Some(at) = self.line.due_at(bucket, first)
-        {
-            hurry(self.line.get_mut(first), at, wakes);
+        // The second too, in case that the first is not polled: both may have moved up by hours.
+        for after in 0..2 {
+            let Some((_, ticket)) = self.listening.iter().nth(after).copied() else { break };
+            if let Some(at) = self.line.due_at(bucket, ticket) {
+                let at = if after == 0 { at } else { at.saturating_add(SAFETY) };
+                hurry(self.line.get_mut(ticket), at, wakes);
+            }
         }
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);
@@ -159,9 +162,9 @@ impl Crowd {
     }
 }
 
-/// Wakes the first if it would look later than `at`, so that it sets its timer anew.
-fn hurry(first: Option<&mut Spot>, at: u64, wakes: &mut Wakes) {
-    if let Some(spot) = first.filter(|spot| spot.wakes_at > at)
+/// Wakes somebody who would look later than `at`, so that it sets its timer anew.
+fn hurry(one: Option<&mut Spot>, at: u64, wakes: &mut Wakes) {
+    if let Some(spot) = one.filter(|spot| spot.wakes_at > at)
         && spot.waker.is_some()
     {
         spot.wakes_at = at;
