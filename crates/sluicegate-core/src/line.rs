@@ -63,7 +63,7 @@ pub enum Claim {
 ///
 /// // The first leaves and gives its tokens back; the second moves up.
 /// let (name, units) = line.remove(&bucket, first, 0).expect("it waits");
-/// state = bucket.unbook(state, units, 0, 0);
+/// state = bucket.unbook(state, units, 0);
 /// line.agree(&bucket, state);
 /// assert_eq!(line.next_at(&bucket), Some(100_000_000));
 /// assert_eq!(line.pop_due(&bucket, 100_000_000), Some((second, "second")));

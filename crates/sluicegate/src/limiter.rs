@@ -11,10 +11,10 @@
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
-mod aside;
 mod attended;
 mod crowd;
 mod node;
+mod places;
 mod reserve;
 mod shared;
 mod take;
@@ -32,8 +32,8 @@ use crate::counts::Counts;
 
 use shared::Shared;
 
-pub(crate) use aside::Aside;
-pub(crate) use crowd::SAFETY;
+pub(crate) use crowd::{SAFETY, Wakes};
+pub(crate) use places::Stand;
 pub(crate) use shared::WAITERS;
 pub(crate) use timed::{Timed, Wait};
 
@@ -170,7 +170,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn available(&self) -> u64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
@@ -180,7 +180,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn balance(&self) -> i64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.balance(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.balance(node.cell().load()?, now)))
     }
 
     /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.

@@ -76,44 +76,18 @@ impl Bucket {
         State(base.saturating_add(units).min(self.last_position().max(base)))
     }
 
-    /// The state as it is while `held` of the tokens that are spent lie aside, to be used at one instant with others, or to come
-    /// back: their room in the bucket is not filled meanwhile, so that what is granted with them is within the bucket's bound
-    /// at that instant too.
+    /// Gives back units that were [booked](Self::book), as many as there is room for. Exactly, and so not necessarily whole
+    /// tokens.
     #[must_use]
-    pub fn hold(&self, state: State, held: u64, now: u64) -> State {
-        if held == 0 || self.kind != Kind::Counted {
-            return state;
-        }
-        let view = self.view(state, now);
-        let units = self.units_of(held).min(self.full);
-        if view.spent >= view.floor.saturating_add(units) { state } else { State(view.ceil + units) }
-    }
-
-    /// As [`put`](Self::put), while `held` tokens lie aside. Their room is not filled.
-    #[must_use]
-    pub fn put_beside(&self, state: State, held: u64, n: u64, now: u64) -> (u64, State) {
-        if held == 0 || self.kind != Kind::Counted {
-            return self.put(state, n, now);
-        }
-        let state = self.hold(state, held, now);
-        let view = self.view(state, now);
-        let taken = view.spent.saturating_sub(view.ceil + self.units_of(held).min(self.full));
-        self.put(state, n.min(self.tokens_of(taken)), now)
-    }
-
-    /// Gives back units that were [booked](Self::book), as many as there is room for while `held` tokens lie aside. Exactly, and
-    /// so not necessarily whole tokens.
-    #[must_use]
-    pub fn unbook(&self, state: State, units: u64, held: u64, now: u64) -> State {
+    pub fn unbook(&self, state: State, units: u64, now: u64) -> State {
         if self.kind != Kind::Counted || units == 0 {
             return state;
         }
         let view = self.view(state, now);
-        if held == 0 && view.burst.is_some() {
+        if view.burst.is_some() {
             return self.put(state, self.tokens_of(units), now).1;
         }
-        let least = if held == 0 { view.floor } else { view.ceil + self.units_of(held).min(self.full) };
-        State(view.spent.saturating_sub(units).max(least).min(view.spent))
+        State(view.spent.saturating_sub(units).max(view.floor).min(view.spent))
     }
 
     /// The first instant at which what was booked up to this position has flowed; none where only a `put` can bring it.

@@ -40,7 +40,7 @@ impl Rig {
     }
 
     fn give_back(&mut self, units: u64, now: u64) {
-        self.state = self.bucket.unbook(self.state, units, 0, now);
+        self.state = self.bucket.unbook(self.state, units, now);
         self.line.agree(&self.bucket, self.state);
     }
 

@@ -43,7 +43,7 @@ impl<C: Clock> Shared<C> {
         let bucket = Bucket::new(quota);
         let start = clock.now();
         Self {
-            first: Node::new(bucket, bucket.start(), 0),
+            first: Node::new(bucket, bucket.start()),
             later: Later::default(),
             clock,
             start,
@@ -89,55 +89,21 @@ impl<C: Clock> Shared<C> {
     #[inline(always)]
     pub(super) fn take(&self, n: u64) -> Decision {
         let now = self.now();
-        self.on(|node| {
-            if node.held() > 0 {
-                return Ok(self.take_beside(n));
-            }
-            node.cell().take(&node.bucket, n, now)
-        })
-    }
-
-    #[cold]
-    fn take_beside(&self, n: u64) -> Decision {
-        self.attend(None, |attended| {
-            let (bucket, now) = (&attended.node.bucket, attended.now);
-            attended.update(|state| {
-                let (decision, next) = bucket.take(state, n, now);
-                (Some(decision), Some(next))
-            })
-        })
-        // Under the lock the cell is in force.
-        .unwrap_or_else(|| self.ask(n))
+        self.on(|node| node.cell().take(&node.bucket, n, now))
     }
 
     /// Takes as many tokens as there are.
     #[inline]
     pub(super) fn take_up_to(&self, n: u64) -> u64 {
         let now = self.now();
-        self.on(|node| {
-            if node.held() > 0 {
-                return Ok(self.attend(None, |attended| {
-                    let (bucket, now) = (&attended.node.bucket, attended.now);
-                    attended.update(|state| {
-                        let (taken, next) = bucket.take_up_to(state, n, now);
-                        (taken, Some(next))
-                    })
-                }));
-            }
-            node.cell().take_up_to(&node.bucket, n, now)
-        })
+        self.on(|node| node.cell().take_up_to(&node.bucket, n, now))
     }
 
     /// Puts `n` tokens.
     #[inline]
     pub(super) fn put(&self, n: u64) -> u64 {
         let now = self.now();
-        let put = self.on(|node| {
-            if node.held() > 0 {
-                return Ok(self.attend(None, |attended| attended.put(n)));
-            }
-            node.cell().put(&node.bucket, n, now)
-        });
+        let put = self.on(|node| node.cell().put(&node.bucket, n, now));
         self.tokens_came();
         put
     }
@@ -145,7 +111,7 @@ impl<C: Clock> Shared<C> {
     /// What a take of `n` would answer, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
         let now = self.now();
-        self.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0))
+        self.on(|node| Ok(node.bucket.take(node.cell().load()?, n, now).0))
     }
 
     /// The machine's methods can't leave it half changed, so a panic elsewhere under the lock breaks nothing.
@@ -158,6 +124,18 @@ impl<C: Clock> Shared<C> {
     /// it is here.
     pub(super) fn attend<T>(&self, own: Option<Ticket>, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
         let mut wakes = Wakes::default();
+        let answer = self.attend_into(&mut wakes, own, act);
+        wakes.wake();
+        answer
+    }
+
+    /// As [`attend`](Self::attend), for a caller that has a lock of its own and wakes when it has given that back.
+    pub(super) fn attend_into<T>(
+        &self,
+        wakes: &mut Wakes,
+        own: Option<Ticket>,
+        act: impl FnOnce(&mut Attended<'_>) -> T,
+    ) -> T {
         let now = self.now();
         let mut crowd = self.crowd();
         let before = crowd.len();
@@ -166,15 +144,13 @@ impl<C: Clock> Shared<C> {
         }
         // While the lock is held the node in force can't retire.
         let answer = self.on_locked(|node| {
-            let mut attended = Attended { node, crowd: &mut crowd, now, wakes: &mut wakes };
+            let mut attended = Attended { node, crowd: &mut crowd, now, wakes };
             attended.advance();
             let answer = act(&mut attended);
             attended.advance();
             answer
         });
         self.recount(before, crowd.len());
-        drop(crowd);
-        wakes.wake();
         answer
     }
 
@@ -207,14 +183,26 @@ impl<C: Clock> Shared<C> {
 
     /// Takes tokens or a place in the line, or neither.
     pub(super) fn join(&self, wish: Wish) -> Joined {
-        self.attend_coming(|attended| attended.join(wish, attended.node.held()))
+        self.attend_coming(|attended| attended.join(wish))
     }
 
     /// As [`attend`](Self::attend), for one that may begin to wait: `waiting` is raised before the state is written, see above,
     /// and until it counts who waits.
     pub(super) fn attend_coming<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let answer = self.attend_coming_into(&mut wakes, act);
+        wakes.wake();
+        answer
+    }
+
+    /// As [`attend_coming`](Self::attend_coming), for a caller that has a lock of its own.
+    pub(super) fn attend_coming_into<T>(
+        &self,
+        wakes: &mut Wakes,
+        act: impl FnOnce(&mut Attended<'_>) -> T,
+    ) -> T {
         self.waiting.fetch_add(1, Ordering::Release);
-        let answer = self.attend(None, act);
+        let answer = self.attend_into(wakes, None, act);
         self.waiting.fetch_sub(1, Ordering::Release);
         answer
     }
@@ -247,7 +235,6 @@ impl<C: Clock> Shared<C> {
             Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance();
             // Only who holds the lock retires a cell, and only the one in force.
             let state = node.cell().retire().unwrap_or(State::FULL);
-            let state = node.bucket.hold(state, node.held(), now);
             let changed = crowd.line.replan(&node.bucket, &to, state, now, carry);
             for left in changed.left {
                 wakes.add(left.item.waker);
@@ -257,7 +244,7 @@ impl<C: Clock> Shared<C> {
             for spot in crowd.watches.hopeless(&to) {
                 wakes.add(spot.waker.take());
             }
-            Node::new(to, changed.state, node.held())
+            Node::new(to, changed.state)
         });
         self.later.set(node);
         self.on_locked(|node| Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance());
