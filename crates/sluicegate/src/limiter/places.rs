@@ -78,7 +78,8 @@ impl<C: Clock> TokenBucket<C> {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Result<Option<(Ticket, Option<u64>)>, Decision> {
-        let wish = Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false };
+        let wish =
+            Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false, late: 0 };
         let waker = waker.clone();
         self.shared.attend_coming_into(wakes, |attended| match attended.join(wish, None) {
             Joined::Now(Decision::Granted { .. }) => Ok(None),

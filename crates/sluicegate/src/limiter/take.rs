@@ -66,7 +66,8 @@ impl<C: Timer> TokenBucket<C> {
     }
 
     fn take_until(&self, n: u64, until: u64) -> Take<C> {
-        let turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        let late = self.shared.clock.resolution();
+        let turn = Turn { bucket: self.clone(), n, until, late, stage: Stage::New };
         Take { timed: Timed::new(turn, self.shared.clock.clone()) }
     }
 }
@@ -94,7 +95,7 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn blocking_take_until(&self, n: u64, until: u64) -> Decision {
-        let mut turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        let mut turn = Turn { bucket: self.clone(), n, until, late: 0, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| turn.look(context))
     }
 }
@@ -128,6 +129,8 @@ struct Turn<C: Clock> {
     n: u64,
     /// Nanoseconds since the bucket's start.
     until: u64,
+    /// How late a timer may be, in nanoseconds.
+    late: u64,
     stage: Stage,
 }
 
@@ -151,6 +154,7 @@ impl<C: Clock> Turn<C> {
                 until: self.until,
                 claim: Claim::Take { until: self.until },
                 overdraft: false,
+                late: self.late,
             };
             match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
@@ -180,7 +184,7 @@ impl<C: Clock> Turn<C> {
     fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
         let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
         let fetched = shared.locked(shared.now(), |attended| {
-            attended.look_after();
+            attended.look_after(self.late);
             Self::fetch(attended, ticket)
         });
         if let Some(decision) = fetched {
