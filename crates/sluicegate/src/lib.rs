@@ -9,6 +9,7 @@
 //! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
+//! | read and write, send and receive at a rate | [`io`] |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
@@ -35,6 +36,7 @@ pub mod cancel;
 pub mod counts;
 pub mod failure;
 pub mod guide;
+pub mod io;
 pub mod keyed;
 pub mod limiter;
 pub mod permits;
