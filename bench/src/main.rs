@@ -8,6 +8,7 @@ mod bucket;
 mod conditions;
 mod error;
 mod gateway;
+mod io;
 mod out;
 mod rounds;
 mod stop;
@@ -45,6 +46,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// Throttled copies against bare ones: ms a GiB; and how well a rate is kept
+    Io {
+        #[command(flatten)]
+        args: io::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// One of the peers: a plain proxy of hyper and hyper-util
     #[command(hide = true)]
     BareHyper(gateway::bare::Args),
@@ -66,6 +74,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Bucket { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&bucket::run(&args, &stop)?, &report)
+        }
+        Command::Io { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&io::run(&args, &stop)?, &report)
         }
         Command::Gateway { args, report } => {
             let stop = Stop::on_signals()?;
