@@ -27,6 +27,18 @@ fn who_reads_again_into_another_buffer_is_still_in_line() {
 }
 
 #[test]
+fn who_reads_again_is_not_sent_to_the_end_of_the_line() {
+    let time = ManualTime::new();
+    let bucket = bucket("1000/s burst 100 initial 0", &time);
+    let [mut first, mut second] = [(); 2].map(|()| AsyncThrottled::new(Peer::default(), &bucket));
+    assert!(poll_read(&mut first, 100).is_pending() && poll_read(&mut second, 100).is_pending());
+    assert!(poll_read(&mut first, 50).is_pending());
+    time.set(20_000_000);
+    assert!(poll_read(&mut second, 100).is_pending());
+    assert!(matches!(poll_read(&mut first, 100), Poll::Ready(Ok(20))));
+}
+
+#[test]
 fn a_connection_that_is_silent_keeps_no_tokens() {
     let bucket = stock(100);
     let mut silent: Vec<_> =
