@@ -11,10 +11,10 @@
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
-mod aside;
 mod attended;
 mod crowd;
 mod node;
+mod places;
 mod reserve;
 mod shared;
 mod take;
@@ -32,8 +32,8 @@ use crate::counts::Counts;
 
 use shared::Shared;
 
-pub(crate) use aside::Aside;
-pub(crate) use crowd::SAFETY;
+pub(crate) use crowd::{SAFETY, Wakes};
+pub(crate) use places::Stand;
 pub(crate) use shared::WAITERS;
 pub(crate) use timed::{Timed, Wait};
 

@@ -48,8 +48,8 @@ struct Rig {
     single: Vec<Reservation<ManualTime>>,
     /// What bare buckets have come to, of all grants that were kept.
     bare: Vec<(Bucket, State)>,
-    /// Grants that were kept: when, and how much of each.
-    grants: Vec<(u64, [u64; 3])>,
+    /// Grants that were kept, and what was given back: when, and how much of each.
+    grants: Vec<(u64, [i64; 3])>,
     /// Whether bare buckets must grant the same at the same instant.
     exact: bool,
 }
@@ -82,7 +82,7 @@ impl Rig {
     /// A grant that is kept.
     fn granted(&mut self, charges: [u64; 3]) {
         let now = self.time.now();
-        self.grants.push((now, charges));
+        self.grants.push((now, charges.map(u64::cast_signed)));
         if !self.exact {
             return;
         }
@@ -95,7 +95,10 @@ impl Rig {
 
     /// Polls who was woken until nobody is.
     fn run(&mut self) {
+        let mut polls = 0;
         while let Some(at) = self.tasks.iter().position(|task| task.flag.0.swap(false, Ordering::SeqCst)) {
+            polls += 1;
+            assert!(polls < 10_000, "they wake each other for ever");
             let task = &mut self.tasks[at];
             let waker = Waker::from(Arc::clone(&task.flag));
             if let Poll::Ready(decision) = task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -123,11 +126,26 @@ impl Rig {
         self.run();
     }
 
+    /// A reservation leaves. What it had in one bucket may have come already, and counts as given back; what had not come is
+    /// counted too, which makes the bound looser than it is.
+    fn unbook(&mut self, at: usize) {
+        let balances = |rig: &Self| [0, 1, 2].map(|at: usize| rig.buckets[at].balance());
+        let before = balances(self);
+        drop(self.booked.remove(at));
+        let after = balances(self);
+        self.grants.push((self.time.now(), [0, 1, 2].map(|at: usize| (before[at] - after[at]).min(0))));
+    }
+
     /// Nobody is forgotten: from event to event all are served; then all buckets fill.
     fn finish(&mut self) -> Result<(), TestCaseError> {
+        // Who was served because others left is served now.
+        self.run();
+        let mut events = 0;
         while let Some(at) = self.time.next() {
             self.time.set(at);
             self.run();
+            events += 1;
+            prop_assert!(events < 100_000, "{} are never served: {:?}", self.tasks.len(), self.buckets);
         }
         prop_assert_eq!(self.tasks.len(), 0);
         let now = self.time.now();
@@ -149,15 +167,15 @@ fn single(at: usize, n: u64) -> [u64; 3] {
     charges
 }
 
-/// Whether grants of any span exceed what a bucket may grant in it, by more than `slack`.
-fn exceeds(grants: &[(u64, [u64; 3])], at: usize, slack: u64) -> Option<String> {
-    let (rate, capacity) = [(10, 3), (7, 5), (2, 4)][at];
+/// Whether grants of any span exceed what a bucket may grant in it.
+fn exceeds(grants: &[(u64, [i64; 3])], at: usize) -> Option<String> {
+    let (rate, capacity): (i128, i128) = [(10, 3), (7, 5), (2, 4)][at];
     for (first, &(from, _)) in grants.iter().enumerate() {
         let mut sum = 0;
         for &(to, charges) in &grants[first..] {
-            sum += charges[at];
-            let flowed = u128::from(to - from) * rate;
-            if u128::from(sum.saturating_sub(capacity + slack)) * 1_000_000_000 > flowed {
+            sum += i128::from(charges[at]);
+            let flowed = i128::from(to - from) * rate;
+            if (sum - capacity) * 1_000_000_000 > flowed {
                 return Some(format!("{sum} of {} from {from} to {to}", QUOTAS[at]));
             }
         }
@@ -174,7 +192,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
 
     /// One line of those who wait for all, and others who take from its members what is there: every grant is one that bare
-    /// buckets grant at that very instant, though it was held for others meanwhile, and they come to the same in the end.
+    /// buckets grant at that very instant, and they come to the same in the end.
     #[test]
     fn what_is_granted_is_what_bare_buckets_grant(ops in any_ops()) {
         let mut rig = Rig::new(true);
@@ -207,8 +225,7 @@ proptest! {
         }
     }
 
-    /// Two combinations that share a bucket, and others who wait for single ones. Whoever stands in line at one bucket isn't
-    /// kept waiting by what lies aside there; so at most that much is granted beyond the bound: one request of each combination.
+    /// Two combinations that share a bucket, others who wait for single ones, and reservations that come and go.
     #[test]
     fn nobody_is_forgotten_and_bounds_hold(ops in any_ops(), leave in any::<bool>()) {
         let mut rig = Rig::new(false);
@@ -237,25 +254,27 @@ proptest! {
                     rig.spawn(single(at, n), take);
                 }
                 5 if !rig.tasks.is_empty() => drop(rig.tasks.remove(pick % rig.tasks.len())),
-                6 => {
+                6 if pick > 99 => {
                     let which = pick % 2;
                     let reserved = rig.all[which].reserve(n).ok();
                     rig.booked.extend(reserved.filter(|one| !one.delay().is_zero()));
                 }
-                7 if !rig.booked.is_empty() => drop(rig.booked.remove(pick % rig.booked.len())),
+                7 if !rig.booked.is_empty() => rig.unbook(pick % rig.booked.len()),
                 _ => rig.pass(37_000_000 * n * (1 + pick as u64)),
             }
             // A reservation whose instant has passed is spent.
             rig.booked.retain(|one| !one.delay().is_zero());
             rig.run();
         }
-        rig.booked.clear();
+        while !rig.booked.is_empty() {
+            rig.unbook(0);
+        }
         if leave {
             rig.tasks.clear();
         }
         rig.finish()?;
-        for (at, slack) in [(0, 2), (1, 6), (2, 2)] {
-            prop_assert_eq!(exceeds(&rig.grants, at, slack), None);
+        for at in 0..3 {
+            prop_assert_eq!(exceeds(&rig.grants, at), None);
         }
     }
 

@@ -9,4 +9,5 @@ mod io;
 mod limiter;
 mod permits;
 mod queue;
+mod store;
 mod timers;

@@ -41,21 +41,21 @@ pub(super) struct Spot {
 /// Wakers to be woken, or dropped, once the lock is free: they are foreign code, which may come back here.
 #[derive(Debug, Default)]
 #[must_use = "who is not woken waits for ever"]
-pub(super) struct Wakes {
+pub(crate) struct Wakes {
     wake: Vec<Waker>,
     discard: Vec<Waker>,
 }
 
 impl Wakes {
-    pub(super) fn add(&mut self, waker: Option<Waker>) {
+    pub(crate) fn add(&mut self, waker: Option<Waker>) {
         self.wake.extend(waker);
     }
 
-    pub(super) fn discard(&mut self, waker: Option<Waker>) {
+    pub(crate) fn discard(&mut self, waker: Option<Waker>) {
         self.discard.extend(waker);
     }
 
-    pub(super) fn wake(self) {
+    pub(crate) fn wake(self) {
         self.wake.into_iter().for_each(Waker::wake);
     }
 }

@@ -41,16 +41,6 @@ impl Node {
         self.apart.held.load(Ordering::Acquire)
     }
 
-    /// `n` tokens more lie aside; said before they are spent.
-    pub(super) fn lay_aside(&self, n: u64) {
-        self.apart.held.fetch_add(n, Ordering::Release);
-    }
-
-    /// `n` tokens lie aside no longer; said after the state was made as if they were spent now.
-    pub(super) fn no_longer_aside(&self, n: u64) {
-        self.apart.held.fetch_sub(n, Ordering::Release);
-    }
-
     /// The state, as it is with what lies aside.
     #[inline]
     pub(super) fn state(&self, now: u64) -> Result<State, Retired> {

@@ -76,6 +76,17 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
+        let booked = self.try_book(n, until, overdraft);
+        self.count(if booked.is_ok() { GRANTED } else { REFUSED });
+        booked
+    }
+
+    /// As [`reserve_within`](Self::reserve_within), for a decision that is counted elsewhere.
+    pub(crate) fn book_uncounted(&self, n: u64, max_wait: Duration) -> Result<Reservation<C>, Denied> {
+        self.try_book(n, self.shared.now().saturating_add(nanos(max_wait)), false)
+    }
+
+    fn try_book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
         let decision = self.shared.take(n);
         let is_hopeless = matches!(decision, Decision::Never { .. }) && !overdraft;
         let joined = if is_hopeless || decision.is_granted() {
@@ -86,9 +97,7 @@ impl<C: Clock> TokenBucket<C> {
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),
             Joined::Waits(ticket) => Ok(Some(ticket)),
-        };
-        self.count(if ticket.is_ok() { GRANTED } else { REFUSED });
-        let ticket = ticket?;
+        }?;
         Ok(Reservation { bucket: self.clone(), n, ticket })
     }
 }
@@ -131,6 +140,11 @@ impl<C: Clock> Reservation<C> {
             let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
             Duration::from_nanos(due.map_or(0, |due| due.saturating_sub(attended.now)))
         })
+    }
+
+    /// Gives all of it back, also where its instant has passed: the work did not happen.
+    pub fn give_back(self) {
+        self.settle(0);
     }
 
     /// Keeps the booking, whatever comes: the tokens are spent.

@@ -158,6 +158,18 @@ impl<C: Clock> Shared<C> {
     /// it is here.
     pub(super) fn attend<T>(&self, own: Option<Ticket>, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
         let mut wakes = Wakes::default();
+        let answer = self.attend_into(&mut wakes, own, act);
+        wakes.wake();
+        answer
+    }
+
+    /// As [`attend`](Self::attend), for a caller that has a lock of its own and wakes when it has given that back.
+    pub(super) fn attend_into<T>(
+        &self,
+        wakes: &mut Wakes,
+        own: Option<Ticket>,
+        act: impl FnOnce(&mut Attended<'_>) -> T,
+    ) -> T {
         let now = self.now();
         let mut crowd = self.crowd();
         if let Some(spot) = own.and_then(|ticket| crowd.line.get_mut(ticket)) {
@@ -165,15 +177,13 @@ impl<C: Clock> Shared<C> {
         }
         // While the lock is held the node in force can't retire.
         let answer = self.on_locked(|node| {
-            let mut attended = Attended { node, crowd: &mut crowd, now, wakes: &mut wakes };
+            let mut attended = Attended { node, crowd: &mut crowd, now, wakes };
             attended.advance();
             let answer = act(&mut attended);
             attended.advance();
             answer
         });
         self.waiting.store(crowd.len(), Ordering::Release);
-        drop(crowd);
-        wakes.wake();
         answer
     }
 
