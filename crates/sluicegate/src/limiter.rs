@@ -170,7 +170,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn available(&self) -> u64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
@@ -180,7 +180,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn balance(&self) -> i64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.balance(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.balance(node.cell().load()?, now)))
     }
 
     /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.

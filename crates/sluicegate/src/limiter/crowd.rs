@@ -1,16 +1,16 @@
 //! Those who wait for a bucket's tokens: the shell around the line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
-use sluicegate_core::bucket::State;
+use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Line, Ticket, Watches};
 
 use super::node::Node;
 
-/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first: who is first
-/// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
+/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
+/// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
 /// this for it.
 pub(crate) const SAFETY: u64 = 20_000_000;
 
@@ -18,6 +18,9 @@ pub(crate) const SAFETY: u64 = 20_000_000;
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) line: Line<Spot>,
+    /// Those in line who have a waker, in the line's order: whether it does not go first, and its place. Reservations mostly
+    /// have none, and can't look after anybody.
+    listening: BTreeSet<(bool, Ticket)>,
     pub(super) watches: Watches<Spot>,
     /// Those whom a change of quota asked to leave, and who don't know it yet.
     pub(super) left: BTreeMap<Ticket, Decision>,
@@ -63,7 +66,68 @@ impl Wakes {
 impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
-        Self { line, watches, left, waited: 0, cancelled: 0 }
+        Self { line, listening: BTreeSet::new(), watches, left, waited: 0, cancelled: 0 }
+    }
+
+    /// Somebody in line is to be woken, when its turn has come or comes earlier than it was said. Hands out the waker it had.
+    pub(super) fn listen_on(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
+        self.listening.insert((!self.line.goes_first(ticket), ticket));
+        self.line.get_mut(ticket)?.waker.replace(waker)
+    }
+
+    /// As [`listen_on`](Self::listen_on), for one that looks after itself: hands out when, `until` at the latest.
+    pub(super) fn listen(
+        &mut self,
+        bucket: &Bucket,
+        ticket: Ticket,
+        until: u64,
+        waker: Waker,
+        wakes: &mut Wakes,
+    ) -> u64 {
+        wakes.discard(self.listen_on(ticket, waker));
+        let due = self.line.due_at(bucket, ticket).unwrap_or(u64::MAX);
+        let is_first = self.first_listening() == Some(ticket);
+        let looks = if is_first { due } else { due.saturating_add(SAFETY) }.min(until);
+        if let Some(spot) = self.line.get_mut(ticket) {
+            spot.wakes_at = looks;
+        }
+        looks
+    }
+
+    /// Somebody in line listens no longer.
+    pub(super) fn unlisten(&mut self, ticket: Ticket, wakes: &mut Wakes) {
+        if let Some(spot) = self.line.get_mut(ticket) {
+            wakes.discard(spot.waker.take());
+        }
+        self.forget(ticket);
+    }
+
+    /// Takes somebody out of the line: the units to be given back. None where it has been served or asked to leave.
+    pub(super) fn remove(
+        &mut self,
+        bucket: &Bucket,
+        ticket: Ticket,
+        now: u64,
+        wakes: &mut Wakes,
+    ) -> Option<u64> {
+        self.unlisten(ticket, wakes);
+        self.line.remove(bucket, ticket, now).map(|(_, units)| units)
+    }
+
+    /// The line has another quota, and with it another order.
+    pub(super) fn reorder(&mut self) {
+        let listening = std::mem::take(&mut self.listening).into_iter().map(|(_, ticket)| ticket);
+        let still = listening.filter(|ticket| self.line.contains(*ticket));
+        self.listening = still.map(|ticket| (!self.line.goes_first(ticket), ticket)).collect();
+    }
+
+    fn first_listening(&self) -> Option<Ticket> {
+        self.listening.first().map(|(_, ticket)| *ticket)
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.listening.remove(&(false, ticket));
+        self.listening.remove(&(true, ticket));
     }
 
     /// How many wait or watch.
@@ -71,20 +135,23 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then first look after the
-    /// rest. `state` is the bucket's.
+    /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then the first that listens
+    /// look after the rest. `state` is the bucket's.
     pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
-        while let Some((_, spot)) = self.line.pop_due(bucket, now) {
+        while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
+            self.forget(ticket);
             self.waited += u64::from(spot.is_take);
             wakes.add(spot.waker);
         }
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
             wakes.add(spot.waker);
         }
-        if let Some(at) = self.line.next_at(bucket) {
-            hurry(self.line.first_mut(), at, wakes);
+        if let Some(first) = self.first_listening()
+            && let Some(at) = self.line.due_at(bucket, first)
+        {
+            hurry(self.line.get_mut(first), at, wakes);
         }
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);

@@ -12,7 +12,6 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
 use super::attended::{Joined, Wish};
-use super::crowd::SAFETY;
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::{Timer, block_on_until};
@@ -214,20 +213,11 @@ impl<C: Clock> Wait for Turn<C> {
                 return Ok(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)));
             }
             if attended.now >= until {
-                attended.crowd.line.remove(ticket);
-                attended.put(n);
+                attended.remove(ticket);
                 attended.advance();
                 return Ok(attended.ask(n));
             }
-            let due = attended.crowd.line.due_at(bucket, ticket);
-            let is_first = attended.crowd.line.is_first(ticket);
-            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
-            let looks = looks.min(until);
-            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                spot.wakes_at = looks;
-                let old = spot.waker.replace(waker);
-                attended.wakes.discard(old);
-            }
+            let looks = attended.crowd.listen(bucket, ticket, until, waker, attended.wakes);
             Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
         });
         if let Ok(decision) = &looked {
@@ -245,15 +235,17 @@ impl<C: Clock> Drop for Turn<C> {
         let Stage::Waits(ticket) = self.stage else { return };
         let n = self.n;
         self.bucket.shared.attend(Some(ticket), |attended| {
-            let was_waiting = attended.crowd.line.remove(ticket).is_some();
+            let was_waiting = attended.remove(ticket);
             let was_told = attended.crowd.left.remove(&ticket).is_some();
             if was_told {
                 return;
             }
-            // Still in line, or granted and never fetched: either way nobody has the tokens.
-            attended.crowd.waited -= u64::from(!was_waiting);
             attended.crowd.cancelled += 1;
-            attended.put(n);
+            if !was_waiting {
+                // Granted and never fetched: nobody has the tokens.
+                attended.crowd.waited -= 1;
+                attended.put(n);
+            }
         });
     }
 }
