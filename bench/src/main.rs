@@ -6,6 +6,7 @@
 
 mod bucket;
 mod conditions;
+mod cpu;
 mod error;
 mod gateway;
 mod io;
@@ -13,6 +14,7 @@ mod out;
 mod rounds;
 mod stop;
 mod table;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// Waiting for tokens, against governor and leaky-bucket: rate, CPU a grant, lateness, order; waiters that leave
+    Wait {
+        #[command(flatten)]
+        args: wait::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// One of the peers: a plain proxy of hyper and hyper-util
     #[command(hide = true)]
     BareHyper(gateway::bare::Args),
@@ -78,6 +87,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Io { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&io::run(&args, &stop)?, &report)
+        }
+        Command::Wait { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&wait::run(&args, &stop)?, &report)
         }
         Command::Gateway { args, report } => {
             let stop = Stop::on_signals()?;

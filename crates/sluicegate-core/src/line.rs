@@ -215,7 +215,7 @@ impl<T> Line<T> {
     /// What has flowed beyond what the first place wants, and beyond the capacity, is for nobody: so many units, `most` at the
     /// most, have overflowed.
     fn overflow(&mut self, bucket: &Bucket, now: u64, most: u64) -> u64 {
-        let Some((_, first, _)) = self.first() else { return 0 };
+        let Some((_, first, _)) = self.first_place() else { return 0 };
         let beyond = i128::from(bucket.flowed(now)) - i128::from(bucket.beyond_full(first));
         let units = u64::try_from(beyond - self.base).unwrap_or(0).min(most);
         self.base += i128::from(units);
@@ -226,6 +226,12 @@ impl<T> Line<T> {
     pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
         let part = if self.kept.get(ticket.0).is_some() { &mut self.kept } else { &mut self.rest };
         part.get_mut(ticket.0)?.owner.item_mut()
+    }
+
+    /// Whether this is the first place.
+    #[must_use]
+    pub fn is_first(&self, ticket: Ticket) -> bool {
+        self.first_place().is_some_and(|(number, ..)| number == ticket.0)
     }
 
     /// Whether this place goes before all that are not, whoever came first: a promise that a slower quota would have broken.
@@ -244,7 +250,7 @@ impl<T> Line<T> {
 
     /// Takes out the first place if it is due by now, and hands out what it kept. Its tokens are its owner's.
     pub fn pop_due(&mut self, bucket: &Bucket, now: u64) -> Option<(Ticket, T)> {
-        let (number, weight, place) = self.first()?;
+        let (number, weight, place) = self.first_place()?;
         if place.due(self.planned(bucket, weight)).is_none_or(|at| at > now) {
             return None;
         }
@@ -259,7 +265,7 @@ impl<T> Line<T> {
     /// a `put` can help.
     #[must_use]
     pub fn next_at(&self, bucket: &Bucket) -> Option<u64> {
-        let (_, weight, place) = self.first()?;
+        let (_, weight, place) = self.first_place()?;
         place.due(self.planned(bucket, weight))
     }
 
@@ -279,7 +285,7 @@ impl<T> Line<T> {
         self.kept.get(ticket.0).is_some() || self.rest.get(ticket.0).is_some()
     }
 
-    fn first(&self) -> Option<(u64, u64, &Place<T>)> {
+    fn first_place(&self) -> Option<(u64, u64, &Place<T>)> {
         self.kept.first().or_else(|| self.rest.first())
     }
 

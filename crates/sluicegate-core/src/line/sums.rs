@@ -112,7 +112,17 @@ impl<T> Sums<T> {
     }
 
     fn find(&self, number: u64) -> Option<usize> {
-        let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
+        // Numbers follow each other, but where some have left and the array was made anew: so it is there or before.
+        let least = self.slots.get(self.front)?.number;
+        let after = usize::try_from(number.checked_sub(least)?).ok()?.checked_add(self.front)?;
+        let at = match self.slots.get(after) {
+            Some(slot) if slot.number == number => after,
+            _ => {
+                let upper = self.slots.len().min(after);
+                let found = self.slots[self.front..upper].binary_search_by_key(&number, |slot| slot.number);
+                self.front + found.ok()?
+            }
+        };
         self.slots[at].entry.is_some().then_some(at)
     }
 

@@ -70,7 +70,8 @@ impl<C: Clock> Joint<C> {
 
     /// What all say together, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
-        let each = self.members.iter().map(|member| member.bucket.peek(member.charge(n)));
+        let reading = self.now();
+        let each = self.members.iter().map(|member| member.bucket.peek_at(member.charge(n), reading));
         each.fold(Decision::UNLIMITED, Decision::and)
     }
 
@@ -89,15 +90,20 @@ impl<C: Clock> Joint<C> {
     /// Takes `n` from all members, or from none; but for the one that has given it already, which is left as it is.
     fn take_but(&self, given: Option<usize>, n: u64, wakes: &mut Wakes) -> Decision {
         let others = || self.members.iter().enumerate().filter(move |(at, _)| Some(*at) != given);
+        // Once, since it takes longer than asking all.
+        let reading = self.now();
         // First all are asked, so that where one refuses, none is touched.
-        let asked = others().map(|(_, member)| member.bucket.peek(member.charge(n)));
-        let asked = asked.fold(Decision::UNLIMITED, Decision::and);
-        if !asked.is_granted() {
-            return asked;
+        if !others().all(|(_, member)| member.bucket.allows(member.charge(n), reading)) {
+            let asked = others().map(|(_, member)| member.bucket.peek_at(member.charge(n), reading));
+            let asked = asked.fold(Decision::UNLIMITED, Decision::and);
+            // Unless somebody has put tokens meanwhile.
+            if !asked.is_granted() {
+                return asked;
+            }
         }
         let mut together = Decision::UNLIMITED;
         for (at, member) in others() {
-            let decision = member.bucket.take_uncounted(member.charge(n));
+            let decision = member.bucket.take_uncounted(member.charge(n), reading);
             together = together.and(decision);
             if !decision.is_granted() {
                 // Somebody was quicker. What the others gave goes back.
@@ -119,6 +125,11 @@ impl<C: Clock> Joint<C> {
             refused => (at, refused.retry_after().map_or(u64::MAX, nanos)),
         });
         waits.max_by_key(|(_, wait)| *wait).map(|(at, _)| at)
+    }
+
+    /// What the clock shows, which is one for all.
+    fn now(&self) -> u64 {
+        self.members.first().map_or(0, |member| member.bucket.clock().now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
@@ -275,10 +286,6 @@ impl<C: Clock + 'static> Joint<C> {
             Err(Decision::Later { .. }) => Step::Waits(Some(self.now().saturating_add(AGAIN))),
             Err(never) => Step::Told(never.refused().decision()),
         }
-    }
-
-    fn now(&self) -> u64 {
-        self.members.first().map_or(0, |member| member.bucket.clock().now())
     }
 
     /// Does something to the line, with all served who can be, before and after.

@@ -1,5 +1,6 @@
 //! The bucket and its line, while the lock is held.
 
+use std::task::Waker;
 use std::time::Duration;
 
 use sluicegate_core::bucket::{Booked, State};
@@ -13,8 +14,8 @@ use super::node::Node;
 pub(super) enum Joined {
     /// Granted, refused, or told that it would take too long.
     Now(Decision),
-    /// In line. The decision is what would be granted: the standing right after the booking.
-    Waits(Ticket),
+    /// In line, and to look after oneself at this instant at the latest: nanoseconds since the bucket's start.
+    Waits(Ticket, u64),
 }
 
 /// How somebody wants to wait.
@@ -53,6 +54,12 @@ impl Attended<'_> {
     pub(super) fn advance(&mut self) {
         let state = self.state();
         self.crowd.advance(self.node, state, self.now, self.wakes);
+    }
+
+    /// Serves who is due, and leaves it to [`advance`](Self::advance) who looks after the rest.
+    pub(super) fn serve(&mut self) {
+        let state = self.state();
+        self.crowd.serve(self.node, state, self.now, self.wakes);
     }
 
     /// What a bucket says of `n` tokens now, without a change.
@@ -99,8 +106,8 @@ impl Attended<'_> {
         self.crowd.line.owe(bucket, state);
     }
 
-    /// Takes tokens or a place in the line, or neither.
-    pub(super) fn join(&mut self, wish: Wish) -> Joined {
+    /// Takes tokens or a place in the line, or neither. Whoever stands there is woken by the waker, if there is one.
+    pub(super) fn join(&mut self, wish: Wish, waker: Option<Waker>) -> Joined {
         let Wish { n, until, claim, overdraft } = wish;
         let (bucket, now) = (&self.node.bucket, self.now);
         let has_room = self.crowd.line.has_room();
@@ -124,16 +131,31 @@ impl Attended<'_> {
                 (Some(booked), ..) => (Some(Ok(booked)), Some(booked.state)),
             }
         });
-        match booked {
-            Some(Ok(booked)) => Joined::Waits(self.stand_in_line(&booked, n, claim)),
-            Some(Err(decision)) => Joined::Now(decision),
-            // The cell is in force as long as the lock is held.
-            None => Joined::Now(self.ask(n)),
+        if let Some(Ok(booked)) = booked {
+            return self.stand_in_line(&booked, wish, waker);
         }
+        self.wakes.discard(waker);
+        // The cell is in force as long as the lock is held, so there is an answer.
+        Joined::Now(booked.and_then(Result::err).unwrap_or_else(|| self.ask(n)))
     }
 
-    fn stand_in_line(&mut self, booked: &Booked, n: u64, claim: Claim) -> Ticket {
+    fn stand_in_line(&mut self, booked: &Booked, wish: Wish, waker: Option<Waker>) -> Joined {
+        let Wish { n, until, claim, .. } = wish;
         let spot = Spot { waker: None, wakes_at: u64::MAX, is_take: matches!(claim, Claim::Take { .. }) };
-        self.crowd.line.push(booked, n, claim, spot)
+        let ticket = self.crowd.line.push(booked, n, claim, spot);
+        let looks = match waker {
+            Some(waker) => self.crowd.listen(&self.node.bucket, ticket, until, waker, self.wakes),
+            None => u64::MAX,
+        };
+        Joined::Waits(ticket, looks)
+    }
+
+    /// As [`advance`](Self::advance), but only where there is something to do: for who has no place in line, or the last one.
+    pub(super) fn look_after(&mut self) {
+        let state = self.state();
+        self.crowd.line.agree(&self.node.bucket, state);
+        if !self.crowd.is_looked_after(&self.node.bucket, self.now) {
+            self.advance();
+        }
     }
 }

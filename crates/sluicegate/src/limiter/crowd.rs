@@ -10,9 +10,17 @@ use sluicegate_core::line::{Line, Ticket, Watches};
 use super::node::Node;
 
 /// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
-/// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
-/// this for it.
-pub(crate) const SAFETY: u64 = 20_000_000;
+/// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer
+/// than this for it; where others come, not even that.
+///
+/// Not less, since tokio's wheel touches a timer once more in the last 64 ms before it fires, and these hardly ever do.
+pub(crate) const SAFETY: u64 = 100_000_000;
+
+/// When somebody in line looks after itself, at the latest; nanoseconds since the bucket's start.
+pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
+    let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
+    looks.min(until)
+}
 
 /// Everything about those who wait. Behind one lock.
 #[derive(Debug)]
@@ -45,21 +53,39 @@ pub(super) struct Spot {
 #[derive(Debug, Default)]
 #[must_use = "who is not woken waits for ever"]
 pub(crate) struct Wakes {
-    wake: Vec<Waker>,
-    discard: Vec<Waker>,
+    wake: Few,
+    discard: Few,
+}
+
+/// Wakers; one takes no allocation, and more than one is rare but for those to wake.
+#[derive(Debug, Default)]
+struct Few {
+    one: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Few {
+    fn add(&mut self, waker: Option<Waker>) {
+        if self.one.is_none() {
+            self.one = waker;
+        } else {
+            self.more.extend(waker);
+        }
+    }
 }
 
 impl Wakes {
     pub(crate) fn add(&mut self, waker: Option<Waker>) {
-        self.wake.extend(waker);
+        self.wake.add(waker);
     }
 
     pub(crate) fn discard(&mut self, waker: Option<Waker>) {
-        self.discard.extend(waker);
+        self.discard.add(waker);
     }
 
+    /// First come, first woken.
     pub(crate) fn wake(self) {
-        self.wake.into_iter().for_each(Waker::wake);
+        self.wake.one.into_iter().chain(self.wake.more).for_each(Waker::wake);
     }
 }
 
@@ -85,9 +111,8 @@ impl Crowd {
         wakes: &mut Wakes,
     ) -> u64 {
         wakes.discard(self.listen_on(ticket, waker));
-        let due = self.line.due_at(bucket, ticket).unwrap_or(u64::MAX);
         let is_first = self.first_listening() == Some(ticket);
-        let looks = if is_first { due } else { due.saturating_add(SAFETY) }.min(until);
+        let looks = looks_at(self.due_at(bucket, ticket), until, is_first);
         if let Some(spot) = self.line.get_mut(ticket) {
             spot.wakes_at = looks;
         }
@@ -126,8 +151,12 @@ impl Crowd {
     }
 
     fn forget(&mut self, ticket: Ticket) {
-        self.listening.remove(&(false, ticket));
-        self.listening.remove(&(true, ticket));
+        // Nearly always it is the first.
+        if self.first_listening() == Some(ticket) {
+            self.listening.pop_first();
+        } else if !self.listening.remove(&(true, ticket)) {
+            self.listening.remove(&(false, ticket));
+        }
     }
 
     /// How many wait or watch.
@@ -135,9 +164,24 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then the first that listens
-    /// look after the rest. `state` is the bucket's.
-    pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
+    /// Whether nobody is due by `now`, and the first that listens has said that it looks after those who will be.
+    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64) -> bool {
+        let is_early = self.line.next_at(bucket).is_none_or(|at| now < at);
+        if !is_early || !self.watches.is_empty() {
+            return false;
+        }
+        let Some(first) = self.first_listening() else { return true };
+        let at = self.due_at(bucket, first).unwrap_or(u64::MAX);
+        self.line.get_mut(first).is_some_and(|spot| spot.wakes_at <= at)
+    }
+
+    fn due_at(&self, bucket: &Bucket, ticket: Ticket) -> Option<u64> {
+        // Nearly always it is the first, which is found without sums.
+        if self.line.is_first(ticket) { self.line.next_at(bucket) } else { self.line.due_at(bucket, ticket) }
+    }
+
+    /// Serves everybody who is due by `now`, whoever it is that came to look. `state` is the bucket's.
+    pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
         while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
@@ -148,8 +192,14 @@ impl Crowd {
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
             wakes.add(spot.waker);
         }
+    }
+
+    /// Serves everybody who is due by `now`, and has the one who is then the first that listens look after the rest.
+    pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
+        self.serve(node, state, now, wakes);
+        let bucket = &node.bucket;
         if let Some(first) = self.first_listening()
-            && let Some(at) = self.line.due_at(bucket, first)
+            && let Some(at) = self.due_at(bucket, first)
         {
             hurry(self.line.get_mut(first), at, wakes);
         }

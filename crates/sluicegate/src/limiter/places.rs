@@ -34,10 +34,21 @@ impl<C: Clock> TokenBucket<C> {
         &self.shared.clock
     }
 
-    /// As [`try_take`](Self::try_take), for a decision that is counted elsewhere.
+    /// As [`try_take`](Self::try_take), at a reading of the clock, for a decision that is counted elsewhere.
     #[inline]
-    pub(crate) fn take_uncounted(&self, n: u64) -> Decision {
-        self.shared.take(n)
+    pub(crate) fn take_uncounted(&self, n: u64, reading: u64) -> Decision {
+        self.shared.take(n, self.shared.since(reading), |_| ())
+    }
+
+    /// Whether a take of `n` would be granted, at a reading of the clock.
+    #[inline]
+    pub(crate) fn allows(&self, n: u64, reading: u64) -> bool {
+        self.shared.has(n, self.shared.since(reading))
+    }
+
+    /// As [`peek`](Self::peek), at a reading of the clock.
+    pub(crate) fn peek_at(&self, n: u64, reading: u64) -> Decision {
+        self.shared.ask_at(n, self.shared.since(reading))
     }
 
     /// As [`put`](Self::put), of what was taken and is not used.
@@ -69,10 +80,10 @@ impl<C: Clock> TokenBucket<C> {
     ) -> Result<Option<(Ticket, Option<u64>)>, Decision> {
         let wish = Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false };
         let waker = waker.clone();
-        self.shared.attend_coming_into(wakes, |attended| match attended.join(wish) {
+        self.shared.attend_coming_into(wakes, |attended| match attended.join(wish, None) {
             Joined::Now(Decision::Granted { .. }) => Ok(None),
             Joined::Now(refused) => Err(refused),
-            Joined::Waits(ticket) => {
+            Joined::Waits(ticket, _) => {
                 attended.crowd.listen_on(ticket, waker);
                 if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                     // What is granted here is granted by all, or given back.

@@ -86,16 +86,17 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn try_book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
-        let decision = self.shared.take(n);
+        let now = self.shared.now();
+        let decision = self.shared.take(n, now, |_| ());
         let is_hopeless = matches!(decision, Decision::Never { .. }) && !overdraft;
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
         } else {
-            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft })
+            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft }, now, None)
         };
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),
-            Joined::Waits(ticket) => Ok(Some(ticket)),
+            Joined::Waits(ticket, _) => Ok(Some(ticket)),
         }?;
         Ok(Reservation { bucket: self.clone(), n, ticket })
     }

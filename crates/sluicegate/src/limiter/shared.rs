@@ -1,5 +1,9 @@
 //! What all clones of a bucket share.
 
+use std::hint::cold_path;
+use std::ops::Deref;
+use std::task::Waker;
+
 use sluicegate_core::bucket::{Bucket, Carry, State};
 use sluicegate_core::cell::Retired;
 use sluicegate_core::clock::Clock;
@@ -56,40 +60,61 @@ impl<C: Clock> Shared<C> {
     /// Nanoseconds since the bucket's start.
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        let now = self.clock.now();
-        if now < self.start {
+        self.since(self.clock.now())
+    }
+
+    /// Nanoseconds from the bucket's start to a reading of its clock.
+    #[inline]
+    pub(super) fn since(&self, reading: u64) -> u64 {
+        if reading < self.start {
             // A branch that is always foreseen: a choice between two values would be waited for.
-            std::hint::cold_path();
+            cold_path();
             return 0;
         }
-        now - self.start
+        reading - self.start
     }
 
     /// An operation on the node in force.
-    #[inline(always)]
+    #[inline]
     pub(super) fn on<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
-        match op(&self.first) {
-            Ok(answer) => answer,
-            Err(Retired) => self.on_later(op),
-        }
-    }
-
-    #[cold]
-    fn on_later<T>(&self, op: impl Fn(&Node) -> Result<T, Retired>) -> T {
+        let mut later = None;
         loop {
-            if let Some(Ok(answer)) = self.later.get().map(|node| op(&node)) {
+            if let Ok(answer) = op(later.as_deref().unwrap_or(&self.first)) {
                 return answer;
             }
-            // Whoever replaces the node right now holds the lock.
-            drop(self.crowd());
+            later = self.in_force();
         }
     }
 
-    /// Takes `n` tokens that are there.
+    /// The node that is in force after the first.
+    #[cold]
+    #[inline(never)]
+    fn in_force(&self) -> Option<impl Deref<Target = Node> + use<C>> {
+        let later = self.later.get();
+        if later.as_ref().is_none_or(|node| node.cell().load().is_err()) {
+            // Whoever replaces the node right now holds the lock.
+            drop(self.crowd());
+            return self.later.get();
+        }
+        later
+    }
+
+    /// Takes `n` tokens that are there; `told` hears whether, before there is an answer.
+    ///
+    /// The same as an operation [`on`](Self::on) the node in force, but written out: it has to be compiled into its caller,
+    /// and no closure is sure to be. Nor may the place of its answer be known to a function that isn't. Then what nobody looks
+    /// at of the answer is not computed, which is most of it, and the rest is not copied.
     #[inline(always)]
-    pub(super) fn take(&self, n: u64) -> Decision {
-        let now = self.now();
-        self.on(|node| node.cell().take(&node.bucket, n, now))
+    pub(super) fn take(&self, n: u64, now: u64, told: impl FnOnce(bool)) -> Decision {
+        let mut later = None;
+        loop {
+            let node = later.as_deref().unwrap_or(&self.first);
+            if let Ok(decided) = node.cell().decide(&node.bucket, n, now) {
+                told(decided.is_granted());
+                return decided.answer(&node.bucket, n, now);
+            }
+            later = self.in_force();
+        }
     }
 
     /// Takes as many tokens as there are.
@@ -108,9 +133,25 @@ impl<C: Clock> Shared<C> {
         put
     }
 
+    /// Whether a take of `n` would be granted. Written out for the same reason as [`take`](Self::take).
+    #[inline(always)]
+    pub(super) fn has(&self, n: u64, now: u64) -> bool {
+        let mut later = None;
+        loop {
+            let node = later.as_deref().unwrap_or(&self.first);
+            if let Ok(state) = node.cell().load() {
+                return node.bucket.has(state, n, now);
+            }
+            later = self.in_force();
+        }
+    }
+
     /// What a take of `n` would answer, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
-        let now = self.now();
+        self.ask_at(n, self.now())
+    }
+
+    pub(super) fn ask_at(&self, n: u64, now: u64) -> Decision {
         self.on(|node| Ok(node.bucket.take(node.cell().load()?, n, now).0))
     }
 
@@ -136,20 +177,30 @@ impl<C: Clock> Shared<C> {
         own: Option<Ticket>,
         act: impl FnOnce(&mut Attended<'_>) -> T,
     ) -> T {
-        let now = self.now();
-        let mut crowd = self.crowd();
-        let before = crowd.len();
-        if let Some(spot) = own.and_then(|ticket| crowd.line.get_mut(ticket)) {
-            wakes.discard(spot.waker.take());
-        }
-        // While the lock is held the node in force can't retire.
-        let answer = self.on_locked(|node| {
-            let mut attended = Attended { node, crowd: &mut crowd, now, wakes };
-            attended.advance();
-            let answer = act(&mut attended);
+        self.locked_into(wakes, self.now(), |attended| {
+            if let Some(spot) = own.and_then(|ticket| attended.crowd.line.get_mut(ticket)) {
+                attended.wakes.discard(spot.waker.take());
+            }
+            attended.serve();
+            let answer = act(attended);
             attended.advance();
             answer
-        });
+        })
+    }
+
+    /// Does something under the lock, and wakes whom it finds to wake after that.
+    pub(super) fn locked<T>(&self, now: u64, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let answer = self.locked_into(&mut wakes, now, act);
+        wakes.wake();
+        answer
+    }
+
+    fn locked_into<T>(&self, wakes: &mut Wakes, now: u64, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        let mut crowd = self.crowd();
+        let before = crowd.len();
+        // While the lock is held the node in force can't retire.
+        let answer = self.on_locked(|node| act(&mut Attended { node, crowd: &mut crowd, now, wakes }));
         self.recount(before, crowd.len());
         answer
     }
@@ -167,6 +218,10 @@ impl<C: Clock> Shared<C> {
 
     /// An operation on the node in force, under the lock.
     fn on_locked<T>(&self, op: impl FnOnce(&Node) -> T) -> T {
+        // Nearly always; and cheaper than to ask for another.
+        if self.first.cell().load().is_ok() {
+            return op(&self.first);
+        }
         match self.later.get() {
             Some(node) => op(&node),
             None => op(&self.first),
@@ -181,9 +236,15 @@ impl<C: Clock> Shared<C> {
         }
     }
 
-    /// Takes tokens or a place in the line, or neither.
-    pub(super) fn join(&self, wish: Wish) -> Joined {
-        self.attend_coming(|attended| attended.join(wish))
+    /// Takes tokens or a place in the line, or neither. Whoever stands there is woken by the waker, if there is one.
+    pub(super) fn join(&self, wish: Wish, now: u64, waker: Option<Waker>) -> Joined {
+        self.waiting.fetch_add(1, Ordering::Release);
+        let joined = self.locked(now, |attended| {
+            attended.look_after();
+            attended.join(wish, waker)
+        });
+        self.waiting.fetch_sub(1, Ordering::Release);
+        joined
     }
 
     /// As [`attend`](Self::attend), for one that may begin to wait: `waiting` is raised before the state is written, see above,
