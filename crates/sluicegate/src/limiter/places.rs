@@ -44,7 +44,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     pub(crate) fn available_at(&self, reading: u64) -> u64 {
         let now = self.shared.since(reading);
-        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
     }
 
     /// Whether a take of `n` would be granted, at a reading of the clock.

@@ -106,7 +106,7 @@ impl<C: Clock> TokenBucket<C> {
         n: u64,
         mut goes_on: impl FnMut(&Context<'_>) -> Result<(), E>,
     ) -> Result<Decision, E> {
-        let mut turn = Turn { bucket: self.clone(), n, until: u64::MAX, stage: Stage::New };
+        let mut turn = Turn { bucket: self.clone(), n, until: u64::MAX, late: 0, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| match goes_on(context) {
             Ok(()) => turn.look(context).map(Ok),
             Err(error) => Ok(Err(error)),
