@@ -8,6 +8,8 @@
 #![cfg(sluicegate_loom)]
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
+mod striped;
+
 use std::sync::Arc as Plain;
 use std::sync::atomic::{AtomicBool as Seen, Ordering::Relaxed};
 
@@ -121,7 +123,7 @@ fn what_came_before_a_put_is_seen_by_who_takes_it() {
         let written = Arc::new(AtomicBool::new(false));
         let (theirs, reads) = (Arc::clone(&cell), Arc::clone(&written));
         let other = thread::spawn(move || {
-            if theirs.take(&bucket, 1, 0).is_granted() {
+            if theirs.take(&bucket, 1, 0).unwrap().is_granted() {
                 assert!(reads.load(Relaxed));
             }
         });
@@ -145,7 +147,7 @@ fn a_refusal_writes_nothing() {
         let said = Arc::new(AtomicBool::new(false));
         let (theirs, says) = (Arc::clone(&cell), Arc::clone(&said));
         let other = thread::spawn(move || {
-            theirs.put(&bucket, 1, 0);
+            theirs.put(&bucket, 1, 0).unwrap();
             says.store(true, Relaxed);
         });
         let heard = said.load(Relaxed);
