@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
 /// Who asks. Without an address, as in a test, there is no limit.
-fn client(request: &Request, keys: &Keyed) -> Option<Key> {
+fn client<'k>(request: &Request, keys: &'k Keyed) -> Option<Key<'k>> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(match peer.ip() {
         IpAddr::V4(address) => keys.key([Some(address.octets().as_slice())]),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sluicegate::clock::{Clock, SystemClock};
 pub use sluicegate::keyed::{Key, Keyed};
-use sluicegate::keyed::{Limits, Standing};
+use sluicegate::keyed::{Limits, Taken};
 use sluicegate::quota::Quota;
 
 use crate::cost::{Cost, One};
@@ -16,7 +16,8 @@ use crate::refused::Refused;
 ///
 /// The key is made by a function from the request, which is handed the table whose [`key`](Keyed::key) hashes it: the
 /// key's parts are borrowed from the request, and nothing is copied. A request for which there is no key passes without
-/// a charge. Keys of full buckets are forgotten in passing; beyond `max_keys`, keys share one bucket.
+/// a charge. The function can be a closure that stands in the call, or a
+/// `fn key<'k>(request: &Request, keys: &'k Keyed) -> Option<Key<'k>>`. Keys of full buckets are forgotten in passing; beyond `max_keys`, keys share one bucket.
 ///
 /// ```
 /// use sluicegate_tower::by_key::{ByKey, Keyed};
@@ -37,11 +38,18 @@ pub struct ByKey<F, C: Clock = SystemClock, N = One> {
     cost: N,
 }
 
+/// A limit and the clock it is asked by.
 #[derive(Debug)]
 struct Table<C> {
     /// One limit.
     limits: Limits,
     clock: C,
+}
+
+impl<C> AsRef<Limits> for Table<C> {
+    fn as_ref(&self) -> &Limits {
+        &self.limits
+    }
 }
 
 impl<C: Clock> Table<C> {
@@ -55,7 +63,7 @@ impl<F> ByKey<F> {
     #[must_use]
     pub fn new<Req>(quota: Quota, max_keys: usize, key: F) -> Self
     where
-        F: Fn(&Req, &Keyed) -> Option<Key>,
+        F: for<'k> Fn(&Req, &'k Keyed) -> Option<Key<'k>>,
     {
         Self::with_clock(quota, max_keys, key, SystemClock::new())
     }
@@ -66,7 +74,7 @@ impl<F, C: Clock> ByKey<F, C> {
     #[must_use]
     pub fn with_clock<Req>(quota: Quota, max_keys: usize, key: F, clock: C) -> Self
     where
-        F: Fn(&Req, &Keyed) -> Option<Key>,
+        F: for<'k> Fn(&Req, &'k Keyed) -> Option<Key<'k>>,
     {
         let limits = Limits::from(Arc::new(Keyed::new(quota, max_keys, clock.now())));
         Self { table: Arc::new(Table { limits, clock }), key, cost: One }
@@ -90,7 +98,7 @@ impl<F, C: Clock, N> ByKey<F, C, N> {
 
 impl<Req, Res, E, F, C, N> Limit<Req, Res, E> for ByKey<F, C, N>
 where
-    F: Fn(&Req, &Keyed) -> Option<Key>,
+    F: for<'k> Fn(&Req, &'k Keyed) -> Option<Key<'k>>,
     C: Clock,
     N: Cost<Req>,
     Refused: Into<E>,
@@ -98,41 +106,24 @@ where
     type Charge = KeyTokens<C>;
 
     fn charge(&self, request: &Req) -> Result<KeyTokens<C>, E> {
-        let key = self.table.limits.iter().next().and_then(|keyed| (self.key)(request, keyed));
-        let Some(key) = key else { return Ok(KeyTokens(None)) };
-        let (n, mut standing) = (self.cost.cost(request), Vec::with_capacity(1));
-        let decision = self.table.limits.take(&[key], n, self.table.now(), &mut standing);
-        if !decision.is_granted() {
-            return Err(Refused::Quota(decision).into());
+        let charge = Limits::charge(Arc::clone(&self.table), self.table.now(), |_, keys| {
+            (self.key)(request, keys).map(|key| (key, self.cost.cost(request)))
+        });
+        match charge {
+            Ok(taken) => Ok(KeyTokens(taken)),
+            Err(verdict) => Err(Refused::Quota(verdict.decision).into()),
         }
-        Ok(KeyTokens(Some(Taken { table: Arc::clone(&self.table), key, n, standing })))
     }
 }
 
 /// Tokens of a [`ByKey`]. Dropped, they go back.
 #[derive(Debug)]
 #[must_use = "tokens that are dropped go back"]
-pub struct KeyTokens<C: Clock>(Option<Taken<C>>);
-
-#[derive(Debug)]
-struct Taken<C> {
-    table: Arc<Table<C>>,
-    key: Key,
-    n: u64,
-    standing: Vec<Standing>,
-}
+pub struct KeyTokens<C: Clock>(Taken<Arc<Table<C>>>);
 
 impl<Res, E, C: Clock> Charge<Res, E> for KeyTokens<C> {
-    fn spend(mut self) {
-        self.0 = None;
-    }
-}
-
-impl<C: Clock> Drop for KeyTokens<C> {
-    fn drop(&mut self) {
-        if let Some(Taken { table, key, n, standing }) = self.0.take() {
-            table.limits.put_back(&[key], &standing, n, table.now());
-        }
+    fn spend(self) {
+        let _ = self.0.keep();
     }
 }
 

@@ -28,7 +28,7 @@
 //!   inside the deadline, and calls it. So the inner service must be `Clone`; one that is not goes into a buffer.
 //! * **Clones share.** Clones of a layer or of a service have the same tokens and the same permits.
 //! * **A future that is dropped gives back what it holds**, at any point: its place, its permit, its tokens.
-//! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate one standing a request.
+//! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate two small lists a request.
 //! * The error is [`BoxError`](refused::BoxError), or with `with_error` one of your own: whatever both [`Refused`] and the
 //!   inner service's error turn into. Errors are never nested in one another.
 //!

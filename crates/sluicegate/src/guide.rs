@@ -7,6 +7,17 @@ pub mod first_limits {}
 pub mod quotas {}
 
 #[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/waiting.md")]
+pub mod waiting {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/tiers.md")]
+pub mod tiers {}
+
+#[doc = include_str!("../guide/late_costs.md")]
+pub mod late_costs {}
+
+#[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/queues.md")]
 pub mod queues {}
 

@@ -7,14 +7,17 @@
 //! | wait for tokens, book them, pay late, watch them come | the same bucket's `take`, `reserve`, `settle`, `watch` |
 //! | ask several limits as one: tiers, dimensions | [`AllOf`](all_of::AllOf) |
 //! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
+//! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
+//! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
 //!
 //! Every policy is a machine in [`sluicegate_core`], re-exported here; what stands in this crate are shells around
-//! those machines. Parts that sleep by tokio need the default feature `tokio`; the others need no runtime.
+//! those machines. The [`guide`] goes through them by task. Parts that sleep by tokio need the default feature `tokio`; the
+//! others need no runtime.
 //!
 //! ```
 //! use sluicegate::limiter::TokenBucket;
@@ -37,8 +40,10 @@ pub mod failure;
 pub mod guide;
 pub mod keyed;
 pub mod limiter;
+pub mod memory;
 pub mod permits;
 pub mod queue;
+pub mod store;
 pub mod timer;
 
 /// The README's Rust is compiled and run.

@@ -4,10 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
-use std::sync::Arc;
-
 use sluicegate::clock::{Clock, SystemClock};
-use sluicegate::keyed::{Keyed, Limits};
+use sluicegate::keyed::Keyed;
 
 const MAX_KEYS: usize = 100_000;
 
@@ -32,10 +30,8 @@ fn resident() -> (u64, u64) {
 fn ten_million_keys_take_no_more_than_the_cap_and_free_nobody() {
     let heavy = std::env::var_os("SLUICEGATE_HEAVY").is_some();
     let keys: u64 = if heavy { 10_000_000 } else { 500_000 };
-    let keyed = Arc::new(Keyed::new("5/h".parse().unwrap(), MAX_KEYS, 0));
-    let limits = Limits::new(vec![Arc::clone(&keyed)]).unwrap();
-    let mut each = Vec::new();
-    let mut ask = |name: &[u8], now| limits.take(&[keyed.key([Some(name)])], 1, now, &mut each).is_granted();
+    let keyed = Keyed::new("5/h".parse().unwrap(), MAX_KEYS, 0);
+    let ask = |name: &[u8], now| keyed.key([Some(name)]).take(1, now).is_granted();
 
     // Somebody who has used up its quota, and goes on asking.
     assert_eq!((0..10).filter(|_| ask(b"heavy", 0)).count(), 5);

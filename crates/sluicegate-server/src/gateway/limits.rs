@@ -6,8 +6,7 @@ use std::sync::Arc;
 use http::Response;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
-use sluicegate::decision::Decision;
-use sluicegate::keyed::{Key, Keyed, Limits, Standing, Twice};
+use sluicegate::keyed::{Key, Keyed, Limits, Taken, Twice, Verdict};
 use sluicegate_tower::http::fields::{self, Name, NameError, RATELIMIT, RATELIMIT_POLICY};
 use sluicegate_tower::limit::{Charge as Charged, Limit as Limiting};
 
@@ -40,54 +39,16 @@ pub struct RouteLimits {
     policy: Option<HeaderValue>,
 }
 
-/// The outcome of a request's limits: the decision over all, and where each stands.
-#[derive(Debug)]
-pub struct Verdict {
-    /// Over all.
-    pub decision: Decision,
-    each: Vec<Standing>,
-}
-
-impl Verdict {
-    const fn none() -> Self {
-        Self { decision: Decision::UNLIMITED, each: Vec::new() }
+impl AsRef<Limits> for RouteLimits {
+    fn as_ref(&self) -> &Limits {
+        &self.together
     }
 }
 
-/// A request's tokens, taken from every limit. Dropped, it puts them back; [`keep`](Self::keep) spends them.
+/// A request's tokens, taken from every limit. Dropped, it puts them back.
 #[derive(Debug)]
 #[must_use = "a charge that is dropped is taken back"]
-pub struct Charge {
-    limits: Arc<RouteLimits>,
-    keys: Vec<Key>,
-    at: u64,
-    /// None once spent.
-    verdict: Option<Verdict>,
-}
-
-impl Charge {
-    /// The tokens are used. Where the limits stand comes back.
-    pub fn keep(mut self) -> Verdict {
-        self.verdict.take().unwrap_or_else(Verdict::none)
-    }
-
-    /// The tokens go back. Where the limits stand then comes back.
-    pub fn take_back(mut self) -> Verdict {
-        let Some(mut verdict) = self.verdict.take() else { return Verdict::none() };
-        let limits = &self.limits.together;
-        limits.put_back(&self.keys, &verdict.each, COST, self.at);
-        verdict.decision = limits.take(&self.keys, 0, self.at, &mut verdict.each);
-        verdict
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if let Some(verdict) = &self.verdict {
-            self.limits.together.put_back(&self.keys, &verdict.each, COST, self.at);
-        }
-    }
-}
+pub struct Charge(Taken<Arc<RouteLimits>>);
 
 /// What a request costs, in tokens.
 const COST: u64 = 1;
@@ -111,21 +72,17 @@ impl RouteLimits {
     /// The verdict, where a limit refuses.
     pub fn charge(self: &Arc<Self>, request: &Parts, client: IpAddr, now: u64) -> Result<Charge, Verdict> {
         let client = masked(client, self.ipv6_prefix);
-        let keys: Vec<Key> = self.each.iter().map(|limit| limit.key(request, client)).collect();
-        let mut each = Vec::with_capacity(keys.len());
-        let decision = self.together.take(&keys, COST, now, &mut each);
-        let verdict = Verdict { decision, each };
-        if !decision.is_granted() {
-            return Err(verdict);
-        }
-        Ok(Charge { limits: Arc::clone(self), keys, at: now, verdict: Some(verdict) })
+        Limits::charge(Arc::clone(self), now, |place, keys| {
+            Some((self.each.get(place)?.key(keys, request, client), COST))
+        })
+        .map(Charge)
     }
 
     /// Adds the fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers).
     pub fn tell(&self, verdict: &Verdict, headers: &mut HeaderMap) {
         let Some(policy) = &self.policy else { return };
         headers.insert(RATELIMIT_POLICY, policy.clone());
-        let standings = self.names.iter().zip(verdict.each.iter().map(|standing| standing.decision));
+        let standings = self.names.iter().zip(verdict.each.iter().copied());
         if let Some(standings) = fields::standing(standings) {
             headers.insert(RATELIMIT, standings);
         }
@@ -135,7 +92,7 @@ impl RouteLimits {
     #[must_use]
     pub fn violated(&self, verdict: &Verdict) -> Vec<&str> {
         let both = verdict.each.iter().zip(&self.each);
-        both.filter(|(standing, _)| !standing.decision.is_granted())
+        both.filter(|(decision, _)| !decision.is_granted())
             .map(|(_, limit)| limit.settings.name.as_str())
             .collect()
     }
@@ -171,24 +128,24 @@ impl<B> Limiting<Box<Asked>, Response<B>, Denial> for OfRoute {
 /// it came.
 impl<B> Charged<Response<B>, Denial> for Charge {
     fn spend(self) {
-        let _ = self.keep();
+        let _ = self.0.keep();
     }
 
     fn answered(self, response: &mut Response<B>) {
-        let limits = Arc::clone(&self.limits);
-        limits.tell(&self.keep(), response.headers_mut());
+        let limits = Arc::clone(self.0.holder());
+        limits.tell(&self.0.keep(), response.headers_mut());
     }
 
     fn failed(self, denial: &mut Denial, admitted: bool) {
-        let limits = Arc::clone(&self.limits);
-        let verdict = if admitted { self.keep() } else { self.take_back() };
+        let limits = Arc::clone(self.0.holder());
+        let verdict = if admitted { self.0.keep() } else { self.0.take_back() };
         denial.told = Some((limits, verdict));
     }
 }
 
 impl Limit {
-    /// A request's key; `client` is as much of its address as counts.
-    fn key(&self, request: &Parts, client: IpAddr) -> Key {
+    /// A request's key among `keys`; `client` is as much of its address as counts.
+    fn key<'k>(&self, keys: &'k Keyed, request: &Parts, client: IpAddr) -> Key<'k> {
         let (four, six, path);
         let address: &[u8] = match client {
             IpAddr::V4(address) => {
@@ -203,7 +160,7 @@ impl Limit {
         let parts = &self.settings.rule.key.0;
         let is_by_path = parts.contains(&KeyPart::Path);
         path = if is_by_path { Readings::of(request.uri.path()).strict } else { "".into() };
-        self.keys.key(parts.iter().flat_map(|part| {
+        keys.key(parts.iter().flat_map(|part| {
             // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
             // is closed by an absent one, so that values can't move from one part to the next.
             let (one, headers) = match part {
@@ -245,7 +202,7 @@ mod tests {
     /// Whether two requests share a key under `rule`.
     fn same(rule: &str, one: (&Parts, IpAddr), other: (&Parts, IpAddr)) -> bool {
         let limits = limits(&[&format!("{rule} stock 1")]);
-        let _ = limits.charge(one.0, one.1, 0).unwrap().keep();
+        let _ = limits.charge(one.0, one.1, 0).unwrap().0.keep();
         limits.charge(other.0, other.1, 0).is_err()
     }
 
@@ -290,14 +247,14 @@ mod tests {
         for _ in 0..10 {
             drop(limits.charge(&request("/", &[]), CLIENT, 0).unwrap());
         }
-        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().keep();
+        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().0.keep();
         assert!(limits.charge(&request("/", &[]), CLIENT, 0).is_err());
     }
 
     #[test]
     fn fields_tell_every_limit_once() {
         let limits = limits(&["client.ip 100/s burst 200", "client.ip 3/m", "global unlimited"]);
-        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().keep();
+        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().0.keep();
         let mut headers = HeaderMap::new();
         limits.tell(&verdict, &mut headers);
         assert_eq!(headers[RATELIMIT_POLICY], r#""limit-0";q=200;w=2, "limit-1";q=3;w=60"#);

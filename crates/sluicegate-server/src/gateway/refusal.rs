@@ -8,11 +8,12 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
+use sluicegate::keyed::Verdict;
 use sluicegate::queue::Rejected;
 use sluicegate_tower::http::problem::{Problem, QUOTA_EXCEEDED, REDUCED_CAPACITY};
 use sluicegate_tower::refused::Refused;
 
-use super::limits::{RouteLimits, Verdict};
+use super::limits::RouteLimits;
 use super::metrics::Reason;
 use super::plan::Route;
 use super::request::Shared;

@@ -8,4 +8,5 @@ mod flaws;
 mod limiter;
 mod permits;
 mod queue;
+mod store;
 mod timers;

@@ -10,7 +10,7 @@ use sluicegate::clock::{Clock, nanos};
 use sluicegate::limiter::TokenBucket;
 use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
-use sluicegate_tower::by_key::{ByKey, Keyed};
+use sluicegate_tower::by_key::ByKey;
 use sluicegate_tower::one_bucket::OneBucket;
 use sluicegate_tower::queue::QueueLayer;
 use sluicegate_tower::rate_limit::RateLimitLayer;
@@ -76,8 +76,13 @@ async fn who_is_refused_by_the_queue_is_not_charged() {
 #[tokio::test(start_paused = true)]
 async fn a_key_s_tokens_go_back_to_that_key() {
     let permits = Permits::new(1, 0);
-    let key = |request: &u64, keys: &Keyed| Some(keys.key([Some(request.to_le_bytes().as_slice())]));
-    let limit = ByKey::with_clock("stock 2".parse().unwrap(), 10, key, TokioTime::new()).cost(|_: &u64| 2);
+    let limit = ByKey::with_clock(
+        "stock 2".parse().unwrap(),
+        10,
+        |request: &u64, keys| Some(keys.key([Some(request.to_le_bytes().as_slice())])),
+        TokioTime::new(),
+    );
+    let limit = limit.cost(|_: &u64| 2);
     let service = ServiceBuilder::new()
         .layer(RateLimitLayer::new(limit).over_queue())
         .layer(QueueLayer::new(permits.clone()))

@@ -47,8 +47,13 @@ async fn the_inner_service_is_readied_for_each_request() {
 async fn of_1500_clones_at_5_a_second_5_pass() {
     let bucket = Arc::new(TokenBucket::with_clock("5/s".parse().unwrap(), TokioTime::new()));
     let layer = RateLimitLayer::new(OneBucket::new(bucket));
-    let by_key = |_: &u64, keys: &Keyed| Some(keys.key([None]));
-    let keyed = RateLimitLayer::new(ByKey::with_clock("5/s".parse().unwrap(), 10, by_key, TokioTime::new()));
+    let by_key = ByKey::with_clock(
+        "5/s".parse().unwrap(),
+        10,
+        |_: &u64, keys| Some(keys.key([None])),
+        TokioTime::new(),
+    );
+    let keyed = RateLimitLayer::new(by_key);
     let (mut passed, mut passed_keyed) = (0, 0);
     let (services, services_keyed) = (layer.layer(Slow::default()), keyed.layer(Slow::default()));
     for n in 0..1500 {
@@ -93,7 +98,7 @@ async fn first_called_first_served() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_and_no_key_is_free() {
-    fn key(request: &&'static str, keys: &Keyed) -> Option<Key> {
+    fn key<'k>(request: &&'static str, keys: &'k Keyed) -> Option<Key<'k>> {
         (!request.is_empty()).then(|| keys.key([Some(request.as_bytes())]))
     }
     let limit = ByKey::with_clock("stock 6".parse().unwrap(), 10, key, TokioTime::new());

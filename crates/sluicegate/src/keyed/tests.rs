@@ -1,6 +1,7 @@
 //! Keyed limits against plain models.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -12,7 +13,7 @@ fn keyed(quota: &str, max_keys: usize) -> Keyed {
     Keyed::new(quota.parse().unwrap(), max_keys, 0)
 }
 
-fn name(keyed: &Keyed, name: u64) -> Key {
+fn name(keyed: &Keyed, name: u64) -> Key<'_> {
     keyed.key([Some(name.to_le_bytes().as_slice())])
 }
 
@@ -20,8 +21,13 @@ fn limits_of<const N: usize>(limits: [Keyed; N]) -> Limits {
     Limits::new(limits.into_iter().map(Arc::new).collect()).unwrap()
 }
 
-fn take(keyed: &Keyed, key: Key, n: u64, now: u64) -> Decision {
-    keyed.decide(key, n, now, |decision| decision.is_granted()).decision
+/// Charges every limit so much on its key of this name.
+fn charge<'l>(limits: &'l Limits, key: u64, n: &[u64], now: u64) -> Result<Taken<&'l Limits>, Verdict> {
+    Limits::charge(limits, now, |place, keyed| Some((name(keyed, key), n[place])))
+}
+
+fn left(verdict: &Verdict) -> Vec<u64> {
+    verdict.each.iter().map(Decision::remaining).collect()
 }
 
 #[test]
@@ -40,115 +46,127 @@ fn parts_of_a_key_are_told_apart() {
 fn the_cap_is_exact_and_those_beyond_share_one_bucket() {
     let keyed = keyed("10/s", 100);
     for key in 0..100 {
-        assert!(take(&keyed, name(&keyed, key), 1, 0).is_granted());
+        assert!(name(&keyed, key).take(1, 0).is_granted());
     }
-    let granted = (100..10_000).filter(|&key| take(&keyed, name(&keyed, key), 1, 0).is_granted()).count();
+    let granted = (100..10_000).filter(|&key| name(&keyed, key).take(1, 0).is_granted()).count();
     assert_eq!((granted, keyed.len(), keyed.overflowed()), (10, 100, 9_900));
-    assert_eq!(take(&keyed, name(&keyed, 7), 1, 0).remaining(), 8, "a key with a place keeps it");
+    assert_eq!(name(&keyed, 7).take(1, 0).remaining(), 8, "a key with a place keeps it");
 }
 
 #[test]
 fn keys_are_forgotten_once_they_are_full_again_and_not_before() {
     let keyed = keyed("1/s burst 2", 10_000);
     for key in 0..10_000 {
-        assert!(take(&keyed, name(&keyed, key), 2, 0).is_granted());
+        assert!(name(&keyed, key).take(2, 0).is_granted());
     }
     for key in 0..10_000 {
-        assert_eq!(take(&keyed, name(&keyed, key), 0, SECOND).remaining(), 1, "{key}");
+        assert_eq!(name(&keyed, key).take(0, SECOND).remaining(), 1, "{key}");
     }
     assert_eq!(keyed.len(), 10_000, "none is full after a second");
     for asked in 0..6_000 {
-        let _ = take(&keyed, name(&keyed, 20_000 + asked), 0, 2 * SECOND);
+        let _ = name(&keyed, 20_000 + asked).take(0, 2 * SECOND);
     }
     assert!(keyed.len() < 100, "two looked at for each asked: {}", keyed.len());
     for key in 0..10_000 {
-        assert!(take(&keyed, name(&keyed, key), 2, 2 * SECOND).is_granted(), "{key}");
+        assert!(name(&keyed, key).take(2, 2 * SECOND).is_granted(), "{key}");
     }
     assert_eq!(keyed.overflowed(), 0, "places that were given up can be had again");
 }
 
 #[test]
 fn without_traffic_a_sweep_forgets_what_is_full_again() {
-    let limits = limits_of([keyed("1/s burst 2", 10_000)]);
+    let first = keyed("1/s burst 2", 10_000);
     for key in 0..5_000 {
-        assert!(take(&limits.limits[0], name(&limits.limits[0], key), 1, 0).is_granted());
+        assert!(name(&first, key).take(1, 0).is_granted());
     }
-    let all = |now| (0..10).for_each(|part| limits.limits[0].sweep(part, 10, now));
+    let all = |now| (0..10).for_each(|part| first.sweep(part, 10, now));
     all(SECOND - 1);
-    assert_eq!(limits.limits[0].len(), 5_000);
+    assert_eq!(first.len(), 5_000);
     all(SECOND);
-    assert_eq!(limits.limits[0].len(), 0);
+    assert_eq!(first.len(), 0);
 }
 
 #[test]
 fn a_key_that_starts_with_nothing_gets_its_first_token_when_it_was_told() {
     let keyed = keyed("10/s initial 0", 10);
-    let refused = take(&keyed, name(&keyed, 1), 1, 0);
+    let refused = name(&keyed, 1).take(1, 0);
     let wait = u64::try_from(refused.retry_after().unwrap().as_nanos()).unwrap();
-    assert!(!take(&keyed, name(&keyed, 1), 1, wait - 1).is_granted());
-    assert!(take(&keyed, name(&keyed, 1), 1, wait).is_granted());
+    assert!(!name(&keyed, 1).take(1, wait - 1).is_granted());
+    assert!(name(&keyed, 1).take(1, wait).is_granted());
 }
 
 #[test]
 fn a_key_that_is_refused_or_asks_for_nothing_takes_no_place() {
     let keyed = keyed("1/s", 10);
-    assert!(!take(&keyed, name(&keyed, 1), 2, 0).is_granted());
-    assert!(take(&keyed, name(&keyed, 2), 0, 0).is_granted());
+    assert!(!name(&keyed, 1).take(2, 0).is_granted());
+    assert!(name(&keyed, 2).take(0, 0).is_granted());
     assert!(keyed.is_empty());
 }
 
 #[test]
 fn what_one_limit_refuses_is_charged_to_none() {
     let limits = limits_of([keyed("100/s", 10), keyed("2/s", 10), keyed("100/s", 10)]);
-    let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
-    let mut each = Vec::new();
     for _ in 0..2 {
-        assert!(limits.take(&keys, 1, 0, &mut each).is_granted());
+        let _ = charge(&limits, 1, &[1, 1, 1], 0).unwrap().keep();
     }
     for _ in 0..50 {
-        let refused = limits.take(&keys, 1, 0, &mut each);
-        assert_eq!(refused.retry_after().unwrap().as_millis(), 500);
-        assert_eq!(
-            each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>(),
-            [98, 0, 98]
-        );
+        let refused = charge(&limits, 1, &[1, 1, 1], 0).unwrap_err();
+        assert_eq!(refused.decision.retry_after().unwrap().as_millis(), 500);
+        assert_eq!(left(&refused), [98, 0, 98]);
     }
 }
 
 #[test]
-fn what_is_put_back_is_there_again_also_beyond_the_cap() {
+fn each_limit_is_charged_its_own_and_one_that_does_not_apply_nothing() {
+    let limits = limits_of([keyed("10/s", 10), keyed("stock 700", 10), keyed("ban", 10)]);
+    let ask = |length| {
+        Limits::charge(&limits, 0, |place, keyed| (place < 2).then(|| (name(keyed, 1), [1, length][place])))
+    };
+    assert_eq!(left(&ask(500).unwrap().keep()), [9, 200, u64::MAX]);
+    assert_eq!(left(&ask(201).unwrap_err()), [9, 200, u64::MAX]);
+    assert_eq!(left(&ask(200).unwrap().take_back()), [9, 200, u64::MAX]);
+    assert_eq!(
+        left(&limits.peek(0, |place, keyed| (place == 1).then(|| (name(keyed, 1), 5)))),
+        [u64::MAX, 200, u64::MAX]
+    );
+}
+
+#[test]
+fn what_is_dropped_is_there_again_also_beyond_the_cap() {
     let limits = limits_of([keyed("2/s", 1)]);
-    let (own, beyond) = ([name(&limits.limits[0], 1)], [name(&limits.limits[0], 2)]);
-    let mut each = Vec::new();
-    for keys in [own, beyond] {
+    for key in [1, 2] {
         for _ in 0..2 {
-            assert!(limits.take(&keys, 2, 0, &mut each).is_granted());
-            assert!(!limits.take(&keys, 1, 0, &mut Vec::new()).is_granted());
-            limits.put_back(&keys, &each, 2, 0);
+            let taken = charge(&limits, key, &[2], 0).unwrap();
+            assert!(charge(&limits, key, &[1], 0).is_err());
+            drop(taken);
         }
-        assert!(limits.take(&keys, 1, 0, &mut each).is_granted(), "the cap is taken from now on");
+        let _ = charge(&limits, key, &[1], 0).unwrap().keep();
     }
+    let first = limits.iter().next().unwrap();
+    assert_eq!((first.len(), first.overflowed()), (1, 5), "the cap is taken from the first key on");
+}
+
+#[test]
+fn what_goes_back_is_no_more_than_was_taken() {
+    let limits = limits_of([keyed("stock 5 max 10", 10)]);
+    let taken = charge(&limits, 1, &[2], 0).unwrap();
+    assert_eq!(left(taken.verdict()), [3]);
+    assert_eq!(left(&taken.take_back()), [5]);
+    drop(charge(&limits, 1, &[5], 0).unwrap());
+    let _ = charge(&limits, 1, &[4], 0).unwrap().keep();
+    assert_eq!(left(&charge(&limits, 1, &[2], 0).unwrap_err()), [1]);
 }
 
 #[test]
 fn threads_that_race_for_two_limits_never_get_more_than_either() {
     let limits = limits_of([keyed("stock 1000", 10), keyed("stock 700", 10)]);
-    let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
+    let ask = || charge(&limits, 1, &[1, 1], 0).map(Taken::keep).is_ok();
     let granted: usize = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut each = Vec::new();
-                    (0..1000).filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted()).count()
-                })
-            })
-            .collect();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..1000).filter(|_| ask()).count())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    let mut each = Vec::new();
-    let _ = limits.take(&keys, 0, 0, &mut each);
-    let left = each.iter().map(|standing| standing.decision.remaining()).collect::<Vec<_>>();
-    assert_eq!((granted, left), (700, vec![300, 0]));
+    let verdict = charge(&limits, 1, &[0, 0], 0).unwrap().keep();
+    assert_eq!((granted, left(&verdict)), (700, vec![300, 0]));
 }
 
 #[test]
@@ -160,9 +178,7 @@ fn tables_in_opposite_orders_never_lock_each_other_out() {
             .map(|order| {
                 scope.spawn(|| {
                     let limits = Limits::new(order).unwrap();
-                    let keys: Vec<Key> = limits.iter().map(|limit| name(limit, 1)).collect();
-                    let mut each = Vec::new();
-                    (0..10_000).filter(|_| limits.take(&keys, 1, 0, &mut each).is_granted()).count()
+                    (0..10_000).filter(|_| charge(&limits, 1, &[1, 1], 0).map(Taken::keep).is_ok()).count()
                 })
             })
             .into();
@@ -183,10 +199,10 @@ fn one_limit_twice_is_refused() {
 fn a_changed_quota_keeps_every_key_s_tokens_and_mints_none() {
     let keyed = keyed("10/s burst 20", 2);
     for (key, n) in [(1, 20), (2, 5), (3, 8)] {
-        assert!(take(&keyed, name(&keyed, key), n, 0).is_granted(), "the third shares a bucket");
+        assert!(name(&keyed, key).take(n, 0).is_granted(), "the third shares a bucket");
     }
     keyed.change("1/s burst 12".parse().unwrap(), 2, SECOND);
-    let left = |key, now| take(&keyed, name(&keyed, key), 0, now).remaining();
+    let left = |key, now| name(&keyed, key).take(0, now).remaining();
     assert_eq!((left(1, SECOND), left(2, SECOND), left(3, SECOND)), (10, 12, 12));
     assert_eq!(left(1, 2 * SECOND), 11, "and from then on the new rate");
     keyed.change("100/s burst 200".parse().unwrap(), 3, 2 * SECOND);
@@ -198,10 +214,10 @@ fn a_changed_quota_keeps_every_key_s_tokens_and_mints_none() {
 #[test]
 fn a_table_begins_when_it_is_made() {
     let keyed = Keyed::new("stock 5 max 10".parse().unwrap(), 10, 0);
-    assert_eq!(take(&keyed, name(&keyed, 1), 0, 0).remaining(), 5);
+    assert_eq!(name(&keyed, 1).take(0, 0).remaining(), 5);
     let late = Keyed::new("1/s burst 5 initial 0".parse().unwrap(), 10, 100 * SECOND);
-    assert_eq!(take(&late, name(&late, 1), 0, 100 * SECOND).remaining(), 0);
-    assert_eq!(take(&late, name(&late, 1), 0, 103 * SECOND).remaining(), 3);
+    assert_eq!(name(&late, 1).take(0, 100 * SECOND).remaining(), 0);
+    assert_eq!(name(&late, 1).take(0, 103 * SECOND).remaining(), 3);
 }
 
 proptest! {
@@ -222,9 +238,9 @@ proptest! {
             let state = map.entry(key).or_insert(bucket.start());
             let (expected, next) = bucket.take(*state, n, now);
             *state = next;
-            prop_assert_eq!(take(&keyed, name(&keyed, key), n, now), expected);
+            prop_assert_eq!(name(&keyed, key).take(n, now), expected);
             prop_assert!(keyed.len() <= 40);
-            let stored: usize = keyed.shards.iter().map(|shard| lock(shard).slots.len()).sum();
+            let stored: usize = keyed.shards.iter().map(|shard| lock(shard).len()).sum();
             prop_assert_eq!(stored, keyed.len());
         }
     }

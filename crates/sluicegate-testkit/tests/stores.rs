@@ -1,0 +1,48 @@
+//! The stores, held to what every store promises.
+
+use std::time::Duration;
+
+use sluicegate::clock::Clock;
+use sluicegate::memory::Memory;
+use sluicegate::timer::ManualTime;
+use sluicegate_testkit::store_suite::Rig;
+
+/// The store in memory, on virtual time.
+struct OfMemory {
+    store: Memory<ManualTime>,
+    time: ManualTime,
+}
+
+impl OfMemory {
+    fn new() -> Self {
+        let time = ManualTime::new();
+        Self { store: Memory::with_clock(time.clone()), time }
+    }
+}
+
+impl Rig for OfMemory {
+    type Store = Memory<ManualTime>;
+    type Timer = ManualTime;
+
+    fn store(&self) -> &Self::Store {
+        &self.store
+    }
+
+    fn timer(&self) -> ManualTime {
+        self.time.clone()
+    }
+
+    fn now(&self) -> u64 {
+        self.time.now()
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.time.advance(by);
+    }
+}
+
+mod memory {
+    use super::OfMemory;
+
+    sluicegate_testkit::store_suite!(OfMemory::new());
+}

@@ -1,0 +1,390 @@
+//! One decision over charges on any keys of any tables: all or none.
+//!
+//! The keys are locked in one order, by their table's address and their shard's number, and the buckets that a table's keys
+//! share after all its shards; the locks are held until all have answered, and then every charge keeps its outcome, or none
+//! does. So nothing is rolled back, and whoever decides the other way round at the same time waits and does not lock out.
+//! Nothing waits under these locks but for the next of them.
+
+use std::sync::atomic::Ordering;
+
+use sluicegate_core::bucket::{Bucket, State};
+use sluicegate_core::decision::Decision;
+use sluicegate_core::quota::Quota;
+
+use super::overflow::Overflow;
+use super::shard::{OWN, Shard};
+use super::{Digest, Keyed, SWEPT, SWEPT_AT_CAP, lock};
+
+/// What is asked of every charge of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// To take the tokens.
+    Take,
+    /// Whether they could be taken.
+    Peek,
+    /// To book them, where they are due within so many nanoseconds.
+    Book(u64),
+}
+
+/// Which tables and quotas the charges are on, by their places.
+pub(crate) trait Among {
+    /// The table of a charge.
+    fn table(&self, place: usize) -> &Keyed;
+    /// Its quota; none is the table's own.
+    fn quota(&self, place: usize) -> Option<&Quota>;
+}
+
+/// A charge, and once it is decided what came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// None if there is nothing to charge.
+    digest: Option<Digest>,
+    n: u64,
+    /// What the limit says.
+    decision: Decision,
+    /// When the tokens are there: nanoseconds since the table's start.
+    due: u64,
+    bucket: Held,
+    /// The state if all keep their outcome, and if not. The two differ from what was before also where its quota has changed.
+    next: State,
+    stay: State,
+}
+
+/// Where a charge's state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// In no place: nothing was decided.
+    Nowhere,
+    /// In a slot, whose class it has.
+    Slot(usize),
+    /// In a slot, and it has another class, which is pinned.
+    Moved(usize, u16),
+    /// In no slot yet. A place in the table is reserved for it, its class is pinned.
+    New(u16),
+    /// In a bucket shared with others, in this place.
+    Shared(usize),
+}
+
+impl Entry {
+    /// A charge of `n`.
+    pub(crate) const fn new(digest: Digest, n: u64) -> Self {
+        Self { digest: Some(digest), n, ..Self::NOTHING }
+    }
+
+    /// A place where nothing is charged, and everything granted.
+    pub(crate) const NOTHING: Self = Self {
+        digest: None,
+        n: 0,
+        decision: Decision::UNLIMITED,
+        due: 0,
+        bucket: Held::Nowhere,
+        next: State::FULL,
+        stay: State::FULL,
+    };
+
+    /// What the limit says, or where it stands if it would have granted and another did not.
+    pub(crate) const fn standing(&self) -> Decision {
+        self.decision
+    }
+
+    /// What was charged where, if anything was.
+    pub(crate) fn charged(&self) -> Option<Charged> {
+        let is_shared = matches!(self.bucket, Held::Shared(_));
+        self.digest.map(|digest| Charged { digest, n: self.n, is_shared })
+    }
+
+    /// When the tokens are there, in nanoseconds on the clock that the table was started on.
+    pub(crate) const fn due(&self, table: &Keyed) -> u64 {
+        self.due.saturating_add(table.start)
+    }
+
+    /// Decides this charge on a state.
+    fn ask(&mut self, asking: Asking, bucket: &Bucket, state: State, now: u64) {
+        let (decision, next) = bucket.take(state, self.n, now);
+        (self.decision, self.next, self.stay, self.due) = (decision, next, state, now);
+        let (Asking::Book(most), Decision::Later { retry_after: Some(_), .. }) = (asking, decision) else {
+            return;
+        };
+        let Some(booked) = bucket.book(state, self.n, now) else { return };
+        let Some(due) = bucket.due_at(booked.position) else { return };
+        if due.saturating_sub(now) <= most {
+            (self.decision, self.next, self.due) = (bucket.peek(booked.state, now), booked.state, due);
+        }
+    }
+
+    /// The state that is kept. What would have been granted and is not kept stands as before.
+    fn outcome(&mut self, is_kept: bool, bucket: &Bucket, now: u64) -> State {
+        if is_kept {
+            return self.next;
+        }
+        if self.decision.is_granted() {
+            self.decision = bucket.peek(self.stay, now);
+        }
+        self.stay
+    }
+}
+
+/// What a decision has taken from one key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Charged {
+    pub(crate) digest: Digest,
+    pub(crate) n: u64,
+    /// Whether the key had no place of its own.
+    pub(crate) is_shared: bool,
+}
+
+/// Decides over all `entries`; no two may be on the same key of the same table. `order` are their places, sorted by
+/// [`Keyed::order`]. Says whether all were granted, in which case they have kept their outcome (unless they were only asked).
+pub(crate) fn decide(
+    among: &impl Among,
+    entries: &mut [Entry],
+    order: &[usize],
+    now: u64,
+    asking: Asking,
+) -> bool {
+    Turn { among, entries, order, now, asking }.step(0, 0, true)
+}
+
+struct Turn<'a, A> {
+    among: &'a A,
+    entries: &'a mut [Entry],
+    order: &'a [usize],
+    now: u64,
+    asking: Asking,
+}
+
+impl<'a, A: Among> Turn<'a, A> {
+    fn table(&self, at: usize) -> Option<&'a Keyed> {
+        let among: &'a A = self.among;
+        self.order.get(at).map(|&place| among.table(place))
+    }
+
+    fn shard(&self, at: usize) -> Option<usize> {
+        self.entries[self.order[at]].digest.map(|digest| digest.shard())
+    }
+
+    /// Decides the entries from place `at` of the order on: those of one shard, and with that locked the rest. `begin` is
+    /// where this table's begin, if it isn't at `at`. Says whether all of them were granted, and all before.
+    fn step(&mut self, at: usize, begin: usize, before: bool) -> bool {
+        let Some(table) = self.table(at) else { return before };
+        let same_table =
+            |turn: &Self, at: usize| turn.table(at).is_some_and(|other| std::ptr::eq(other, table));
+        let begin = if at > 0 && same_table(self, at - 1) { begin } else { at };
+        let Some(part) = self.shard(at) else { return self.step(at + 1, begin, before) };
+        let mut end = at + 1;
+        while same_table(self, end) && self.shard(end) == Some(part) {
+            end += 1;
+        }
+        let now = self.now.saturating_sub(table.start);
+        let order = self.order;
+
+        let mut shard = lock(&table.shards[part]);
+        table.forget(shard.sweep(SWEPT, now));
+        let mut granted = before;
+        for (nth, &place) in order[at..end].iter().enumerate() {
+            let quota = self.among.quota(place);
+            // Sweeping moves slots, so it is over once one is remembered.
+            let held = table.hold(&mut shard, self.entries[place].digest, quota, now, nth == 0);
+            let entry = &mut self.entries[place];
+            (entry.bucket, entry.stay) = held;
+            let Some(class) = class_of(&shard, entry.bucket) else { continue };
+            let state = entry.stay;
+            entry.ask(self.asking, shard.bucket(class), state, now);
+            granted &= entry.decision.is_granted();
+        }
+        let is_shared = |turn: &Self, place: usize| matches!(turn.entries[place].bucket, Held::Shared(_));
+        let mut more = (end..order.len()).take_while(|&at| same_table(self, at));
+        let is_last = !more.any(|at| self.shard(at).is_some());
+        let mut overflow = None;
+        if is_last && order[begin..end].iter().any(|&place| is_shared(self, place)) {
+            let mut buckets = lock(&table.overflow);
+            buckets.tidy(now);
+            for &place in &order[begin..end] {
+                if is_shared(self, place) {
+                    granted &= self.ask_shared(table, &mut buckets, begin..end, place, now);
+                }
+            }
+            overflow = Some(buckets);
+        }
+
+        let granted = self.step(end, begin, granted);
+
+        let is_kept = granted && self.asking != Asking::Peek;
+        if let Some(mut buckets) = overflow {
+            for &place in &order[begin..end] {
+                if let Held::Shared(at) = self.entries[place].bucket {
+                    let shared = buckets.at(at);
+                    shared.state = self.entries[place].outcome(is_kept, &shared.bucket, now);
+                }
+            }
+        }
+        for &place in &order[at..end] {
+            let entry = &mut self.entries[place];
+            let (Some(class), Some(digest)) = (class_of(&shard, entry.bucket), entry.digest) else {
+                continue;
+            };
+            let state = entry.outcome(is_kept, shard.bucket(class), now);
+            table.keep(&mut shard, digest, entry.bucket, state, now);
+        }
+        granted
+    }
+
+    /// Decides an entry on a shared bucket, as if those before it on the same had kept their outcome.
+    fn ask_shared(
+        &mut self,
+        table: &Keyed,
+        buckets: &mut Overflow,
+        range: std::ops::Range<usize>,
+        place: usize,
+        now: u64,
+    ) -> bool {
+        if self.asking != Asking::Peek {
+            table.overflowed.fetch_add(1, Ordering::Relaxed);
+        }
+        let at = buckets.place(self.among.quota(place), now);
+        let before = self.order[range].iter().take_while(|&&other| other != place);
+        let last =
+            before.map(|&other| self.entries[other]).filter(|other| other.bucket == Held::Shared(at)).last();
+        let shared = buckets.at(at);
+        let entry = &mut self.entries[place];
+        entry.bucket = Held::Shared(at);
+        entry.ask(self.asking, &shared.bucket, last.map_or(shared.state, |last| last.next), now);
+        // What stays if nothing is kept is what was there before all of them.
+        entry.stay = shared.state;
+        entry.decision.is_granted()
+    }
+}
+
+/// The class of a state that is in a shard.
+fn class_of(shard: &Shard, held: Held) -> Option<u16> {
+    match held {
+        Held::Nowhere | Held::Shared(_) => None,
+        Held::Slot(at) => Some(shard.get(at).0),
+        Held::Moved(_, class) | Held::New(class) => Some(class),
+    }
+}
+
+impl Keyed {
+    /// Finds a key's place, or reserves one, and says what state it has by this quota. Looks for keys to forget, where there
+    /// is no room, if it `may_sweep`.
+    fn hold(
+        &self,
+        shard: &mut Shard,
+        digest: Option<Digest>,
+        quota: Option<&Quota>,
+        now: u64,
+        may_sweep: bool,
+    ) -> (Held, State) {
+        let Some(digest) = digest else { return (Held::Nowhere, State::FULL) };
+        let shared = (Held::Shared(usize::MAX), State::FULL);
+        if let Some(at) = shard.find(digest) {
+            let (was, state) = shard.get(at);
+            let Some(class) = shard.pin(quota, was) else { return shared };
+            if class == was {
+                shard.unpin(class);
+                return (Held::Slot(at), state);
+            }
+            let state = shard.carried(at, shard.bucket(class), now);
+            return (Held::Moved(at, class), state);
+        }
+        if !self.reserve() {
+            if may_sweep {
+                self.forget(shard.sweep(SWEPT_AT_CAP, now));
+            }
+            if !self.reserve() {
+                return shared;
+            }
+        }
+        let Some(class) = shard.pin(quota, OWN) else {
+            self.forget(1);
+            return shared;
+        };
+        (Held::New(class), shard.bucket(class).start())
+    }
+
+    /// Has a key that is [held](Self::hold) be in this state.
+    fn keep(&self, shard: &mut Shard, digest: Digest, held: Held, state: State, now: u64) {
+        match held {
+            Held::Nowhere | Held::Shared(_) => {}
+            Held::Slot(at) => shard.set(at, state),
+            Held::Moved(at, class) => shard.move_to(at, class, state, now),
+            Held::New(class) if state == shard.bucket(class).start() => {
+                shard.unpin(class);
+                self.forget(1);
+            }
+            Held::New(class) => shard.insert(digest, class, state),
+        }
+    }
+
+    /// Changes the state of one key's bucket by this quota (none is the table's own). Says what `change` has to say, and
+    /// whether the key has no place of its own.
+    pub(crate) fn with<R>(
+        &self,
+        digest: Digest,
+        quota: Option<&Quota>,
+        now: u64,
+        change: impl FnOnce(&Bucket, State, u64) -> (R, State),
+    ) -> (R, bool) {
+        let now = now.saturating_sub(self.start);
+        let mut shard = lock(&self.shards[digest.shard()]);
+        self.forget(shard.sweep(SWEPT, now));
+        let (held, state) = self.hold(&mut shard, Some(digest), quota, now, true);
+        if let Some(class) = class_of(&shard, held) {
+            let (said, next) = change(shard.bucket(class), state, now);
+            self.keep(&mut shard, digest, held, next, now);
+            return (said, false);
+        }
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        let mut buckets = lock(&self.overflow);
+        buckets.tidy(now);
+        let at = buckets.place(quota, now);
+        let shared = buckets.at(at);
+        let (said, next) = change(&shared.bucket, shared.state, now);
+        shared.state = next;
+        (said, true)
+    }
+
+    /// Changes what was charged: gives back what was charged beyond `actual`, or has what is missing be owed. Whatever quota
+    /// the key has by now, it is in its tokens; one that was forgotten meanwhile begins by `quota`.
+    pub(crate) fn settle(&self, charged: Charged, actual: u64, quota: Option<&Quota>, now: u64) {
+        let Charged { digest, n, is_shared } = charged;
+        if n == actual {
+            return;
+        }
+        let change = |bucket: &Bucket, state, now| {
+            if actual < n { bucket.put(state, n - actual, now).1 } else { bucket.owe(state, actual - n, now) }
+        };
+        let since = now.saturating_sub(self.start);
+        if is_shared {
+            let mut buckets = lock(&self.overflow);
+            let at = buckets.place(quota, since);
+            let shared = buckets.at(at);
+            shared.state = change(&shared.bucket, shared.state, since);
+            return;
+        }
+        let mut shard = lock(&self.shards[digest.shard()]);
+        // One that is as if never used may just as well have been forgotten.
+        if let Some(at) = shard.find(digest).filter(|at| !shard.is_unused(*at, since)) {
+            let (class, state) = shard.get(at);
+            let state = change(shard.bucket(class), state, since);
+            shard.set(at, state);
+            return;
+        }
+        drop(shard);
+        self.with(digest, quota, now, |bucket, state, now| ((), change(bucket, state, now)));
+    }
+
+    /// Has a key be as if it was never used.
+    pub(crate) fn reset(&self, digest: Digest) {
+        let mut shard = lock(&self.shards[digest.shard()]);
+        if let Some(at) = shard.find(digest) {
+            shard.remove(at);
+            self.forget(1);
+        }
+    }
+
+    /// By what keys are locked.
+    pub(crate) fn order(&self, digest: Digest) -> (usize, usize) {
+        (std::ptr::from_ref(self).addr(), digest.shard())
+    }
+}
