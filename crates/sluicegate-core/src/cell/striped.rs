@@ -123,7 +123,12 @@ impl StripedCell {
     /// A refusal, as the bucket's own. Nothing was taken.
     #[inline(always)]
     pub fn take(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Denied> {
-        if self.spend(stripe, n, now) { Ok(()) } else { self.take_shared(bucket, stripe, n, now) }
+        if self.spend(stripe, n, now) {
+            return Ok(());
+        }
+        // What to say of a refusal is worked out here, where it costs nothing if nobody looks at it.
+        self.take_shared(bucket, stripe, n, now)
+            .map_err(|Refused(state)| bucket.answer(state, None, n, now).refused())
     }
 
     /// Spends from the stripe's own share, if that has as much.
@@ -143,27 +148,23 @@ impl StripedCell {
 
     /// Takes from what all share. Apart, so that the rest is small.
     #[inline(never)]
-    fn take_shared(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Denied> {
-        match self.take_whole(bucket, n, now) {
-            Ok((answer, false)) => answer,
-            Ok((answer, true)) => {
-                self.lost_a_race(bucket, stripe, now);
-                answer
-            }
-            Err(Retired) => self.take_split(bucket, stripe, n, now),
+    fn take_shared(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Refused> {
+        let (taken, tries) = self.take_whole(bucket, n, now);
+        if tries > 1 && taken.is_ok() {
+            self.lost_a_race(bucket, stripe, now);
         }
+        taken.unwrap_or_else(|Retired| self.take_split(bucket, stripe, n, now))
     }
 
-    /// Takes while it is whole. Says also whether a race was lost.
-    fn take_whole(&self, bucket: &Bucket, n: u64, now: u64) -> Result<(Result<(), Denied>, bool), Retired> {
-        let tries = Counter::new(0_u32);
-        let refused = self.cell().update(|state| {
+    /// Takes while it is whole. Says also in how many tries.
+    fn take_whole(&self, bucket: &Bucket, n: u64, now: u64) -> (Result<Result<(), Refused>, Retired>, u32) {
+        let tries = Counter::new(0);
+        let taken = self.cell().update(|state| {
             tries.set(tries.get() + 1);
             let next = bucket.after(state, n, now);
-            (if next.is_some() { None } else { Some(state) }, next)
-        })?;
-        let answer = refused.map_or(Ok(()), |state| Err(refusal(bucket, state, n, now)));
-        Ok((answer, tries.get() > 1))
+            (if next.is_some() { Ok(()) } else { Err(Refused(state)) }, next)
+        });
+        (taken, tries.get())
     }
 
     #[cold]
@@ -192,13 +193,13 @@ impl StripedCell {
     }
 
     /// Takes while it is split: from what is not lent, then from all shares.
-    fn take_split(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Denied> {
+    fn take_split(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Refused> {
         let stripe = self.number(stripe);
         let mut split = self.lock();
         self.tend(&mut split, bucket, now);
         let Some(ledger) = &mut *split else {
-            // Nobody splits it while the lock is held, so the cell has the state.
-            return self.cell().take(bucket, n, now).map_or(Ok(()), without_standing);
+            // It was made whole meanwhile, and nobody splits it while the lock is held; so the cell answers.
+            return self.take_whole(bucket, n, now).0.unwrap_or(Err(Refused(bucket.start())));
         };
         let own = self.withdraw(stripe);
         ledger.give_back(bucket, stripe, own);
@@ -214,7 +215,7 @@ impl StripedCell {
         let state = self.reclaimed(ledger, bucket);
         let next = bucket.after(state, n, now);
         self.make_whole(&mut split, next.unwrap_or(state));
-        if next.is_some() { Ok(()) } else { Err(refusal(bucket, state, n, now)) }
+        if next.is_some() { Ok(()) } else { Err(Refused(state)) }
     }
 
     /// Takes as many tokens as there are, `n` at the most, those in the shares too, and says how many.
@@ -374,12 +375,5 @@ impl fmt::Debug for StripedCell {
     }
 }
 
-/// Why `n` tokens of this state are refused.
-#[cold]
-fn refusal(bucket: &Bucket, state: State, n: u64, now: u64) -> Denied {
-    bucket.answer(state, None, n, now).refused()
-}
-
-fn without_standing(decision: Decision) -> Result<(), Denied> {
-    decision.ok().map(|_| ())
-}
+/// The whole state that tokens were refused in.
+struct Refused(State);
