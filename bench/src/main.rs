@@ -6,12 +6,14 @@
 
 mod bucket;
 mod conditions;
+mod cpu;
 mod error;
 mod gateway;
 mod out;
 mod rounds;
 mod stop;
 mod table;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// Waiting for tokens, against governor and leaky-bucket: rate, CPU a grant, lateness, order; waiters that leave
+    Wait {
+        #[command(flatten)]
+        args: wait::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// One of the peers: a plain proxy of hyper and hyper-util
     #[command(hide = true)]
     BareHyper(gateway::bare::Args),
@@ -66,6 +75,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Bucket { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&bucket::run(&args, &stop)?, &report)
+        }
+        Command::Wait { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&wait::run(&args, &stop)?, &report)
         }
         Command::Gateway { args, report } => {
             let stop = Stop::on_signals()?;

@@ -3,10 +3,10 @@
 //! All in one process, in turns, on one reading of the same clock a decision. The *floor* is what no limiter of this
 //! kind can do without: the clock read and one compare-and-swap, or for a refusal the clock read and one load.
 
-mod clocks;
+pub(crate) mod clocks;
 mod rows;
 mod subjects;
-mod turn;
+pub(crate) mod turn;
 
 use std::time::Duration;
 

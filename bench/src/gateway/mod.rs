@@ -5,7 +5,6 @@
 
 pub(crate) mod bare;
 mod config;
-mod cpu;
 mod peers;
 mod place;
 mod probe;
@@ -20,6 +19,7 @@ use self::place::Directory;
 use self::rows::Turn;
 use self::wrk::Wrk;
 use crate::conditions;
+use crate::cpu;
 use crate::error::Error;
 use crate::out;
 use crate::rounds;

@@ -155,6 +155,13 @@ impl Bucket {
         (self.answer(state, next, n, now), next.unwrap_or(state))
     }
 
+    /// Whether [`take`](Self::take) would grant `n` tokens: all there is to ask where nobody wants to know more.
+    #[inline(always)]
+    #[must_use]
+    pub fn has(&self, state: State, n: u64, now: u64) -> bool {
+        self.after(state, n, now).is_some()
+    }
+
     /// The first half of [`take`](Self::take), and all that has to be done again when a race is lost: the state after
     /// `n` tokens, none where they are not granted. Small, so that it is compiled into its caller.
     #[inline(always)]
@@ -197,17 +204,19 @@ impl Bucket {
     #[inline(always)]
     pub(crate) fn answer(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
         if !matches!(self.scale.flow, Flow::Exact { .. }) {
-            return self.answer_otherwise(state, next, n, now);
+            // Wrapped, so that it comes in another place than the answer's: a place that is known to a function which is not
+            // compiled into its caller is filled whole, even where nobody looks at most of it.
+            return self.answer_otherwise(state, next, n, now).unwrap_or(Decision::UNLIMITED);
         }
         self.answer_counted(state, next, n, now)
     }
 
     #[inline(never)]
-    fn answer_otherwise(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
+    fn answer_otherwise(&self, state: State, next: Option<State>, n: u64, now: u64) -> Option<Decision> {
         match self.kind {
-            Kind::Counted => self.answer_counted(state, next, n, now),
-            Kind::Unlimited => Decision::UNLIMITED,
-            Kind::Ban => self.banned(n),
+            Kind::Counted => Some(self.answer_counted(state, next, n, now)),
+            Kind::Unlimited => None,
+            Kind::Ban => Some(self.banned(n)),
         }
     }
 

@@ -78,12 +78,20 @@ impl Cell {
     /// If the cell is [retired](Self::retire). So are all that follow.
     #[inline(always)]
     pub fn take(&self, bucket: &Bucket, n: u64, now: u64) -> Result<Decision, Retired> {
-        let (state, next) = self.update(|state| {
+        Ok(self.decide(bucket, n, now)?.answer(bucket, n, now))
+    }
+
+    /// The first half of [`take`](Self::take): takes the tokens or not, and leaves open what there is to say of it. For who
+    /// has something to do in between, such as to count: an answer is made once, where it is wanted.
+    ///
+    /// # Errors
+    /// If the cell is retired.
+    #[inline(always)]
+    pub fn decide(&self, bucket: &Bucket, n: u64, now: u64) -> Result<Decided, Retired> {
+        self.update(|state| {
             let next = bucket.after(state, n, now);
-            ((state, next), next)
-        })?;
-        // Only what was decided needs an answer, not every state that a race was lost with.
-        Ok(bucket.answer(state, next, n, now))
+            (Decided { state, next }, next)
+        })
     }
 
     /// As [`Bucket::take_up_to`].
@@ -145,6 +153,30 @@ impl Cell {
     /// this. Under one quota a word is a state whenever it was read, so an old compare-and-swap may well succeed.
     pub(crate) fn revive(&self, state: State) {
         self.0.store(state.to_word(), Ordering::Release);
+    }
+}
+
+/// Tokens that were taken or not; made by [`Cell::decide`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the tokens are spent"]
+pub struct Decided {
+    state: State,
+    next: Option<State>,
+}
+
+impl Decided {
+    /// Whether they were taken.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_granted(self) -> bool {
+        self.next.is_some()
+    }
+
+    /// All there is to say; of what was decided on, not of every state that a race was lost with. The arguments are those of
+    /// the decision.
+    #[inline(always)]
+    pub fn answer(self, bucket: &Bucket, n: u64, now: u64) -> Decision {
+        bucket.answer(self.state, self.next, n, now)
     }
 }
 

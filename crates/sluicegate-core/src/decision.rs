@@ -74,6 +74,13 @@ impl Decision {
         matches!(self, Self::Granted { .. })
     }
 
+    /// Whether asking again is no use, ever.
+    #[must_use]
+    #[inline]
+    pub const fn is_never(&self) -> bool {
+        matches!(self, Self::Never { .. })
+    }
+
     /// The decision if it is a grant, so that `?` leaves where it is not.
     ///
     /// # Errors

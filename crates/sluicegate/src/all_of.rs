@@ -4,7 +4,9 @@
 //! [`AllOf`].
 
 mod joint;
+mod line;
 mod reserve;
+mod rounds;
 mod take;
 
 use std::fmt;
@@ -19,7 +21,7 @@ use crate::limiter::TokenBucket;
 
 use joint::Joint;
 
-pub use reserve::{AllReady, AllReserved};
+pub use reserve::AllReserved;
 pub use take::TakeAll;
 
 /// A limiter that is a part of an [`AllOf`], with what it is charged for each token of the whole. Made from a bucket, from
@@ -50,13 +52,12 @@ impl<C: Clock> Member<C> {
 ///
 /// * **One decision.** Nothing is spent where one refuses. `retry_after` is exact for the combination: the longest of the
 ///   members'.
-/// * **The wait is the longest**, not their sum, and dropping it gives everything back everywhere.
-/// * **No deadlock**, whatever the order: no two buckets are ever locked together.
-/// * **Each member's bound holds.** Who waits stands in one line; only the first has booked, in each member. What has come for
-///   it in one member while another is still to come lies aside: at most its own request, in each member. Nobody else can
-///   use it, and its room in the bucket is not filled meanwhile: so with all that is taken directly, a member grants no more
-///   than its quota allows. Who *waits in line* at that member is not kept waiting for another limiter's sake; so in that case
-///   the member may grant more than its bound, by at most what lies aside: one request of each such combination.
+/// * **The wait is the longest**, not their sum, and dropping it gives everything back.
+/// * **Nothing is held** in one member while another is waited for: what is granted is taken from all at one instant, so each
+///   member's bound holds, nobody is kept waiting for another limiter's sake, and no two can wait for each other.
+/// * **In order**: who waits stands in one line, first come, first served. The first stands in the line of one member too, of
+///   that which takes longest; so for those who wait at a member directly, this whole line is one of them. Where two members
+///   are kept busy all the time by others who wait at them directly, a wait for both may take long.
 /// * A lost race between two that ask at once may refuse one of them for once, and never admits more.
 ///
 /// The members' clocks have to be the same one, or clones of it.
@@ -116,12 +117,6 @@ impl<C: Clock> AllOf<C> {
         Self::new([Part(self.joint.members.to_vec()), part.into()])
     }
 
-    /// From now on at most so many may stand in line at a time; unless it is told otherwise, 10 000. Whoever finds the line
-    /// full is refused at once.
-    pub fn max_waiting(&self, bound: usize) {
-        self.joint.set_bound(bound);
-    }
-
     /// Takes `n` tokens, times its cost, from each member now, or nothing from any.
     ///
     /// `Granted` is as the tightest member stands. `Later` is as the one stands that takes longest: a retry exactly at its
@@ -165,8 +160,17 @@ impl<C: Clock> AllOf<C> {
         });
         each.min_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))).map(|(.., quota)| quota)
     }
+}
 
-    /// What was decided over all, and how many wait now. The members count nothing of it.
+impl<C: Clock + 'static> AllOf<C> {
+    /// From now on at most so many may stand in line at a time; unless it is told otherwise, 10 000. Whoever finds the line
+    /// full is refused at once.
+    pub fn max_waiting(&self, bound: usize) {
+        self.joint.set_bound(bound);
+    }
+
+    /// What was decided over all, and how many wait now. The members count none of these decisions; the first in
+    /// line waits at one of them too.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.joint.counts()

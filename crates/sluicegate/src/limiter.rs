@@ -11,10 +11,10 @@
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
-mod aside;
 mod attended;
 mod crowd;
 mod node;
+mod places;
 mod reserve;
 mod shared;
 mod take;
@@ -32,8 +32,8 @@ use crate::counts::Counts;
 
 use shared::Shared;
 
-pub(crate) use aside::Aside;
-pub(crate) use crowd::SAFETY;
+pub(crate) use crowd::{SAFETY, Wakes};
+pub(crate) use places::Stand;
 pub(crate) use shared::WAITERS;
 pub(crate) use timed::{Timed, Wait};
 
@@ -123,9 +123,8 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        let decision = self.shared.take(n);
-        self.count(if decision.is_granted() { GRANTED } else { REFUSED });
-        decision
+        let is_granted = |granted| self.count(if granted { GRANTED } else { REFUSED });
+        self.shared.take(n, self.shared.now(), is_granted)
     }
 
     /// Takes as many tokens as there are now, `n` at the most, and says how many. Counts as granted where there was one.
@@ -170,7 +169,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn available(&self) -> u64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
@@ -180,7 +179,7 @@ impl<C: Clock> TokenBucket<C> {
     #[must_use]
     pub fn balance(&self) -> i64 {
         let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.balance(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.balance(node.cell().load()?, now)))
     }
 
     /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.
@@ -255,11 +254,15 @@ impl<C: Clock> TokenBucket<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use sluicegate_core::clock::ManualClock;
 
     use super::*;
+    use crate::timer::ManualTime;
 
     #[test]
     fn a_bucket_begins_when_it_is_made_whatever_its_clock_shows() {
@@ -297,5 +300,53 @@ mod tests {
         assert!(!bucket.try_take(1).is_granted());
         clock.set(2_000_000_000);
         assert!(bucket.try_take(1).is_granted());
+    }
+
+    fn is_ready(take: Pin<&mut Take<ManualTime>>) -> bool {
+        take.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn who_waits_behind_a_reservation_that_nobody_listens_at_has_a_timer_of_its_own() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("10/s burst 1".parse().unwrap(), time.clone());
+        bucket.reserve(1).unwrap().commit();
+        let _silent = bucket.reserve(1).unwrap();
+        let (mut first, mut second) = (pin!(bucket.take(1)), pin!(bucket.take(1)));
+        assert!(!is_ready(first.as_mut()) && !is_ready(second.as_mut()));
+        assert_eq!(time.next(), Some(200_000_000), "its own instant, not later");
+        time.set(200_000_000);
+        assert!(is_ready(first.as_mut()));
+        assert!(!is_ready(second.as_mut()));
+        assert_eq!(time.next(), Some(300_000_000), "and then the next has it");
+    }
+
+    #[test]
+    fn who_joins_serves_the_first_only_if_that_one_is_overdue() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("10/s burst 1".parse().unwrap(), time.clone());
+        bucket.reserve(1).unwrap().commit();
+        let (mut stuck, mut second, mut third) =
+            (pin!(bucket.take(1)), pin!(bucket.take(1)), pin!(bucket.take(1)));
+        assert!(!is_ready(stuck.as_mut()));
+        time.set(100_900_000);
+        assert!(!is_ready(second.as_mut()));
+        assert_eq!(bucket.counts().waited, 0, "its timer is about to fire");
+        time.set(101_000_000);
+        assert!(!is_ready(third.as_mut()));
+        assert_eq!(bucket.counts().waited, 1, "nobody waits for its task");
+        assert!(is_ready(stuck.as_mut()));
+    }
+
+    #[test]
+    fn a_line_is_not_full_of_those_who_are_due() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("10/s burst 1".parse().unwrap(), time.clone());
+        bucket.max_waiting(1);
+        bucket.reserve(1).unwrap().commit();
+        let (mut first, mut second) = (pin!(bucket.take(1)), pin!(bucket.take(1)));
+        assert!(!is_ready(first.as_mut()));
+        time.set(100_000_000);
+        assert!(!is_ready(second.as_mut()), "stands in line, in the place of the one who is due");
     }
 }

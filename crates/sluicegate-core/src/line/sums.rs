@@ -90,11 +90,12 @@ impl<T> Sums<T> {
         Some(sum)
     }
 
-    /// Makes an entry lighter by so much.
-    pub(super) fn lighten(&mut self, number: u64, by: u64) {
-        if let Some(at) = self.find(number) {
-            self.lighten_at(at, by);
-        }
+    /// Makes an entry lighter by so much, or by all it has; says by how much.
+    pub(super) fn lighten(&mut self, number: u64, by: u64) -> u64 {
+        let Some(at) = self.find(number) else { return 0 };
+        let by = by.min(self.slots[at].weight);
+        self.lighten_at(at, by);
+        by
     }
 
     /// All entries, first to last, with their numbers and weights; the list is empty then.
@@ -111,7 +112,17 @@ impl<T> Sums<T> {
     }
 
     fn find(&self, number: u64) -> Option<usize> {
-        let at = self.slots.binary_search_by_key(&number, |slot| slot.number).ok()?;
+        // Numbers follow each other, but where some have left and the array was made anew: so it is there or before.
+        let least = self.slots.get(self.front)?.number;
+        let after = usize::try_from(number.checked_sub(least)?).ok()?.checked_add(self.front)?;
+        let at = match self.slots.get(after) {
+            Some(slot) if slot.number == number => after,
+            _ => {
+                let upper = self.slots.len().min(after);
+                let found = self.slots[self.front..upper].binary_search_by_key(&number, |slot| slot.number);
+                self.front + found.ok()?
+            }
+        };
         self.slots[at].entry.is_some().then_some(at)
     }
 
@@ -192,7 +203,7 @@ mod tests {
                     }
                     (_, Some((number, has))) => {
                         let by = weight.min(has);
-                        sums.lighten(number, by);
+                        prop_assert_eq!(sums.lighten(number, weight), by);
                         list.iter_mut().filter(|one| one.0 == number).for_each(|one| one.1 -= by);
                     }
                     (_, None) => {}

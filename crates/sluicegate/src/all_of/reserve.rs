@@ -1,29 +1,25 @@
 //! Booking tokens of several buckets for one instant.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use sluicegate_core::clock::{Clock, nanos};
+use sluicegate_core::clock::Clock;
 use sluicegate_core::decision::Denied;
-use sluicegate_core::line::{Claim, Ticket};
 
 use super::AllOf;
-use crate::limiter::{Aside, SAFETY, Timed, Wait};
+use crate::limiter::Reservation;
 use crate::timer::Timer;
 
-impl<C: Clock + 'static> AllOf<C> {
-    /// Books `n` tokens, times its cost, in each member, for the instant at which all of them will be there. What has come in
-    /// one member by then lies aside, and its room is not filled. It is told an instant at once, so it goes ahead of those in
-    /// line who have booked nothing yet: all but the first.
+impl<C: Clock> AllOf<C> {
+    /// Books `n` tokens, times its cost, in each member, for the instant at which all of them will be there. Who is told an
+    /// instant stands before those in line for all who have booked nothing yet.
+    ///
+    /// Each member counts the booking at its own instant, which may be earlier than the last one's. So tokens may be *used*
+    /// later than they were granted, by the difference, at most the longest delay `w`: in any span of `t` at most
+    /// C + q·(t + w)/I of a member. Where that matters, [`take`](Self::take) has all of them at one instant.
     ///
     /// # Errors
-    /// `Never` and `Later` as [`TokenBucket::reserve`](crate::limiter::TokenBucket::reserve) of any member. Nothing is spent
-    /// then.
+    /// As [`TokenBucket::reserve`](crate::limiter::TokenBucket::reserve) of any member. Nothing is spent then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -44,50 +40,52 @@ impl<C: Clock + 'static> AllOf<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&self, n: u64) -> Result<AllReserved<C>, Denied> {
-        self.reserve_until(n, u64::MAX)
+        self.reserve_within(n, Duration::MAX)
     }
 
     /// As [`reserve`](Self::reserve), if all is there within `max_wait`.
     ///
     /// # Errors
-    /// As [`reserve`](Self::reserve), and `Later` where it would take longer.
+    /// As [`reserve`](Self::reserve), and `Later` where it would take longer; `retry_after` is of the member that takes longest.
     pub fn reserve_within(&self, n: u64, max_wait: Duration) -> Result<AllReserved<C>, Denied> {
-        self.reserve_until(n, self.now().saturating_add(nanos(max_wait)))
-    }
-
-    fn reserve_until(&self, n: u64, until: u64) -> Result<AllReserved<C>, Denied> {
-        let bell = Arc::new(Bell::default());
-        let booked = self.joint.book(n, Claim::Reservation, &Waker::from(Arc::clone(&bell)));
-        let reserved = booked.and_then(|tickets| {
-            let mut reserved = AllReserved { all: self.clone(), n, tickets, bell };
-            if reserved.due().is_none_or(|due| due <= until) {
-                return Ok(reserved);
-            }
-            let denied = self.joint.refuse(n);
-            reserved.give_back();
-            Err(denied)
-        });
+        let reserved = self.try_reserve(n, max_wait);
         self.joint.count(reserved.is_ok());
         reserved
+    }
+
+    fn try_reserve(&self, n: u64, max_wait: Duration) -> Result<AllReserved<C>, Denied> {
+        // First all are asked, so that where one refuses for good, none is touched.
+        let asked = self.joint.ask(n);
+        if asked.is_never() || asked.retry_after().is_none_or(|wait| wait > max_wait) {
+            return Err(asked.refused());
+        }
+        let mut reserved = AllReserved { members: Vec::new() };
+        for member in &self.joint.members {
+            match member.bucket.book_uncounted(member.charge(n), max_wait) {
+                Ok(one) => reserved.members.push((one, member.cost)),
+                Err(denied) => {
+                    reserved.give_back();
+                    return Err(denied);
+                }
+            }
+        }
+        Ok(reserved)
     }
 }
 
 /// Tokens of several buckets, booked for one instant; made by [`AllOf::reserve`].
 ///
-/// Dropped before that instant, it gives all of them back everywhere, and later bookings move up. Once the instant has passed
-/// they are spent.
+/// Dropped before that instant, it gives all of them back everywhere, and later bookings move up. From that instant on they are
+/// spent; work that then does not happen is [settled](Self::settle) at 0.
 #[must_use = "a reservation that is dropped before its instant is given back"]
-pub struct AllReserved<C: Clock + 'static> {
-    all: AllOf<C>,
-    n: u64,
-    /// A member each: the place in its line, none where the tokens were there. Empty once nothing is held.
-    tickets: Vec<Option<Ticket>>,
-    bell: Arc<Bell>,
+pub struct AllReserved<C: Clock> {
+    /// Each with what a token of the whole costs there. Empty once nothing is to be given back.
+    members: Vec<(Reservation<C>, u64)>,
 }
 
 impl<C: Clock> fmt::Debug for AllReserved<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AllReserved").field("n", &self.n).finish_non_exhaustive()
+        f.debug_list().entries(&self.members).finish()
     }
 }
 
@@ -95,11 +93,10 @@ impl<C: Clock> AllReserved<C> {
     /// How long until all of them are there: zero once they are.
     #[must_use]
     pub fn delay(&self) -> Duration {
-        let left = self.due().map_or(0, |due| due.saturating_sub(self.all.now()));
-        Duration::from_nanos(left)
+        self.members.iter().map(|(one, _)| one.delay()).max().unwrap_or_default()
     }
 
-    /// Keeps the booking, whatever comes. Committed before its instant, it counts in each member when that member's tokens come.
+    /// Keeps the booking, whatever comes.
     pub fn commit(mut self) {
         self.spend();
     }
@@ -107,111 +104,31 @@ impl<C: Clock> AllReserved<C> {
     /// Corrects the booking to what was used, and keeps it, in each member: what was not used goes back, what was used beyond
     /// becomes a debt.
     pub fn settle(mut self, actual: u64) {
-        let tickets = self.tickets.clone();
-        self.spend();
-        for (member, ticket) in self.all.joint.members.iter().zip(tickets) {
-            member.bucket.settle_booking(ticket, member.charge(self.n), member.charge(actual));
-        }
-    }
-
-    /// When all have come, in nanoseconds on the clock; none where they have.
-    fn due(&self) -> Option<u64> {
-        let members = self.all.joint.members.iter().zip(&self.tickets);
-        let pending = members.filter_map(|(member, ticket)| match member.bucket.look_aside((*ticket)?) {
-            // Only a reservation that was told an instant stands in line; a quota that was changed since may not know one.
-            Aside::Pending(due) => Some(due.unwrap_or(u64::MAX)),
-            Aside::Ready | Aside::Left(_) => None,
-        });
-        pending.max()
+        self.members.drain(..).for_each(|(one, cost)| one.settle(cost.saturating_mul(actual)));
     }
 
     fn spend(&mut self) {
-        for (member, _) in self.all.joint.members.iter().zip(std::mem::take(&mut self.tickets)) {
-            member.bucket.use_aside(member.charge(self.n));
-        }
+        self.members.drain(..).for_each(|(one, _)| one.commit());
     }
 
     fn give_back(&mut self) {
-        for (member, ticket) in self.all.joint.members.iter().zip(std::mem::take(&mut self.tickets)) {
-            member.bucket.give_back(ticket, member.charge(self.n));
-        }
+        // Also where the tokens have come already.
+        self.members.drain(..).for_each(|(one, _)| one.give_back());
     }
 }
 
 impl<C: Timer> AllReserved<C> {
     /// Waits until all of them are there. Cancel-safe: the reservation stays as it is.
-    pub fn ready(&mut self) -> AllReady<'_, C> {
-        let timer = self.all.joint.members.first().map(|member| member.bucket.timer());
-        AllReady { timed: timer.map(|timer| Timed::new(Instant { reserved: self }, timer)) }
+    pub async fn ready(&mut self) {
+        // One after the other takes as long as the longest.
+        for (one, _) in &mut self.members {
+            one.ready().await;
+        }
     }
 }
 
 impl<C: Clock> Drop for AllReserved<C> {
     fn drop(&mut self) {
-        if self.due().is_some() { self.give_back() } else { self.spend() }
-    }
-}
-
-pin_project! {
-    /// Waits for a reservation's instant; made by [`AllReserved::ready`]. Cancel-safe.
-    #[must_use = "a future does nothing unless polled"]
-    pub struct AllReady<'a, C: Timer> {
-        #[pin]
-        timed: Option<Timed<Instant<'a, C>, C>>,
-    }
-}
-
-impl<C: Timer> fmt::Debug for AllReady<'_, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AllReady").finish_non_exhaustive()
-    }
-}
-
-impl<C: Timer> Future for AllReady<'_, C> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.project().timed.as_pin_mut().map_or(Poll::Ready(()), |timed| timed.poll(context))
-    }
-}
-
-struct Instant<'a, C: Clock + 'static> {
-    reserved: &'a AllReserved<C>,
-}
-
-impl<C: Clock> Wait for Instant<'_, C> {
-    type Output = ();
-
-    fn look(&mut self, context: &mut Context<'_>) -> Result<(), Option<u64>> {
-        self.reserved.bell.listen(context.waker());
-        match self.reserved.due() {
-            None => Ok(()),
-            Some(u64::MAX) => Err(None),
-            // The members' own first ones look after their lines; this is in case they don't.
-            Some(due) => {
-                Err(Some(due.saturating_add(if due > self.reserved.all.now() { 0 } else { SAFETY })))
-            }
-        }
-    }
-}
-
-/// Passes on the members' wakes to whoever listens.
-#[derive(Debug, Default)]
-struct Bell(Mutex<Option<Waker>>);
-
-impl Bell {
-    fn listen(&self, waker: &Waker) {
-        let waker = waker.clone();
-        let old = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
-        drop(old);
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        if self.delay().is_zero() { self.spend() } else { self.give_back() }
     }
 }

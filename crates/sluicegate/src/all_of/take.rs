@@ -13,7 +13,7 @@ use sluicegate_core::decision::Decision;
 
 use super::AllOf;
 use super::joint::{Joint, Turn};
-use crate::limiter::{SAFETY, Timed, Wait};
+use crate::limiter::{Timed, Wait};
 use crate::timer::{Timer, block_on_until};
 
 impl<C: Timer> AllOf<C> {
@@ -55,7 +55,7 @@ impl<C: Timer> AllOf<C> {
     pub fn take_by(&self, n: u64, deadline: u64) -> TakeAll<C> {
         let turn = OwnTurn { all: self.clone(), n, until: deadline, stage: Stage::New };
         // Without members there is no clock, and nothing to wait for.
-        let timer = self.joint.members.first().map(|member| member.bucket.timer());
+        let timer = self.joint.members.first().map(|member| member.bucket.clock().clone());
         TakeAll { turn: timer.map(|timer| Timed::new(turn, timer)) }
     }
 }
@@ -63,8 +63,17 @@ impl<C: Timer> AllOf<C> {
 impl<C: Clock + 'static> AllOf<C> {
     /// As [`take`](Self::take), for a thread without a runtime: blocks it.
     pub fn blocking_take(&self, n: u64) -> Decision {
+        self.blocking_take_by(n, u64::MAX)
+    }
+
+    /// As [`take_within`](Self::take_within), for a thread without a runtime: blocks it.
+    pub fn blocking_take_within(&self, n: u64, max_wait: Duration) -> Decision {
+        self.blocking_take_by(n, self.now().saturating_add(nanos(max_wait)))
+    }
+
+    fn blocking_take_by(&self, n: u64, until: u64) -> Decision {
         let Some(member) = self.joint.members.first() else { return Decision::UNLIMITED };
-        let mut turn = OwnTurn { all: self.clone(), n, until: u64::MAX, stage: Stage::New };
+        let mut turn = OwnTurn { all: self.clone(), n, until, stage: Stage::New };
         block_on_until(member.bucket.clock(), |context| turn.look(context))
     }
 }
@@ -147,22 +156,22 @@ impl<C: Clock + 'static> Wait for OwnTurn<C> {
             // Polled again after it was ready: there is nothing to come.
             return Err(None);
         };
-        match self.joint().look(number, context.waker()) {
+        let now = self.all.now();
+        match self.joint().look(number, now, context.waker()) {
             Turn::Told(decision) => {
                 if !decision.is_granted() {
-                    self.joint().count(decision.is_granted());
+                    self.joint().count(false);
                 }
                 Ok(self.told(decision))
             }
-            Turn::Waits(..) if self.all.now() >= self.until => {
+            Turn::Waits(_) if now >= self.until => {
                 self.joint().leave(number, self.n, true);
-                let decision = self.joint().refuse(self.n).decision();
-                self.joint().count(decision.is_granted());
-                Ok(self.told(decision))
+                let denied = self.joint().refuse(self.n);
+                self.joint().count(false);
+                Ok(self.told(denied.decision()))
             }
-            Turn::Waits(due, is_first) => {
-                let due = due.map(|due| if is_first { due } else { due.saturating_add(SAFETY) });
-                let looks = due.unwrap_or(u64::MAX).min(self.until);
+            Turn::Waits(looks) => {
+                let looks = looks.unwrap_or(u64::MAX).min(self.until);
                 Err((looks < u64::MAX).then_some(looks))
             }
         }

@@ -1,23 +1,34 @@
 //! Those who wait for a bucket's tokens: the shell around the line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
-use sluicegate_core::bucket::State;
+use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Line, Ticket, Watches};
 
 use super::node::Node;
 
-/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first: who is first
-/// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
-/// this for it.
-pub(crate) const SAFETY: u64 = 20_000_000;
+/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
+/// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer
+/// than this for it; where others come, not even that.
+///
+/// Not less, since tokio's wheel touches a timer once more in the last 64 ms before it fires, and these hardly ever do.
+pub(crate) const SAFETY: u64 = 100_000_000;
+
+/// When somebody in line looks after itself, at the latest; nanoseconds since the bucket's start.
+pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
+    let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
+    looks.min(until)
+}
 
 /// Everything about those who wait. Behind one lock.
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) line: Line<Spot>,
+    /// Those in line who have a waker, in the line's order: whether it does not go first, and its place. Reservations mostly
+    /// have none, and can't look after anybody.
+    listening: BTreeSet<(bool, Ticket)>,
     pub(super) watches: Watches<Spot>,
     /// Those whom a change of quota asked to leave, and who don't know it yet.
     pub(super) left: BTreeMap<Ticket, Decision>,
@@ -41,29 +52,111 @@ pub(super) struct Spot {
 /// Wakers to be woken, or dropped, once the lock is free: they are foreign code, which may come back here.
 #[derive(Debug, Default)]
 #[must_use = "who is not woken waits for ever"]
-pub(super) struct Wakes {
-    wake: Vec<Waker>,
-    discard: Vec<Waker>,
+pub(crate) struct Wakes {
+    wake: Few,
+    discard: Few,
+}
+
+/// Wakers; one takes no allocation, and more than one is rare but for those to wake.
+#[derive(Debug, Default)]
+struct Few {
+    one: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Few {
+    fn add(&mut self, waker: Option<Waker>) {
+        if self.one.is_none() {
+            self.one = waker;
+        } else {
+            self.more.extend(waker);
+        }
+    }
 }
 
 impl Wakes {
-    pub(super) fn add(&mut self, waker: Option<Waker>) {
-        self.wake.extend(waker);
+    pub(crate) fn add(&mut self, waker: Option<Waker>) {
+        self.wake.add(waker);
     }
 
-    pub(super) fn discard(&mut self, waker: Option<Waker>) {
-        self.discard.extend(waker);
+    pub(crate) fn discard(&mut self, waker: Option<Waker>) {
+        self.discard.add(waker);
     }
 
-    pub(super) fn wake(self) {
-        self.wake.into_iter().for_each(Waker::wake);
+    /// First come, first woken.
+    pub(crate) fn wake(self) {
+        self.wake.one.into_iter().chain(self.wake.more).for_each(Waker::wake);
     }
 }
 
 impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
-        Self { line, watches, left, waited: 0, cancelled: 0 }
+        Self { line, listening: BTreeSet::new(), watches, left, waited: 0, cancelled: 0 }
+    }
+
+    /// Somebody in line is to be woken, when its turn has come or comes earlier than it was said. Hands out the waker it had.
+    pub(super) fn listen_on(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
+        self.listening.insert((!self.line.goes_first(ticket), ticket));
+        self.line.get_mut(ticket)?.waker.replace(waker)
+    }
+
+    /// As [`listen_on`](Self::listen_on), for one that looks after itself: hands out when, `until` at the latest.
+    pub(super) fn listen(
+        &mut self,
+        bucket: &Bucket,
+        ticket: Ticket,
+        until: u64,
+        waker: Waker,
+        wakes: &mut Wakes,
+    ) -> u64 {
+        wakes.discard(self.listen_on(ticket, waker));
+        let is_first = self.first_listening() == Some(ticket);
+        let looks = looks_at(self.due_at(bucket, ticket), until, is_first);
+        if let Some(spot) = self.line.get_mut(ticket) {
+            spot.wakes_at = looks;
+        }
+        looks
+    }
+
+    /// Somebody in line listens no longer.
+    pub(super) fn unlisten(&mut self, ticket: Ticket, wakes: &mut Wakes) {
+        if let Some(spot) = self.line.get_mut(ticket) {
+            wakes.discard(spot.waker.take());
+        }
+        self.forget(ticket);
+    }
+
+    /// Takes somebody out of the line: the units to be given back. None where it has been served or asked to leave.
+    pub(super) fn remove(
+        &mut self,
+        bucket: &Bucket,
+        ticket: Ticket,
+        now: u64,
+        wakes: &mut Wakes,
+    ) -> Option<u64> {
+        self.unlisten(ticket, wakes);
+        self.line.remove(bucket, ticket, now).map(|(_, units)| units)
+    }
+
+    /// The line has another quota, and with it another order.
+    pub(super) fn reorder(&mut self) {
+        let listening = std::mem::take(&mut self.listening).into_iter().map(|(_, ticket)| ticket);
+        let still = listening.filter(|ticket| self.line.contains(*ticket));
+        self.listening = still.map(|ticket| (!self.line.goes_first(ticket), ticket)).collect();
+    }
+
+    fn first_listening(&self) -> Option<Ticket> {
+        self.listening.first().map(|(_, ticket)| *ticket)
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        // Nearly always it is the first.
+        if self.first_listening() == Some(ticket) {
+            self.listening.pop_first();
+        } else if !self.listening.remove(&(true, ticket)) {
+            self.listening.remove(&(false, ticket));
+        }
     }
 
     /// How many wait or watch.
@@ -71,20 +164,44 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// Serves everybody who is due by `now`, whoever it is that came to look, and has the one who is then first look after the
-    /// rest. `state` is the bucket's.
-    pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
+    /// Whether nobody is due by `now`, and the first that listens has said that it looks after those who will be.
+    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64) -> bool {
+        let is_early = self.line.next_at(bucket).is_none_or(|at| now < at);
+        if !is_early || !self.watches.is_empty() {
+            return false;
+        }
+        let Some(first) = self.first_listening() else { return true };
+        let at = self.due_at(bucket, first).unwrap_or(u64::MAX);
+        self.line.get_mut(first).is_some_and(|spot| spot.wakes_at <= at)
+    }
+
+    fn due_at(&self, bucket: &Bucket, ticket: Ticket) -> Option<u64> {
+        // Nearly always it is the first, which is found without sums.
+        if self.line.is_first(ticket) { self.line.next_at(bucket) } else { self.line.due_at(bucket, ticket) }
+    }
+
+    /// Serves everybody who is due by `now`, whoever it is that came to look. `state` is the bucket's.
+    pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
-        while let Some((_, spot)) = self.line.pop_due(bucket, now) {
+        while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
+            self.forget(ticket);
             self.waited += u64::from(spot.is_take);
             wakes.add(spot.waker);
         }
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
             wakes.add(spot.waker);
         }
-        if let Some(at) = self.line.next_at(bucket) {
-            hurry(self.line.first_mut(), at, wakes);
+    }
+
+    /// Serves everybody who is due by `now`, and has the one who is then the first that listens look after the rest.
+    pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
+        self.serve(node, state, now, wakes);
+        let bucket = &node.bucket;
+        if let Some(first) = self.first_listening()
+            && let Some(at) = self.due_at(bucket, first)
+        {
+            hurry(self.line.get_mut(first), at, wakes);
         }
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);

@@ -12,7 +12,6 @@ use sluicegate_core::decision::{Decision, Denied};
 use sluicegate_core::line::{Claim, Ticket};
 
 use super::attended::{Joined, Wish};
-use super::crowd::SAFETY;
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::Timer;
@@ -76,19 +75,29 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
-        let decision = self.shared.take(n);
+        let booked = self.try_book(n, until, overdraft);
+        self.count(if booked.is_ok() { GRANTED } else { REFUSED });
+        booked
+    }
+
+    /// As [`reserve_within`](Self::reserve_within), for a decision that is counted elsewhere.
+    pub(crate) fn book_uncounted(&self, n: u64, max_wait: Duration) -> Result<Reservation<C>, Denied> {
+        self.try_book(n, self.shared.now().saturating_add(nanos(max_wait)), false)
+    }
+
+    fn try_book(&self, n: u64, until: u64, overdraft: bool) -> Result<Reservation<C>, Denied> {
+        let now = self.shared.now();
+        let decision = self.shared.take(n, now, |_| ());
         let is_hopeless = matches!(decision, Decision::Never { .. }) && !overdraft;
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
         } else {
-            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft })
+            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft }, now, None)
         };
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),
-            Joined::Waits(ticket) => Ok(Some(ticket)),
-        };
-        self.count(if ticket.is_ok() { GRANTED } else { REFUSED });
-        let ticket = ticket?;
+            Joined::Waits(ticket, _) => Ok(Some(ticket)),
+        }?;
         Ok(Reservation { bucket: self.clone(), n, ticket })
     }
 }
@@ -133,6 +142,11 @@ impl<C: Clock> Reservation<C> {
         })
     }
 
+    /// Gives all of it back, also where its instant has passed: the work did not happen.
+    pub fn give_back(self) {
+        self.settle(0);
+    }
+
     /// Keeps the booking, whatever comes: the tokens are spent.
     pub fn commit(mut self) {
         self.ticket = None;
@@ -166,21 +180,18 @@ impl<C: Timer> Reservation<C> {
     /// Waits until the tokens are there. Cancel-safe: the reservation stays as it is.
     pub fn ready(&mut self) -> Ready<'_, C> {
         let clock = self.bucket.shared.clock.clone();
-        Ready { timed: Timed::new(Instant { bucket: &self.bucket, ticket: self.ticket }, clock) }
+        let instant = Instant { bucket: &self.bucket, ticket: self.ticket, listens: false };
+        Ready { timed: Timed::new(instant, clock) }
     }
 }
 
 impl<C: Clock> Drop for Reservation<C> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let n = self.n;
         self.bucket.shared.attend(None, |attended| {
             // Everybody who is due has been served, so one that is still in line is early.
-            if let Some(spot) = attended.crowd.line.remove(ticket) {
-                attended.wakes.discard(spot.waker);
-                attended.crowd.cancelled += 1;
-                attended.put(n);
-            }
+            let was_early = attended.remove(ticket);
+            attended.crowd.cancelled += u64::from(was_early);
         });
     }
 }
@@ -212,6 +223,16 @@ impl<C: Timer> Future for Ready<'_, C> {
 struct Instant<'a, C: Clock> {
     bucket: &'a TokenBucket<C>,
     ticket: Option<Ticket>,
+    /// Whether it has a waker in line.
+    listens: bool,
+}
+
+impl<C: Clock> Drop for Instant<'_, C> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.filter(|_| self.listens) else { return };
+        // Somebody else looks after the rest then.
+        self.bucket.shared.attend(None, |attended| attended.crowd.unlisten(ticket, attended.wakes));
+    }
 }
 
 impl<C: Clock> Wait for Instant<'_, C> {
@@ -220,19 +241,14 @@ impl<C: Clock> Wait for Instant<'_, C> {
     fn look(&mut self, context: &mut Context<'_>) -> Result<(), Option<u64>> {
         let Some(ticket) = self.ticket else { return Ok(()) };
         let start = self.bucket.shared.start;
-        let waker = context.waker().clone();
+        let (waker, listens) = (context.waker().clone(), &mut self.listens);
         self.bucket.shared.attend(Some(ticket), |attended| {
             if !attended.crowd.line.contains(ticket) {
                 return Ok(());
             }
-            let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
-            let is_first = attended.crowd.line.is_first(ticket);
-            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
-            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                spot.wakes_at = looks;
-                let old = spot.waker.replace(waker);
-                attended.wakes.discard(old);
-            }
+            *listens = true;
+            let bucket = &attended.node.bucket;
+            let looks = attended.crowd.listen(bucket, ticket, u64::MAX, waker, attended.wakes);
             Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
         })
     }

@@ -11,8 +11,7 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
-use super::attended::{Joined, Wish};
-use super::crowd::SAFETY;
+use super::attended::{Attended, Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::{Timer, block_on_until};
@@ -141,23 +140,68 @@ enum Stage {
 }
 
 impl<C: Clock> Turn<C> {
-    fn begin(&mut self) -> Option<Decision> {
-        let decision = self.bucket.shared.take(self.n);
+    /// The decision, or a place in the line and when to look after oneself.
+    fn begin(&mut self, context: &Context<'_>) -> Result<Decision, u64> {
+        let (shared, now) = (&self.bucket.shared, self.bucket.shared.now());
+        let decision = shared.take(self.n, now, |_| ());
         let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
         let decision = if is_worth_a_wait {
-            let claim = Claim::Take { until: self.until };
-            match self.bucket.shared.join(Wish { n: self.n, until: self.until, claim, overdraft: false }) {
+            let wish = Wish {
+                n: self.n,
+                until: self.until,
+                claim: Claim::Take { until: self.until },
+                overdraft: false,
+            };
+            match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
-                Joined::Waits(ticket) => {
+                Joined::Waits(ticket, looks) => {
                     self.stage = Stage::Waits(ticket);
-                    return None;
+                    return Err(looks);
                 }
             }
         } else {
             decision
         };
+        self.stage = Stage::Done;
         self.bucket.count(if decision.is_granted() { GRANTED } else { REFUSED });
-        Some(decision)
+        Ok(decision)
+    }
+
+    /// What somebody was told who is in line no longer.
+    fn fetch(attended: &mut Attended<'_>, ticket: Ticket) -> Option<Decision> {
+        if attended.crowd.line.contains(ticket) {
+            return None;
+        }
+        Some(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)))
+    }
+
+    /// The decision, or when to look after oneself. Whoever was served before only fetches that, and looks after those in line
+    /// only if nobody else does.
+    fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
+        let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
+        let fetched = shared.locked(shared.now(), |attended| {
+            attended.look_after();
+            Self::fetch(attended, ticket)
+        });
+        if let Some(decision) = fetched {
+            return Ok(decision);
+        }
+        // Cloned before the lock: a waker is foreign code.
+        let waker = context.waker().clone();
+        shared.attend(Some(ticket), |attended| {
+            if let Some(decision) = Self::fetch(attended, ticket) {
+                attended.wakes.discard(Some(waker));
+                return Ok(decision);
+            }
+            if attended.now >= until {
+                attended.wakes.discard(Some(waker));
+                attended.remove(ticket);
+                attended.advance();
+                // Refused, even if somebody put tokens this very moment.
+                return Ok(attended.ask(n).refused().decision());
+            }
+            Err(attended.crowd.listen(&attended.node.bucket, ticket, until, waker, attended.wakes))
+        })
     }
 }
 
@@ -165,48 +209,23 @@ impl<C: Clock> Wait for Turn<C> {
     type Output = Decision;
 
     fn look(&mut self, context: &mut Context<'_>) -> Result<Decision, Option<u64>> {
-        if matches!(self.stage, Stage::New)
-            && let Some(decision) = self.begin()
-        {
-            self.stage = Stage::Done;
-            return Ok(decision);
-        }
-        let Stage::Waits(ticket) = self.stage else {
+        let looked = match self.stage {
+            Stage::New => self.begin(context),
+            Stage::Waits(ticket) => {
+                let looked = self.look_again(ticket, context);
+                if let Ok(decision) = &looked {
+                    self.stage = Stage::Done;
+                    if !decision.is_granted() {
+                        self.bucket.count(REFUSED);
+                    }
+                }
+                looked
+            }
             // Polled again after it was ready: there is nothing to come.
-            return Err(None);
+            Stage::Done => return Err(None),
         };
-        let (n, until, start) = (self.n, self.until, self.bucket.shared.start);
-        // Cloned before the lock: a waker is foreign code.
-        let waker = context.waker().clone();
-        let looked = self.bucket.shared.attend(Some(ticket), |attended| {
-            let bucket = &attended.node.bucket;
-            if !attended.crowd.line.contains(ticket) {
-                return Ok(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)));
-            }
-            if attended.now >= until {
-                attended.crowd.line.remove(ticket);
-                attended.put(n);
-                attended.advance();
-                return Ok(attended.ask(n));
-            }
-            let due = attended.crowd.line.due_at(bucket, ticket);
-            let is_first = attended.crowd.line.is_first(ticket);
-            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
-            let looks = looks.min(until);
-            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                spot.wakes_at = looks;
-                let old = spot.waker.replace(waker);
-                attended.wakes.discard(old);
-            }
-            Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
-        });
-        if let Ok(decision) = &looked {
-            self.stage = Stage::Done;
-            if !decision.is_granted() {
-                self.bucket.count(REFUSED);
-            }
-        }
-        looked
+        let start = self.bucket.shared.start;
+        looked.map_err(|looks| (looks < u64::MAX).then(|| looks.saturating_add(start)))
     }
 }
 
@@ -215,15 +234,17 @@ impl<C: Clock> Drop for Turn<C> {
         let Stage::Waits(ticket) = self.stage else { return };
         let n = self.n;
         self.bucket.shared.attend(Some(ticket), |attended| {
-            let was_waiting = attended.crowd.line.remove(ticket).is_some();
+            let was_waiting = attended.remove(ticket);
             let was_told = attended.crowd.left.remove(&ticket).is_some();
             if was_told {
                 return;
             }
-            // Still in line, or granted and never fetched: either way nobody has the tokens.
-            attended.crowd.waited -= u64::from(!was_waiting);
             attended.crowd.cancelled += 1;
-            attended.put(n);
+            if !was_waiting {
+                // Granted and never fetched: nobody has the tokens.
+                attended.crowd.waited -= 1;
+                attended.put(n);
+            }
         });
     }
 }

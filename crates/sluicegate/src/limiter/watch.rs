@@ -12,7 +12,7 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::line::Watch;
 
 use super::TokenBucket;
-use super::crowd::{SAFETY, Spot};
+use super::crowd::{Spot, looks_at};
 use super::timed::{Timed, Wait};
 use crate::timer::{Timer, block_on_until};
 
@@ -110,8 +110,7 @@ impl<C: Clock> Wait for Look<C> {
             let known = *watch.get_or_insert_with(|| attended.crowd.watches.add(n, Spot::default()));
             let due = bucket.ready_at(state, n, attended.now);
             let is_first = attended.crowd.watches.is_first(known);
-            let looks = due.map_or(u64::MAX, |due| if is_first { due } else { due.saturating_add(SAFETY) });
-            let looks = looks.min(until);
+            let looks = looks_at(due, until, is_first);
             if let Some(spot) = attended.crowd.watches.get_mut(known) {
                 spot.wakes_at = looks;
                 let old = spot.waker.replace(waker);
