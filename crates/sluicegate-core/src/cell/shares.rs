@@ -3,7 +3,7 @@
 //! A share is a few tokens that were taken from the bucket together and are spent one by one later. In the bucket's state they
 //! are spent. What is spent from a share is not told to the state at once; so until it is told (*settled*) the bucket counts
 //! all that was lent as if it still lay in the share, and keeps its room: while L tokens are lent, the bucket fills to C - L
-//! at the most ([`Bucket::hold`]). Were it to fill further, what lies in the shares and what is in the bucket could be more
+//! at the most (`Bucket::hold`). Were it to fill further, what lies in the shares and what is in the bucket could be more
 //! than C together, and all of it be granted at one instant.
 //!
 //! # Why no span grants too much
