@@ -62,8 +62,8 @@ pub enum Claim {
 /// assert_eq!(line.due_at(&bucket, second), Some(500_000_000));
 ///
 /// // The first leaves and gives its tokens back; the second moves up.
-/// assert_eq!(line.remove(first), Some("first"));
-/// state = bucket.put(state, 4, 0).1;
+/// let (name, units) = line.remove(&bucket, first, 0).expect("it waits");
+/// state = bucket.unbook(state, units, 0);
 /// line.agree(&bucket, state);
 /// assert_eq!(line.next_at(&bucket), Some(100_000_000));
 /// assert_eq!(line.pop_due(&bucket, 100_000_000), Some((second, "second")));
@@ -107,13 +107,6 @@ enum Owner<T> {
 
 impl<T> Owner<T> {
     fn into_item(self) -> Option<T> {
-        match self {
-            Self::Debt => None,
-            Self::Take { item, .. } | Self::Reservation { item, .. } => Some(item),
-        }
-    }
-
-    const fn item(&self) -> Option<&T> {
         match self {
             Self::Debt => None,
             Self::Take { item, .. } | Self::Reservation { item, .. } => Some(item),
@@ -196,22 +189,37 @@ impl<T> Line<T> {
         self.note_debt(i128::from(bucket.spent(state)));
     }
 
-    /// Takes a place out of the line. Those behind move up, once the place's tokens are put back. None where it was served
-    /// already, or asked to leave.
-    pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        let (_, place) = self.kept.remove(ticket.0).or_else(|| self.rest.remove(ticket.0))?;
+    /// Takes a place out of the line: what it kept, and the units that are to be [given back](Bucket::unbook). Those behind move
+    /// up. None where it was served already, or asked to leave.
+    ///
+    /// Who is due by now has been served. What has flowed beyond the capacity, for a place larger than that, overflows.
+    pub fn remove(&mut self, bucket: &Bucket, ticket: Ticket, now: u64) -> Option<(T, u64)> {
+        let (units, place) = self.kept.remove(ticket.0).or_else(|| self.rest.remove(ticket.0))?;
         self.waiting -= 1;
         self.skim();
-        place.owner.into_item()
+        Some((place.owner.into_item()?, units - self.overflow(bucket, now, units)))
     }
 
-    /// A place wants `by` tokens fewer; they are put back. Those behind it move up, those before it don't.
-    pub fn lighten(&mut self, bucket: &Bucket, ticket: Ticket, by: u64) {
+    /// A place wants `by` tokens fewer: the units that are to be [given back](Bucket::unbook). Those behind it move up, those
+    /// before it don't. None where it does not wait any more.
+    ///
+    /// As with [`remove`](Self::remove), who is due by now has been served, and what only flowed for a larger place overflows.
+    pub fn lighten(&mut self, bucket: &Bucket, ticket: Ticket, by: u64, now: u64) -> Option<u64> {
         let part = if self.kept.get(ticket.0).is_some() { &mut self.kept } else { &mut self.rest };
-        if let Some(place) = part.get_mut(ticket.0) {
-            place.n = place.n.saturating_sub(by);
-            part.lighten(ticket.0, bucket.units_of(by));
-        }
+        let place = part.get_mut(ticket.0)?;
+        place.n = place.n.saturating_sub(by);
+        let units = part.lighten(ticket.0, bucket.units_of(by));
+        Some(units - self.overflow(bucket, now, units))
+    }
+
+    /// What has flowed beyond what the first place wants, and beyond the capacity, is for nobody: so many units, `most` at the
+    /// most, have overflowed.
+    fn overflow(&mut self, bucket: &Bucket, now: u64, most: u64) -> u64 {
+        let Some((_, first, _)) = self.first_place() else { return 0 };
+        let beyond = i128::from(bucket.flowed(now)) - i128::from(bucket.beyond_full(first));
+        let units = u64::try_from(beyond - self.base).unwrap_or(0).min(most);
+        self.base += i128::from(units);
+        units
     }
 
     /// What a place keeps, while it waits.
@@ -226,10 +234,10 @@ impl<T> Line<T> {
         self.first_place().is_some_and(|(number, ..)| number == ticket.0)
     }
 
-    /// The first place that keeps what is looked for. Takes as long as there are places before it.
-    pub fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<Ticket> {
-        let mut all = self.kept.iter().chain(self.rest.iter());
-        all.find(|(.., place)| place.owner.item().is_some_and(&is_it)).map(|(number, ..)| Ticket(number))
+    /// Whether this place goes before all that are not, whoever came first: a promise that a slower quota would have broken.
+    #[must_use]
+    pub fn goes_first(&self, ticket: Ticket) -> bool {
+        self.kept.get(ticket.0).is_some()
     }
 
     /// Takes in what others did to the bucket's state.

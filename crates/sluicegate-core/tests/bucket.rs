@@ -429,6 +429,22 @@ fn debt_is_a_balance_below_zero_and_is_paid_back_by_time_and_by_put() {
 }
 
 #[test]
+fn a_bucket_that_is_carried_over_has_whole_tokens_and_no_part_of_one() {
+    let from = Bucket::new("stock 5 max 10".parse().unwrap());
+    for (text, token) in
+        [("10/s initial 0", 100_000_000), ("10/s initial 7", 100_000_000), ("10/s", 100_000_000)]
+    {
+        let to = Bucket::new(text.parse().unwrap());
+        // Half a token would have flowed into a bucket that began at the start.
+        let now = 50_000_000;
+        let state = from.carry(from.start(), &to, now);
+        assert_eq!(to.available(state, now), 5, "{text}");
+        assert_eq!(to.available(state, now + token - 1), 5, "{text}: nothing is minted");
+        assert_eq!(to.available(state, now + token), 6, "{text}");
+    }
+}
+
+#[test]
 fn a_put_fills_no_further_than_the_capacity() {
     for text in [
         "stock 5 max 10",

@@ -113,6 +113,28 @@ fn a_part_and_a_whole_never_share_a_token() {
     });
 }
 
+/// Three threads: one takes, one puts, and the cell retires: either comes before, and is in the last state, or finds that it
+/// has retired, and has done nothing.
+#[test]
+fn a_cell_that_retires_leaves_behind_all_that_was_done_and_nothing_that_was_not() {
+    let happened = Plain::new([const { Seen::new(false) }; 4]);
+    let seen = Plain::clone(&happened);
+    loom::model(move || {
+        let (bucket, cell) = bucket("stock 1 max 2");
+        let (one, two) = (Arc::clone(&cell), Arc::clone(&cell));
+        let takes = thread::spawn(move || one.take(&bucket, 1, 0).map(|decision| decision.is_granted()));
+        let puts = thread::spawn(move || two.put(&bucket, 1, 0));
+        let last = cell.retire().unwrap();
+        assert!(cell.load().is_err() && cell.retire().is_err() && cell.touch().is_err());
+        let (taken, put) = (takes.join().unwrap(), puts.join().unwrap());
+        assert!(taken.is_err() || taken == Ok(true), "there was a token: {taken:?}");
+        assert!(put.is_err() || put == Ok(1), "there was room: {put:?}");
+        assert_eq!(bucket.available(last, 0) + u64::from(taken.is_ok()), 1 + put.unwrap_or(0));
+        seen[usize::from(taken.is_ok()) + 2 * usize::from(put.is_ok())].store(true, Relaxed);
+    });
+    assert!(happened.iter().all(|seen| seen.load(Relaxed)), "{happened:?}");
+}
+
 /// Two threads: one puts a token after it has written something, the other takes it.
 #[test]
 fn what_came_before_a_put_is_seen_by_who_takes_it() {
@@ -121,7 +143,7 @@ fn what_came_before_a_put_is_seen_by_who_takes_it() {
         let written = Arc::new(AtomicBool::new(false));
         let (theirs, reads) = (Arc::clone(&cell), Arc::clone(&written));
         let other = thread::spawn(move || {
-            if theirs.take(&bucket, 1, 0).is_granted() {
+            if theirs.take(&bucket, 1, 0).unwrap().is_granted() {
                 assert!(reads.load(Relaxed));
             }
         });
@@ -145,7 +167,7 @@ fn a_refusal_writes_nothing() {
         let said = Arc::new(AtomicBool::new(false));
         let (theirs, says) = (Arc::clone(&cell), Arc::clone(&said));
         let other = thread::spawn(move || {
-            theirs.put(&bucket, 1, 0);
+            theirs.put(&bucket, 1, 0).unwrap();
             says.store(true, Relaxed);
         });
         let heard = said.load(Relaxed);

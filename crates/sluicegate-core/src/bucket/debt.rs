@@ -14,7 +14,8 @@ pub struct Booked {
     pub units: u64,
 }
 
-/// How many tokens there are after a change of quota. A debt is a debt under every quota, but for a reset.
+/// How many tokens there are after a change of quota. A debt is a debt under every quota that counts, but for a reset; `unlimited`
+/// and `ban` count nothing, and forget it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Carry {
     /// As many as before, if they fit. Never mints.
@@ -75,29 +76,18 @@ impl Bucket {
         State(base.saturating_add(units).min(self.last_position().max(base)))
     }
 
-    /// The state as it is while `held` of the tokens that are spent lie aside, to be used at one instant with others, or to come
-    /// back: their room in the bucket is not filled meanwhile, so that what is granted with them is within the bucket's bound
-    /// at that instant too.
+    /// Gives back units that were [booked](Self::book), as many as there is room for. Exactly, and so not necessarily whole
+    /// tokens.
     #[must_use]
-    pub fn hold(&self, state: State, held: u64, now: u64) -> State {
-        if held == 0 || self.kind != Kind::Counted {
+    pub fn unbook(&self, state: State, units: u64, now: u64) -> State {
+        if self.kind != Kind::Counted || units == 0 {
             return state;
         }
         let view = self.view(state, now);
-        let units = self.units_of(held).min(self.full);
-        if view.spent >= view.floor.saturating_add(units) { state } else { State(view.ceil + units) }
-    }
-
-    /// As [`put`](Self::put), while `held` tokens lie aside. Their room is not filled.
-    #[must_use]
-    pub fn put_beside(&self, state: State, held: u64, n: u64, now: u64) -> (u64, State) {
-        if held == 0 || self.kind != Kind::Counted {
-            return self.put(state, n, now);
+        if view.burst.is_some() {
+            return self.put(state, self.tokens_of(units), now).1;
         }
-        let state = self.hold(state, held, now);
-        let view = self.view(state, now);
-        let taken = view.spent.saturating_sub(view.ceil + self.units_of(held).min(self.full));
-        self.put(state, n.min(self.tokens_of(taken)), now)
+        State(view.spent.saturating_sub(units).max(view.floor).min(view.spent))
     }
 
     /// The first instant at which what was booked up to this position has flowed; none where only a `put` can bring it.
@@ -125,6 +115,18 @@ impl Bucket {
     #[must_use]
     pub const fn spent(&self, state: State) -> u64 {
         state.0 & self.mask
+    }
+
+    /// The units that have flowed.
+    #[must_use]
+    pub(crate) fn flowed(&self, now: u64) -> u64 {
+        self.scale.flow.flowed(now).0
+    }
+
+    /// How many of so many units a full bucket does not have.
+    #[must_use]
+    pub(crate) const fn beyond_full(&self, units: u64) -> u64 {
+        units.saturating_sub(self.full)
     }
 
     /// The units of so many tokens.
@@ -190,13 +192,10 @@ impl Bucket {
     /// The state in which there are so many tokens, at most the capacity; below zero, so many are owed.
     #[must_use]
     pub fn with_balance(&self, balance: i64, now: u64) -> State {
-        let (start, owed) = (self.start(), balance.min(0).unsigned_abs());
         let has = u64::try_from(balance).unwrap_or(0).min(self.quota.capacity());
-        let there = self.available(start, now);
-        if has >= there {
-            return self.put(start, has - there, now).1;
-        }
-        self.owe(self.take_up_to(start, there - has, now).1, owed, now)
+        // From a full bucket, since one that is filling has a part of a token too.
+        let (_, state) = self.take_up_to(State::FULL, self.quota.capacity() - has, now);
+        self.owe(state, balance.min(0).unsigned_abs(), now)
     }
 
     /// What is spent before a booking that finds too little: all that has flowed, where the bucket is full.

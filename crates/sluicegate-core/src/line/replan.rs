@@ -87,7 +87,7 @@ impl<T> Line<T> {
                 match plan.place(&mut place, told.filter(|_| part)) {
                     Ok(units) => {
                         // A full bucket forgets idle time with the first that is booked.
-                        if self.kept.is_empty() && self.rest.is_empty() {
+                        if self.kept.total() + self.rest.total() == 0 {
                             self.base = i128::from(to.spent(plan.state)) - i128::from(units);
                         }
                         let sums: &mut Sums<_> = if part { &mut self.kept } else { &mut self.rest };

@@ -90,11 +90,12 @@ impl<T> Sums<T> {
         Some(sum)
     }
 
-    /// Makes an entry lighter by so much.
-    pub(super) fn lighten(&mut self, number: u64, by: u64) {
-        if let Some(at) = self.find(number) {
-            self.lighten_at(at, by);
-        }
+    /// Makes an entry lighter by so much, or by all it has; says by how much.
+    pub(super) fn lighten(&mut self, number: u64, by: u64) -> u64 {
+        let Some(at) = self.find(number) else { return 0 };
+        let by = by.min(self.slots[at].weight);
+        self.lighten_at(at, by);
+        by
     }
 
     /// All entries, first to last, with their numbers and weights; the list is empty then.
@@ -202,7 +203,7 @@ mod tests {
                     }
                     (_, Some((number, has))) => {
                         let by = weight.min(has);
-                        sums.lighten(number, by);
+                        prop_assert_eq!(sums.lighten(number, weight), by);
                         list.iter_mut().filter(|one| one.0 == number).for_each(|one| one.1 -= by);
                     }
                     (_, None) => {}

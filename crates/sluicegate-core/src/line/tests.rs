@@ -34,8 +34,14 @@ impl Rig {
     }
 
     fn leave(&mut self, ticket: Ticket, n: u64, now: u64) {
-        assert!(self.line.remove(ticket).is_some());
-        self.put(n, now);
+        let (_, units) = self.line.remove(&self.bucket, ticket, now).unwrap();
+        assert_eq!(units, self.bucket.units_of(n));
+        self.give_back(units, now);
+    }
+
+    fn give_back(&mut self, units: u64, now: u64) {
+        self.state = self.bucket.unbook(self.state, units, now);
+        self.line.agree(&self.bucket, self.state);
     }
 
     fn put(&mut self, n: u64, now: u64) {
@@ -121,8 +127,8 @@ fn a_place_that_wants_less_moves_up_those_behind_alone() {
     let mut rig = Rig::new("10/s");
     assert!(rig.take(10, 0));
     let [a, b, c] = [("a", 1), ("b", 5), ("c", 1)].map(|(name, n)| rig.wait(n, name, 0));
-    rig.line.lighten(&rig.bucket, b, 3);
-    rig.put(3, 0);
+    let units = rig.line.lighten(&rig.bucket, b, 3, 0).unwrap();
+    rig.give_back(units, 0);
     assert_eq!([a, b, c].map(|one| rig.due(one)), [100, 300, 400].map(|at| Some(at * MILLI)));
 }
 
@@ -197,4 +203,51 @@ fn a_line_is_bounded() {
     assert!(!rig.line.has_room());
     rig.leave(first, 1, 0);
     assert!(rig.line.has_room());
+}
+
+#[test]
+fn what_flowed_for_more_than_the_bucket_holds_is_not_for_those_behind() {
+    for settled in [false, true] {
+        let mut rig = Rig::new("10/s");
+        assert!(rig.take(10, 0));
+        let large = rig.join(50, Claim::Reservation, "large", 0);
+        let names = ["a", "b", "c"];
+        for name in names {
+            rig.wait(10, name, 0);
+        }
+        // 40 tokens have flowed, and the bucket holds 10.
+        let now = 4000 * MILLI;
+        assert_eq!(rig.served(now).len(), 0);
+        let units = if settled {
+            rig.line.lighten(&rig.bucket, large, 50, now).unwrap()
+        } else {
+            rig.line.remove(&rig.bucket, large, now).unwrap().1
+        };
+        rig.give_back(units, now);
+        let served = rig.served(now);
+        assert_eq!(served.into_iter().filter(|name| *name != "large").collect::<Vec<_>>(), ["a"]);
+        assert_eq!(rig.bucket.balance(rig.state, now), -20);
+        assert_eq!((rig.served(now + 999 * MILLI).len(), rig.served(now + 1000 * MILLI)), (0, vec!["b"]));
+    }
+}
+
+#[test]
+fn a_promise_that_a_quota_can_never_grant_has_booked_nothing_and_gives_nothing_back() {
+    for settled in [false, true] {
+        let mut rig = Rig::new("1000/s");
+        assert!(rig.take(1000, 0));
+        let large = rig.join(10_000, Claim::Reservation, "large", 0);
+        // In nine years less than 10 000 flow.
+        assert!(rig.change("1/d burst 5", Carry::Keep, 0).is_empty());
+        let first = rig.wait(5, "first", 0);
+        let due = rig.due(first);
+        let units = if settled {
+            rig.line.lighten(&rig.bucket, large, 9_000, 0).unwrap()
+        } else {
+            rig.line.remove(&rig.bucket, large, 0).unwrap().1
+        };
+        rig.give_back(units, 0);
+        assert_eq!((units, rig.due(first)), (0, due));
+        assert_eq!(rig.bucket.balance(rig.state, 0), -5);
+    }
 }

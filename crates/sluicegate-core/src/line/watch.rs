@@ -102,10 +102,11 @@ impl<T> Watches<T> {
         (bucket.available(state, now) >= first.key().n).then(|| first.remove())
     }
 
-    /// Takes out one of those for whom there never is enough, now that the capacity is smaller.
-    pub fn pop_hopeless(&mut self, bucket: &Bucket) -> Option<T> {
-        let last = self.waiting.last_entry()?;
-        (last.key().n > bucket.quota().capacity()).then(|| last.remove())
+    /// Those for whom there never is enough, as long as the capacity is what it is: to be told, but not as if they had seen it.
+    pub fn hopeless(&mut self, bucket: &Bucket) -> impl Iterator<Item = &mut T> {
+        let more = bucket.quota().capacity().checked_add(1);
+        let from = Watch { n: more.unwrap_or(u64::MAX), number: if more.is_some() { 0 } else { u64::MAX } };
+        self.waiting.range_mut(from..).map(|(_, item)| item)
     }
 }
 

@@ -7,7 +7,7 @@ use sluicegate_core::bucket::{Booked, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
-use super::crowd::{Crowd, Spot, Wakes, looks_at};
+use super::crowd::{Crowd, Spot, Wakes};
 use super::node::Node;
 
 /// What becomes of somebody who would wait.
@@ -27,6 +27,8 @@ pub(super) struct Wish {
     pub(super) claim: Claim,
     /// Whether more than the capacity may be asked for.
     pub(super) overdraft: bool,
+    /// How late a timer of those who wait may be, in nanoseconds.
+    pub(super) late: u64,
 }
 
 /// What is refused for now, of more than the capacity: such a booking is never granted at once, but it is not impossible.
@@ -46,10 +48,9 @@ pub(super) struct Attended<'a> {
 }
 
 impl Attended<'_> {
-    /// The state, as it is with what lies aside.
     pub(super) fn state(&self) -> State {
         // Only who holds the lock retires a cell.
-        self.node.state(self.now).unwrap_or(State::FULL)
+        self.node.cell().load().unwrap_or(State::FULL)
     }
 
     pub(super) fn advance(&mut self) {
@@ -68,26 +69,35 @@ impl Attended<'_> {
         self.node.bucket.take(self.state(), n, self.now).0
     }
 
-    /// Changes the state as it is with what lies aside. Only who takes tokens that are there, or puts some, can come in between.
+    /// Changes the state. Only who takes tokens that are there, or puts some, can come in between.
     pub(super) fn update<T: Default>(&self, change: impl Fn(State) -> (T, Option<State>)) -> T {
-        self.update_beside(self.node.held(), change)
-    }
-
-    /// As [`update`](Self::update), beside so many tokens that lie aside.
-    fn update_beside<T: Default>(&self, held: u64, change: impl Fn(State) -> (T, Option<State>)) -> T {
-        let bucket = &self.node.bucket;
-        let changed = self.node.cell().update(|state| change(bucket.hold(state, held, self.now)));
         // Only who holds the lock retires a cell.
-        changed.unwrap_or_default()
+        self.node.cell().update(change).unwrap_or_default()
     }
 
-    /// Puts `n` tokens, as many as there is room for beside what lies aside.
+    /// Puts `n` tokens, as many as there is room for.
     pub(super) fn put(&self, n: u64) -> u64 {
-        let (bucket, held, now) = (&self.node.bucket, self.node.held(), self.now);
+        let bucket = &self.node.bucket;
         self.update(|state| {
-            let (put, next) = bucket.put_beside(state, held, n, now);
+            let (put, next) = bucket.put(state, n, self.now);
             (put, Some(next))
         })
+    }
+
+    /// Takes somebody out of the line, with its tokens: false where it has been served or asked to leave.
+    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
+        self.take_out(ticket).inspect(|units| self.unbook(*units)).is_some()
+    }
+
+    /// Takes somebody out of the line: the units to be given back. None where it has been served or asked to leave.
+    pub(super) fn take_out(&mut self, ticket: Ticket) -> Option<u64> {
+        self.crowd.remove(&self.node.bucket, ticket, self.now, self.wakes)
+    }
+
+    /// Gives back what was booked.
+    pub(super) fn unbook(&self, units: u64) {
+        let bucket = &self.node.bucket;
+        self.update(|state| ((), Some(bucket.unbook(state, units, self.now))));
     }
 
     /// `n` tokens more are spent, behind all who wait.
@@ -98,17 +108,18 @@ impl Attended<'_> {
         self.crowd.line.owe(bucket, state);
     }
 
-    /// Takes tokens or a place in the line, beside so many tokens that lie aside. Whoever stands there is woken by the waker, if
-    /// there is one.
-    pub(super) fn join(&mut self, wish: Wish, held: u64, waker: Option<Waker>) -> Joined {
-        let Wish { n, until, claim, overdraft } = wish;
+    /// Takes tokens or a place in the line, or neither. Whoever stands there is woken by the waker, if there is one.
+    pub(super) fn join(&mut self, wish: Wish, waker: Option<Waker>) -> Joined {
+        let Wish { n, until, claim, overdraft, .. } = wish;
         let (bucket, now) = (&self.node.bucket, self.now);
         let has_room = self.crowd.line.has_room();
-        let booked = self.update_beside(held, |state| {
+        let booked = self.update(|state| {
             let (decision, next) = bucket.take(state, n, now);
             let is_refused = match decision {
                 Decision::Granted { .. } => return (Some(Err(decision)), Some(next)),
-                Decision::Never { .. } => !overdraft || n <= bucket.quota().capacity(),
+                Decision::Never { .. } => {
+                    !overdraft || n <= bucket.quota().capacity() || bucket.book(state, n, now).is_none()
+                }
                 Decision::Later { .. } => false,
             };
             let booked = if is_refused || !has_room { None } else { bucket.book(state, n, now) };
@@ -117,7 +128,7 @@ impl Attended<'_> {
                 (None, ..) if has_room || is_refused => (Some(Err(decision)), None),
                 (None, ..) => (Some(Err(later(decision, None, now))), None),
                 // A reservation is for an instant; where there is none yet, there is nothing to promise.
-                (_, None, Claim::Reservation) => (Some(Err(decision)), None),
+                (_, None, Claim::Reservation) => (Some(Err(later(decision, None, now))), None),
                 (_, Some(due), _) if due > until => (Some(Err(later(decision, Some(due), now))), None),
                 (Some(booked), ..) => (Some(Ok(booked)), Some(booked.state)),
             }
@@ -132,19 +143,21 @@ impl Attended<'_> {
 
     fn stand_in_line(&mut self, booked: &Booked, wish: Wish, waker: Option<Waker>) -> Joined {
         let Wish { n, until, claim, .. } = wish;
-        let due = self.node.bucket.due_at(booked.position);
-        let looks = looks_at(due, until, waker.is_some() && self.crowd.is_alone());
-        let wakes_at = if waker.is_some() { looks } else { u64::MAX };
-        let spot = Spot { waker, wakes_at, is_take: matches!(claim, Claim::Take { .. }) };
-        Joined::Waits(self.crowd.line.push(booked, n, claim, spot), looks)
+        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take: matches!(claim, Claim::Take { .. }) };
+        let ticket = self.crowd.line.push(booked, n, claim, spot);
+        let looks = match waker {
+            Some(waker) => self.crowd.listen(&self.node.bucket, ticket, until, waker, self.wakes),
+            None => u64::MAX,
+        };
+        Joined::Waits(ticket, looks)
     }
 
-    /// Takes in what others did to the state, and serves who is due unless the first does: for who only comes to stand behind
-    /// all others.
-    pub(super) fn come_behind(&mut self) {
+    /// As [`advance`](Self::advance), but only where nobody else does: for who has no place in line, or the last one. A timer may
+    /// be so `late`, in nanoseconds.
+    pub(super) fn look_after(&mut self, late: u64) {
         let state = self.state();
         self.crowd.line.agree(&self.node.bucket, state);
-        if !self.crowd.is_looked_after(&self.node.bucket, self.now) {
+        if !self.crowd.is_looked_after(&self.node.bucket, self.now, late) {
             self.advance();
         }
     }

@@ -1,6 +1,6 @@
 //! Those who wait for a bucket's tokens: the shell around the line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
 use sluicegate_core::bucket::{Bucket, State};
@@ -9,16 +9,13 @@ use sluicegate_core::line::{Line, Ticket, Watches};
 
 use super::node::Node;
 
-/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first: who is first
-/// has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer than
-/// this for it; where others come, not even that.
+/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
+/// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer
+/// than this for it, or at the most (if the second is not polled either, and others have left since) until the instant it was
+/// told; where others come, not even that.
 ///
 /// Not less, since tokio's wheel touches a timer once more in the last 64 ms before it fires, and these hardly ever do.
 pub(crate) const SAFETY: u64 = 100_000_000;
-
-/// How late the first may be before somebody who only stands in line behind it serves it, in nanoseconds. Timers are that late
-/// (tokio's have a millisecond); and each who is served by somebody else than its own timer costs another the setting of one.
-const PATIENCE: u64 = 1_000_000;
 
 /// When somebody in line looks after itself, at the latest; nanoseconds since the bucket's start.
 pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
@@ -30,9 +27,9 @@ pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) line: Line<Spot>,
-    /// Who was the first in line that listens when somebody last looked. It may listen no longer; but nobody who does stands
-    /// before it.
-    awake: Option<Ticket>,
+    /// Those in line who have a waker, in the line's order: whether it does not go first, and its place. Reservations mostly
+    /// have none, and can't look after anybody.
+    listening: BTreeSet<(bool, Ticket)>,
     pub(super) watches: Watches<Spot>,
     /// Those whom a change of quota asked to leave, and who don't know it yet.
     pub(super) left: BTreeMap<Ticket, Decision>,
@@ -96,7 +93,71 @@ impl Wakes {
 impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
-        Self { line, awake: None, watches, left, waited: 0, cancelled: 0 }
+        Self { line, listening: BTreeSet::new(), watches, left, waited: 0, cancelled: 0 }
+    }
+
+    /// Somebody in line is to be woken, when its turn has come or comes earlier than it was said. Hands out the waker it had.
+    pub(super) fn listen_on(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
+        self.listening.insert((!self.line.goes_first(ticket), ticket));
+        self.line.get_mut(ticket)?.waker.replace(waker)
+    }
+
+    /// As [`listen_on`](Self::listen_on), for one that looks after itself: hands out when, `until` at the latest.
+    pub(super) fn listen(
+        &mut self,
+        bucket: &Bucket,
+        ticket: Ticket,
+        until: u64,
+        waker: Waker,
+        wakes: &mut Wakes,
+    ) -> u64 {
+        wakes.discard(self.listen_on(ticket, waker));
+        let is_first = self.first_listening() == Some(ticket);
+        let looks = looks_at(self.due_at(bucket, ticket), until, is_first);
+        if let Some(spot) = self.line.get_mut(ticket) {
+            spot.wakes_at = looks;
+        }
+        looks
+    }
+
+    /// Somebody in line listens no longer.
+    pub(super) fn unlisten(&mut self, ticket: Ticket, wakes: &mut Wakes) {
+        if let Some(spot) = self.line.get_mut(ticket) {
+            wakes.discard(spot.waker.take());
+        }
+        self.forget(ticket);
+    }
+
+    /// Takes somebody out of the line: the units to be given back. None where it has been served or asked to leave.
+    pub(super) fn remove(
+        &mut self,
+        bucket: &Bucket,
+        ticket: Ticket,
+        now: u64,
+        wakes: &mut Wakes,
+    ) -> Option<u64> {
+        self.unlisten(ticket, wakes);
+        self.line.remove(bucket, ticket, now).map(|(_, units)| units)
+    }
+
+    /// The line has another quota, and with it another order.
+    pub(super) fn reorder(&mut self) {
+        let listening = std::mem::take(&mut self.listening).into_iter().map(|(_, ticket)| ticket);
+        let still = listening.filter(|ticket| self.line.contains(*ticket));
+        self.listening = still.map(|ticket| (!self.line.goes_first(ticket), ticket)).collect();
+    }
+
+    fn first_listening(&self) -> Option<Ticket> {
+        self.listening.first().map(|(_, ticket)| *ticket)
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        // Nearly always it is the first.
+        if self.first_listening() == Some(ticket) {
+            self.listening.pop_first();
+        } else if !self.listening.remove(&(true, ticket)) {
+            self.listening.remove(&(false, ticket));
+        }
     }
 
     /// How many wait or watch.
@@ -104,43 +165,16 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// The first in line that listens: it has a timer for everybody. A place that nobody listens at, as most reservations, needs
-    /// none.
-    fn awake(&mut self) -> Option<Ticket> {
-        let listens = |spot: &Spot| spot.waker.is_some();
-        if !self.awake.and_then(|ticket| self.line.get_mut(ticket)).is_some_and(|spot| listens(spot)) {
-            self.awake = self.line.find(listens);
+    /// Whether nobody is overdue by more than a timer may be late, and the first that listens has said that it looks after
+    /// those who will be due. Each who is served by somebody else than its own timer costs another the setting of one.
+    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64, late: u64) -> bool {
+        let is_early = self.line.next_at(bucket).is_none_or(|at| now < at.saturating_add(late));
+        if !is_early || !self.watches.is_empty() || !self.line.has_room() {
+            return false;
         }
-        self.awake
-    }
-
-    /// Whether nobody who listens comes before this place, which begins to listen now and is due then. So it has the timer.
-    pub(super) fn is_to_wake(&mut self, bucket: &Bucket, ticket: Ticket, due: Option<u64>) -> bool {
-        let other = self.awake().filter(|other| *other != ticket);
-        let before = other.and_then(|other| self.line.due_at(bucket, other));
-        let is_to_wake = before.is_none_or(|before| due.is_some_and(|due| due <= before));
-        if is_to_wake {
-            self.awake = Some(ticket);
-        }
-        is_to_wake
-    }
-
-    /// A place that listens is now the last in line. Whether it is the only one that does, and has the timer.
-    pub(super) fn is_alone(&mut self) -> bool {
-        self.awake().is_none()
-    }
-
-    /// The order in line is another.
-    pub(super) const fn forget_order(&mut self) {
-        self.awake = None;
-    }
-
-    /// Whether somebody has said that it looks after all, and is not overdue. `now` is when somebody asks.
-    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64) -> bool {
-        let Some(ticket) = self.awake() else { return false };
-        let at = self.due_at(bucket, ticket).unwrap_or(u64::MAX);
-        let looks = self.line.get_mut(ticket).is_some_and(|spot| spot.wakes_at <= at);
-        looks && now < at.saturating_add(PATIENCE) && self.watches.is_empty() && self.line.has_room()
+        let Some(first) = self.first_listening() else { return true };
+        let at = self.due_at(bucket, first).unwrap_or(u64::MAX);
+        self.line.get_mut(first).is_some_and(|spot| spot.wakes_at <= at)
     }
 
     fn due_at(&self, bucket: &Bucket, ticket: Ticket) -> Option<u64> {
@@ -152,7 +186,8 @@ impl Crowd {
     pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
-        while let Some((_, spot)) = self.line.pop_due(bucket, now) {
+        while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
+            self.forget(ticket);
             self.waited += u64::from(spot.is_take);
             wakes.add(spot.waker);
         }
@@ -161,14 +196,17 @@ impl Crowd {
         }
     }
 
-    /// Serves everybody who is due by `now`, and has the one who is then the first to listen look after the rest.
+    /// Serves everybody who is due by `now`, and has those who are then the first that listen look after the rest.
     pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         self.serve(node, state, now, wakes);
         let bucket = &node.bucket;
-        if let Some(ticket) = self.awake()
-            && let Some(at) = self.due_at(bucket, ticket)
-        {
-            hurry(self.line.get_mut(ticket), at, wakes);
+        // The second too, in case that the first is not polled: both may have moved up by hours.
+        for after in 0..2 {
+            let Some((_, ticket)) = self.listening.iter().nth(after).copied() else { break };
+            if let Some(at) = self.due_at(bucket, ticket) {
+                let at = if after == 0 { at } else { at.saturating_add(SAFETY) };
+                hurry(self.line.get_mut(ticket), at, wakes);
+            }
         }
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);
@@ -176,9 +214,9 @@ impl Crowd {
     }
 }
 
-/// Wakes the first if it would look later than `at`, so that it sets its timer anew.
-fn hurry(first: Option<&mut Spot>, at: u64, wakes: &mut Wakes) {
-    if let Some(spot) = first.filter(|spot| spot.wakes_at > at)
+/// Wakes somebody who would look later than `at`, so that it sets its timer anew.
+fn hurry(one: Option<&mut Spot>, at: u64, wakes: &mut Wakes) {
+    if let Some(spot) = one.filter(|spot| spot.wakes_at > at)
         && spot.waker.is_some()
     {
         spot.wakes_at = at;

@@ -3,50 +3,30 @@
 use std::ops::Deref;
 
 use sluicegate_core::bucket::{Bucket, State};
-use sluicegate_core::cell::{Cell, Retired};
-use sluicegate_core::sync::atomic::{AtomicU64, Ordering};
+use sluicegate_core::cell::Cell;
 
 /// A quota compiled to arithmetic, and a state that is counted in it. Where the quota changes, the cell retires and a new node
 /// takes its place: so a compare-and-swap that was begun under one quota can't succeed under another.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) bucket: Bucket,
-    apart: Apart,
+    cell: Apart,
 }
 
-/// A cell, and what lies aside of it, on a cache line of its own: what is written for each token shares none with what is only read, or a thread
+/// A cell on a cache line of its own: what is written for each token shares none with what is only read, or a thread
 /// that takes a token would have every other fetch both anew.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Apart {
-    cell: Cell,
-    /// Tokens that are spent and lie aside until others are there too. Changed under the lock; read after the clock and before
-    /// the cell.
-    held: AtomicU64,
-}
+struct Apart(Cell);
 
 impl Node {
-    pub(super) fn new(bucket: Bucket, state: State, held: u64) -> Self {
-        Self { bucket, apart: Apart { cell: Cell::new(state), held: AtomicU64::new(held) } }
+    pub(super) fn new(bucket: Bucket, state: State) -> Self {
+        Self { bucket, cell: Apart(Cell::new(state)) }
     }
 
     #[inline(always)]
     pub(super) const fn cell(&self) -> &Cell {
-        &self.apart.cell
-    }
-
-    /// Tokens that lie aside.
-    #[inline(always)]
-    pub(super) fn held(&self) -> u64 {
-        self.apart.held.load(Ordering::Acquire)
-    }
-
-    /// The state, as it is with what lies aside.
-    #[inline]
-    pub(super) fn state(&self, now: u64) -> Result<State, Retired> {
-        let held = self.held();
-        let state = self.cell().load()?;
-        Ok(if held == 0 { state } else { self.bucket.hold(state, held, now) })
+        &self.cell.0
     }
 }
 

@@ -44,7 +44,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     pub(crate) fn available_at(&self, reading: u64) -> u64 {
         let now = self.shared.since(reading);
-        self.shared.on(|node| Ok(node.bucket.available(node.state(now)?, now)))
+        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
     }
 
     /// Whether a take of `n` would be granted, at a reading of the clock.
@@ -67,7 +67,7 @@ impl<C: Clock> TokenBucket<C> {
     pub(crate) fn peek_behind(&self, n: u64, behind: u64) -> Decision {
         let now = self.shared.now();
         self.shared.on(|node| {
-            let state = node.state(now)?;
+            let state = node.cell().load()?;
             // What can never be booked is refused for good, whoever comes.
             let behind = node.bucket.book(state, behind, now).map_or(state, |booked| booked.state);
             Ok(node.bucket.take(behind, n, now).0)
@@ -85,22 +85,20 @@ impl<C: Clock> TokenBucket<C> {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Result<Option<(Ticket, Option<u64>)>, Decision> {
-        let wish = Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false };
+        let wish =
+            Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false, late: 0 };
         let waker = waker.clone();
-        self.shared.expect_somebody();
-        self.shared.attend_into(wakes, None, |attended| {
-            match attended.join(wish, attended.node.held(), None) {
-                Joined::Now(Decision::Granted { .. }) => Ok(None),
-                Joined::Now(refused) => Err(refused),
-                Joined::Waits(ticket, _) => {
-                    if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                        spot.waker = Some(waker);
-                        // What is granted here is granted by all, or given back.
-                        spot.is_take = false;
-                    }
-                    let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
-                    Ok(Some((ticket, due.map(|due| due.saturating_add(self.shared.start)))))
+        self.shared.attend_coming_into(wakes, |attended| match attended.join(wish, None) {
+            Joined::Now(Decision::Granted { .. }) => Ok(None),
+            Joined::Now(refused) => Err(refused),
+            Joined::Waits(ticket, _) => {
+                attended.crowd.listen_on(ticket, waker);
+                if let Some(spot) = attended.crowd.line.get_mut(ticket) {
+                    // What is granted here is granted by all, or given back.
+                    spot.is_take = false;
                 }
+                let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
+                Ok(Some((ticket, due.map(|due| due.saturating_add(self.shared.start)))))
             }
         })
     }
@@ -119,10 +117,8 @@ impl<C: Clock> TokenBucket<C> {
     /// Leaves a place, or gives back what came for it.
     pub(crate) fn step_back(&self, ticket: Ticket, n: u64, wakes: &mut Wakes) {
         self.shared.attend_into(wakes, None, |attended| {
-            let spot = attended.crowd.line.remove(ticket);
-            attended.wakes.discard(spot.and_then(|spot| spot.waker));
             // Who was asked to leave has booked nothing any more.
-            if attended.crowd.left.remove(&ticket).is_none() {
+            if !attended.remove(ticket) && attended.crowd.left.remove(&ticket).is_none() {
                 attended.put(n);
             }
         });

@@ -12,7 +12,6 @@ use sluicegate_core::decision::{Decision, Denied};
 use sluicegate_core::line::{Claim, Ticket};
 
 use super::attended::{Joined, Wish};
-use super::crowd::looks_at;
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::Timer;
@@ -93,7 +92,7 @@ impl<C: Clock> TokenBucket<C> {
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
         } else {
-            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft }, now, None)
+            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft, late: 0 }, now, None)
         };
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),
@@ -181,21 +180,18 @@ impl<C: Timer> Reservation<C> {
     /// Waits until the tokens are there. Cancel-safe: the reservation stays as it is.
     pub fn ready(&mut self) -> Ready<'_, C> {
         let clock = self.bucket.shared.clock.clone();
-        Ready { timed: Timed::new(Instant { bucket: &self.bucket, ticket: self.ticket }, clock) }
+        let instant = Instant { bucket: &self.bucket, ticket: self.ticket, listens: false };
+        Ready { timed: Timed::new(instant, clock) }
     }
 }
 
 impl<C: Clock> Drop for Reservation<C> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let n = self.n;
         self.bucket.shared.attend(None, |attended| {
             // Everybody who is due has been served, so one that is still in line is early.
-            if let Some(spot) = attended.crowd.line.remove(ticket) {
-                attended.wakes.discard(spot.waker);
-                attended.crowd.cancelled += 1;
-                attended.put(n);
-            }
+            let was_early = attended.remove(ticket);
+            attended.crowd.cancelled += u64::from(was_early);
         });
     }
 }
@@ -227,6 +223,16 @@ impl<C: Timer> Future for Ready<'_, C> {
 struct Instant<'a, C: Clock> {
     bucket: &'a TokenBucket<C>,
     ticket: Option<Ticket>,
+    /// Whether it has a waker in line.
+    listens: bool,
+}
+
+impl<C: Clock> Drop for Instant<'_, C> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.filter(|_| self.listens) else { return };
+        // Somebody else looks after the rest then.
+        self.bucket.shared.attend(None, |attended| attended.crowd.unlisten(ticket, attended.wakes));
+    }
 }
 
 impl<C: Clock> Wait for Instant<'_, C> {
@@ -235,19 +241,14 @@ impl<C: Clock> Wait for Instant<'_, C> {
     fn look(&mut self, context: &mut Context<'_>) -> Result<(), Option<u64>> {
         let Some(ticket) = self.ticket else { return Ok(()) };
         let start = self.bucket.shared.start;
-        let waker = context.waker().clone();
+        let (waker, listens) = (context.waker().clone(), &mut self.listens);
         self.bucket.shared.attend(Some(ticket), |attended| {
             if !attended.crowd.line.contains(ticket) {
                 return Ok(());
             }
-            let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
-            let is_first = attended.crowd.is_to_wake(&attended.node.bucket, ticket, due);
-            let looks = looks_at(due, u64::MAX, is_first);
-            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                spot.wakes_at = looks;
-                let old = spot.waker.replace(waker);
-                attended.wakes.discard(old);
-            }
+            *listens = true;
+            let bucket = &attended.node.bucket;
+            let looks = attended.crowd.listen(bucket, ticket, u64::MAX, waker, attended.wakes);
             Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
         })
     }

@@ -26,7 +26,7 @@ pub(crate) const WAITERS: usize = 10_000;
 ///
 /// Who takes tokens that are there, or is refused, never meets the lock. What makes that right: a place in the line is booked
 /// in the state itself, as spent. So nobody takes what is another's, and whoever takes later only adds to what is spent. Only
-/// who makes tokens come earlier has to look after the line: `crowd` is raised before a place is booked (or a watch begun) by a
+/// who makes tokens come earlier has to look after the line: `waiting` is raised before a place is booked (or a watch begun) by a
 /// write to the state's word, and read after another one, so the two see each other in either order.
 #[derive(Debug)]
 pub(super) struct Shared<C> {
@@ -35,7 +35,7 @@ pub(super) struct Shared<C> {
     pub(super) clock: C,
     /// What the clock showed when the bucket was made, in nanoseconds: the machine counts from here.
     pub(super) start: u64,
-    /// How many wait or watch; changed under the lock.
+    /// How many wait or watch, and how many are about to. Above zero from before a place is booked until it is left.
     waiting: AtomicUsize,
     crowd: Mutex<Crowd>,
     /// What was decided, but for what was waited for.
@@ -47,7 +47,7 @@ impl<C: Clock> Shared<C> {
         let bucket = Bucket::new(quota);
         let start = clock.now();
         Self {
-            first: Node::new(bucket, bucket.start(), 0),
+            first: Node::new(bucket, bucket.start()),
             later: Later::default(),
             clock,
             start,
@@ -109,13 +109,7 @@ impl<C: Clock> Shared<C> {
         let mut later = None;
         loop {
             let node = later.as_deref().unwrap_or(&self.first);
-            if node.held() > 0 {
-                cold_path();
-                if let Some(decision) = self.take_beside(n) {
-                    told(decision.is_granted());
-                    return decision;
-                }
-            } else if let Ok(decided) = node.cell().decide(&node.bucket, n, now) {
+            if let Ok(decided) = node.cell().decide(&node.bucket, n, now) {
                 told(decided.is_granted());
                 return decided.answer(&node.bucket, n, now);
             }
@@ -123,47 +117,18 @@ impl<C: Clock> Shared<C> {
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn take_beside(&self, n: u64) -> Option<Decision> {
-        self.attend(None, |attended| {
-            let (bucket, now) = (&attended.node.bucket, attended.now);
-            // Under the lock the cell is in force.
-            attended.update(|state| {
-                let (decision, next) = bucket.take(state, n, now);
-                (Some(decision), Some(next))
-            })
-        })
-    }
-
     /// Takes as many tokens as there are.
     #[inline]
     pub(super) fn take_up_to(&self, n: u64) -> u64 {
         let now = self.now();
-        self.on(|node| {
-            if node.held() > 0 {
-                return Ok(self.attend(None, |attended| {
-                    let (bucket, now) = (&attended.node.bucket, attended.now);
-                    attended.update(|state| {
-                        let (taken, next) = bucket.take_up_to(state, n, now);
-                        (taken, Some(next))
-                    })
-                }));
-            }
-            node.cell().take_up_to(&node.bucket, n, now)
-        })
+        self.on(|node| node.cell().take_up_to(&node.bucket, n, now))
     }
 
     /// Puts `n` tokens.
     #[inline]
     pub(super) fn put(&self, n: u64) -> u64 {
         let now = self.now();
-        let put = self.on(|node| {
-            if node.held() > 0 {
-                return Ok(self.attend(None, |attended| attended.put(n)));
-            }
-            node.cell().put(&node.bucket, n, now)
-        });
+        let put = self.on(|node| node.cell().put(&node.bucket, n, now));
         self.tokens_came();
         put
     }
@@ -174,7 +139,7 @@ impl<C: Clock> Shared<C> {
         let mut later = None;
         loop {
             let node = later.as_deref().unwrap_or(&self.first);
-            if let Ok(state) = node.state(now) {
+            if let Ok(state) = node.cell().load() {
                 return node.bucket.has(state, n, now);
             }
             later = self.in_force();
@@ -187,7 +152,7 @@ impl<C: Clock> Shared<C> {
     }
 
     pub(super) fn ask_at(&self, n: u64, now: u64) -> Decision {
-        self.on(|node| Ok(node.bucket.take(node.state(now)?, n, now).0))
+        self.on(|node| Ok(node.bucket.take(node.cell().load()?, n, now).0))
     }
 
     /// The machine's methods can't leave it half changed, so a panic elsewhere under the lock breaks nothing.
@@ -233,17 +198,17 @@ impl<C: Clock> Shared<C> {
 
     fn locked_into<T>(&self, wakes: &mut Wakes, now: u64, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
         let mut crowd = self.crowd();
+        let before = crowd.len();
         // While the lock is held the node in force can't retire.
         let answer = self.on_locked(|node| act(&mut Attended { node, crowd: &mut crowd, now, wakes }));
-        self.waiting.store(crowd.len(), Ordering::Release);
+        self.recount(before, crowd.len());
         answer
     }
 
     /// As [`attend`](Self::attend), for one that may begin to watch: says so first, and then looks at the state by a write, so
     /// that whoever puts tokens is seen here or sees that somebody watches.
     pub(super) fn attend_watching<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
-        self.expect_somebody();
-        self.attend(None, |attended| {
+        self.attend_coming(|attended| {
             // It can't have retired under the lock; if it had, there would be nothing to see.
             let _ = attended.node.cell().touch();
             attended.advance();
@@ -273,16 +238,34 @@ impl<C: Clock> Shared<C> {
 
     /// Takes tokens or a place in the line, or neither. Whoever stands there is woken by the waker, if there is one.
     pub(super) fn join(&self, wish: Wish, now: u64, waker: Option<Waker>) -> Joined {
-        self.expect_somebody();
-        self.locked(now, |attended| {
-            attended.come_behind();
-            attended.join(wish, attended.node.held(), waker)
-        })
+        self.waiting.fetch_add(1, Ordering::Release);
+        let joined = self.locked(now, |attended| {
+            attended.look_after(wish.late);
+            attended.join(wish, waker)
+        });
+        self.waiting.fetch_sub(1, Ordering::Release);
+        joined
     }
 
-    /// Somebody may begin to wait: raised before the state is written; see above. Set right when the lock is given back.
-    pub(super) fn expect_somebody(&self) {
+    /// As [`attend`](Self::attend), for one that may begin to wait: `waiting` is raised before the state is written, see above,
+    /// and until it counts who waits.
+    pub(super) fn attend_coming<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let answer = self.attend_coming_into(&mut wakes, act);
+        wakes.wake();
+        answer
+    }
+
+    /// As [`attend_coming`](Self::attend_coming), for a caller that has a lock of its own.
+    pub(super) fn attend_coming_into<T>(
+        &self,
+        wakes: &mut Wakes,
+        act: impl FnOnce(&mut Attended<'_>) -> T,
+    ) -> T {
         self.waiting.fetch_add(1, Ordering::Release);
+        let answer = self.attend_into(wakes, None, act);
+        self.waiting.fetch_sub(1, Ordering::Release);
+        answer
     }
 
     /// Corrects what was booked to what was used.
@@ -291,11 +274,13 @@ impl<C: Clock> Shared<C> {
             if actual > booked {
                 attended.owe(actual - booked);
             } else if actual < booked {
-                let bucket = &attended.node.bucket;
-                if let Some(ticket) = ticket {
-                    attended.crowd.line.lighten(bucket, ticket, booked - actual);
+                let (bucket, now, by) = (&attended.node.bucket, attended.now, booked - actual);
+                match ticket.and_then(|ticket| attended.crowd.line.lighten(bucket, ticket, by, now)) {
+                    Some(units) => attended.unbook(units),
+                    None => {
+                        attended.put(by);
+                    }
                 }
-                attended.put(booked - actual);
             }
         });
     }
@@ -306,26 +291,35 @@ impl<C: Clock> Shared<C> {
         let mut wakes = Wakes::default();
         let now = self.now();
         let mut crowd = self.crowd();
+        let before = crowd.len();
         let node = self.on_locked(|node| {
             Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance();
             // Only who holds the lock retires a cell, and only the one in force.
             let state = node.cell().retire().unwrap_or(State::FULL);
-            let state = node.bucket.hold(state, node.held(), now);
             let changed = crowd.line.replan(&node.bucket, &to, state, now, carry);
             for left in changed.left {
                 wakes.add(left.item.waker);
                 crowd.left.insert(left.ticket, left.decision);
             }
-            crowd.forget_order();
-            while let Some(spot) = crowd.watches.pop_hopeless(&to) {
-                wakes.add(spot.waker);
+            crowd.reorder();
+            for spot in crowd.watches.hopeless(&to) {
+                wakes.add(spot.waker.take());
             }
-            Node::new(to, changed.state, node.held())
+            Node::new(to, changed.state)
         });
         self.later.set(node);
         self.on_locked(|node| Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance());
-        self.waiting.store(crowd.len(), Ordering::Release);
+        self.recount(before, crowd.len());
         drop(crowd);
         wakes.wake();
+    }
+
+    /// So many wait or watch now. Added, not stored, since who comes without the lock has raised it already.
+    fn recount(&self, before: usize, after: usize) {
+        if after > before {
+            self.waiting.fetch_add(after - before, Ordering::Release);
+        } else if after < before {
+            self.waiting.fetch_sub(before - after, Ordering::Release);
+        }
     }
 }

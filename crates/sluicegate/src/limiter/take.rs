@@ -12,7 +12,6 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
 use super::attended::{Attended, Joined, Wish};
-use super::crowd::looks_at;
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
 use crate::timer::{Timer, block_on_until};
@@ -67,7 +66,8 @@ impl<C: Timer> TokenBucket<C> {
     }
 
     fn take_until(&self, n: u64, until: u64) -> Take<C> {
-        let turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        let late = self.shared.clock.resolution();
+        let turn = Turn { bucket: self.clone(), n, until, late, stage: Stage::New };
         Take { timed: Timed::new(turn, self.shared.clock.clone()) }
     }
 }
@@ -95,7 +95,7 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn blocking_take_until(&self, n: u64, until: u64) -> Decision {
-        let mut turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        let mut turn = Turn { bucket: self.clone(), n, until, late: 0, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| turn.look(context))
     }
 }
@@ -129,6 +129,8 @@ struct Turn<C: Clock> {
     n: u64,
     /// Nanoseconds since the bucket's start.
     until: u64,
+    /// How late a timer may be, in nanoseconds.
+    late: u64,
     stage: Stage,
 }
 
@@ -152,6 +154,7 @@ impl<C: Clock> Turn<C> {
                 until: self.until,
                 claim: Claim::Take { until: self.until },
                 overdraft: false,
+                late: self.late,
             };
             match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
@@ -176,11 +179,15 @@ impl<C: Clock> Turn<C> {
         Some(attended.crowd.left.remove(&ticket).unwrap_or_else(|| attended.ask(0)))
     }
 
-    /// The decision, or when to look after oneself. Whoever was served before only fetches that, and leaves the line to those
-    /// who are in it.
+    /// The decision, or when to look after oneself. Whoever was served before only fetches that, and looks after those in line
+    /// only if nobody else does.
     fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
         let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
-        if let Some(decision) = shared.locked(shared.now(), |attended| Self::fetch(attended, ticket)) {
+        let fetched = shared.locked(shared.now(), |attended| {
+            attended.look_after(self.late);
+            Self::fetch(attended, ticket)
+        });
+        if let Some(decision) = fetched {
             return Ok(decision);
         }
         // Cloned before the lock: a waker is foreign code.
@@ -192,20 +199,12 @@ impl<C: Clock> Turn<C> {
             }
             if attended.now >= until {
                 attended.wakes.discard(Some(waker));
-                attended.crowd.line.remove(ticket);
-                attended.put(n);
+                attended.remove(ticket);
                 attended.advance();
-                return Ok(attended.ask(n));
+                // Refused, even if somebody put tokens this very moment.
+                return Ok(attended.ask(n).refused().decision());
             }
-            let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
-            let is_first = attended.crowd.is_to_wake(&attended.node.bucket, ticket, due);
-            let looks = looks_at(due, until, is_first);
-            if let Some(spot) = attended.crowd.line.get_mut(ticket) {
-                spot.wakes_at = looks;
-                let old = spot.waker.replace(waker);
-                attended.wakes.discard(old);
-            }
-            Err(looks)
+            Err(attended.crowd.listen(&attended.node.bucket, ticket, until, waker, attended.wakes))
         })
     }
 }
@@ -238,19 +237,18 @@ impl<C: Clock> Drop for Turn<C> {
     fn drop(&mut self) {
         let Stage::Waits(ticket) = self.stage else { return };
         let n = self.n;
-        // Who is due at this very instant is woken for nothing; to look for its place a second time would cost everybody else.
-        self.bucket.shared.attend(None, |attended| {
-            let spot = attended.crowd.line.remove(ticket);
-            let was_waiting = spot.is_some();
-            attended.wakes.discard(spot.and_then(|spot| spot.waker));
+        self.bucket.shared.attend(Some(ticket), |attended| {
+            let was_waiting = attended.remove(ticket);
             let was_told = attended.crowd.left.remove(&ticket).is_some();
             if was_told {
                 return;
             }
-            // Still in line, or granted and never fetched: either way nobody has the tokens.
-            attended.crowd.waited -= u64::from(!was_waiting);
             attended.crowd.cancelled += 1;
-            attended.put(n);
+            if !was_waiting {
+                // Granted and never fetched: nobody has the tokens.
+                attended.crowd.waited -= 1;
+                attended.put(n);
+            }
         });
     }
 }

@@ -29,6 +29,9 @@ pin_project! {
     }
 }
 
+/// How often a wait is looked at in one poll, where its instant has passed each time.
+const ROUNDS: usize = 4;
+
 impl<W, T: Timer> Timed<W, T> {
     pub(crate) const fn new(wait: W, timer: T) -> Self {
         Self { wait, timer, at: 0, sleep: None }
@@ -40,7 +43,7 @@ impl<W: Wait, T: Timer> Future for Timed<W, T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<W::Output> {
         let mut this = self.project();
-        loop {
+        for _ in 0..ROUNDS {
             match this.wait.look(context) {
                 Ok(found) => {
                     this.sleep.set(None);
@@ -62,5 +65,8 @@ impl<W: Wait, T: Timer> Future for Timed<W, T> {
                 _ => return Poll::Pending,
             }
         }
+        // An instant that is past as soon as it is told, again and again: others have their turn in between.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }

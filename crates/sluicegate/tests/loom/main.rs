@@ -7,10 +7,14 @@
 //! could go on) an execution: all of them would take minutes each. Every change of the shells is made under one lock,
 //! so a mistake is two threads' critical sections in the wrong order, and one preemption between each two of the three
 //! sections a thread has shows it.
+//!
+//! A token bucket shares more words than that, and most of what is done to it takes no lock. Its models say their bounds; two
+//! preemptions show whatever was found so far.
 #![cfg(sluicegate_loom)]
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
 mod counts;
+mod limiter;
 mod permits;
 mod queue;
 
@@ -25,7 +29,12 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 
 /// Runs a model of three threads.
 fn three_threads(model: impl Fn() + Send + Sync + 'static) {
+    preempted(3, model);
+}
+
+/// Runs a model with at most so many preemptions an execution.
+fn preempted(bound: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(bound);
     builder.check(model);
 }
