@@ -21,5 +21,9 @@ pub mod late_costs {}
 #[doc = include_str!("../guide/queues.md")]
 pub mod queues {}
 
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/throttling_a_copy.md")]
+pub mod throttling_a_copy {}
+
 #[doc = include_str!("../guide/failures.md")]
 pub mod failures {}

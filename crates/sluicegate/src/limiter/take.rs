@@ -98,6 +98,36 @@ impl<C: Clock> TokenBucket<C> {
         let mut turn = Turn { bucket: self.clone(), n, until, late: 0, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| turn.look(context))
     }
+
+    /// As [`blocking_take`](Self::blocking_take), but only as long as `goes_on` says so: it is asked before each look, with what
+    /// wakes this thread for another one. Where it fails nothing is spent.
+    pub(crate) fn blocking_take_while<E>(
+        &self,
+        n: u64,
+        mut goes_on: impl FnMut(&Context<'_>) -> Result<(), E>,
+    ) -> Result<Decision, E> {
+        let mut turn = Turn { bucket: self.clone(), n, until: u64::MAX, late: 0, stage: Stage::New };
+        block_on_until(&self.shared.clock, |context| match goes_on(context) {
+            Ok(()) => turn.look(context).map(Ok),
+            Err(error) => Ok(Err(error)),
+        })
+    }
+
+    /// As [`try_take`](Self::try_take), of who waits where it is `Later`, and so is not refused.
+    pub(crate) fn take_before_waiting(&self, n: u64) -> Decision {
+        let decision = self.shared.take(n, self.shared.now(), |_| ());
+        match decision {
+            Decision::Granted { .. } => self.count(GRANTED),
+            Decision::Never { .. } => self.count(REFUSED),
+            Decision::Later { .. } => {}
+        }
+        decision
+    }
+
+    /// As [`take_up_to`](Self::take_up_to), beside a take that was granted and counted.
+    pub(crate) fn take_the_rest(&self, n: u64) -> u64 {
+        self.shared.take_up_to(n)
+    }
 }
 
 pin_project! {
