@@ -83,6 +83,8 @@ fn describe(args: &Args) -> Vec<String> {
         "exact: std's Instant; quanta: time stamp counter; coarse: one load, 1 ms; the same reading for ours, governor, floor"
             .into(),
         "leaky-bucket reads no clock while it has tokens, and std's Instant under a lock to refuse: it answers yes or no".into(),
+        "striped: ours for threads that contend, yes or no; governor, our plain bucket and the floor as in granted and refused"
+            .into(),
         "the whole answer: ours with remaining, reset_after, retry_after; governor with its state snapshot, and for a \
          refusal the wait, for which it must be told the time again"
             .into(),

@@ -1,6 +1,6 @@
 //! From turns to rows, and what makes a turn count for nothing.
 
-use super::subjects::{Case, Subject, Who};
+use super::subjects::{Ask, Case, Subject, Who};
 use super::turn::Turn;
 use crate::rounds::Summary;
 use crate::table::{Goal, Row};
@@ -13,6 +13,9 @@ const OF_GOVERNOR: f64 = 0.95;
 
 /// Of the floor's time.
 const OF_FLOOR: f64 = 1.15;
+
+/// Of governor's decisions a second on several threads, by the bucket for threads that contend.
+const STRIPED_OF_GOVERNOR: f64 = 3.0;
 
 /// For each case a row a peer.
 pub(crate) fn rows(measured: &[Measured]) -> Vec<Row> {
@@ -31,7 +34,12 @@ pub(crate) fn rows(measured: &[Measured]) -> Vec<Row> {
         let goal = |most: f64| {
             if case.threads == 1 { Goal::AtMost(most) } else { Goal::AtLeast((100.0 / most).round() / 100.0) }
         };
+        let contends = case.threads > 1 && case.ask == Ask::GrantedStriped;
         let (peer, goal) = match subject.who {
+            Who::Governor if contends => ("governor", Some(Goal::AtLeast(STRIPED_OF_GOVERNOR))),
+            Who::Governor if case.ask.is_striped() => ("governor", None),
+            Who::Floor if case.ask.is_striped() => ("floor", None),
+            Who::Plain => ("our plain bucket", None),
             Who::Governor => ("governor", Some(goal(OF_GOVERNOR))),
             Who::Floor => ("floor", Some(goal(OF_FLOOR))),
             _ => ("leaky-bucket", None),

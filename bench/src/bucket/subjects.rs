@@ -11,6 +11,7 @@ use governor::middleware::StateInformationMiddleware;
 use sluicegate::clock::Clock;
 use sluicegate::limiter::TokenBucket;
 use sluicegate::quota::Quota;
+use sluicegate::striped::StripedBucket;
 
 use super::clocks::{Clocks, Kind, Shared};
 use super::turn::{self, Turn};
@@ -26,12 +27,21 @@ pub(crate) enum Ask {
     GrantedWhole,
     /// All there is to know of a no.
     RefusedWhole,
+    /// Whether, where it is a yes, of the bucket for threads that contend.
+    GrantedStriped,
+    /// Whether, where it is a no, of the bucket for threads that contend.
+    RefusedStriped,
 }
 
 impl Ask {
     /// Whether every answer must be a yes; else every one must be a no.
     pub(crate) const fn grants(self) -> bool {
-        matches!(self, Self::Granted | Self::GrantedWhole)
+        matches!(self, Self::Granted | Self::GrantedWhole | Self::GrantedStriped)
+    }
+
+    /// Whether it is the bucket for threads that contend which is asked.
+    pub(crate) const fn is_striped(self) -> bool {
+        matches!(self, Self::GrantedStriped | Self::RefusedStriped)
     }
 }
 
@@ -50,6 +60,8 @@ impl fmt::Display for Case {
             Ask::Refused => "refused",
             Ask::GrantedWhole => "granted, the whole answer",
             Ask::RefusedWhole => "refused, the whole answer",
+            Ask::GrantedStriped => "granted, striped",
+            Ask::RefusedStriped => "refused, striped",
         };
         let threads = if self.threads == 1 { "1 thread" } else { "2 threads" };
         write!(f, "{ask}, {} clock, {threads}", self.clock)
@@ -63,6 +75,8 @@ pub(crate) enum Who {
     Governor,
     Leaky,
     Floor,
+    /// Our own plain bucket, beside the striped one.
+    Plain,
 }
 
 /// Somebody, asked something.
@@ -77,10 +91,18 @@ pub(crate) fn all() -> Vec<Subject> {
     let mut subjects = Vec::new();
     for threads in [1, 2] {
         for clock in [Kind::Exact, Kind::Quanta, Kind::Coarse] {
-            for ask in [Ask::Granted, Ask::Refused, Ask::GrantedWhole, Ask::RefusedWhole] {
+            for ask in [
+                Ask::Granted,
+                Ask::Refused,
+                Ask::GrantedWhole,
+                Ask::RefusedWhole,
+                Ask::GrantedStriped,
+                Ask::RefusedStriped,
+            ] {
                 let case = Case { ask, clock, threads };
                 let whole = matches!(ask, Ask::GrantedWhole | Ask::RefusedWhole);
                 let who: &[Who] = match (whole, clock) {
+                    _ if ask.is_striped() => &[Who::Ours, Who::Governor, Who::Plain, Who::Floor],
                     (true, _) if threads > 1 => &[],
                     (true, _) => &[Who::Ours, Who::Governor],
                     (false, Kind::Exact) => &[Who::Ours, Who::Governor, Who::Floor, Who::Leaky],
@@ -105,7 +127,8 @@ impl Subject {
 
     fn on<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
         match self.who {
-            Who::Ours => self.ours(clock, decisions),
+            Who::Ours if self.case.ask.is_striped() => self.striped(clock, decisions),
+            Who::Ours | Who::Plain => self.ours(clock, decisions),
             Who::Governor => self.governor(clock, decisions),
             Who::Leaky => self.leaky(decisions),
             Who::Floor => self.floor(clock, decisions),
@@ -115,7 +138,7 @@ impl Subject {
     // Each reference goes through `black_box`, so that a limiter's fields are read anew for each decision, as they are
     // where something happens between two.
 
-    fn ours<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
+    fn quota(&self) -> Quota {
         let quota = if self.case.ask.grants() {
             Quota::per(1_000_000, Duration::from_secs(1)).and_then(|quota| quota.burst(4_000_000_000))
         } else {
@@ -123,13 +146,25 @@ impl Subject {
         };
         // Were it not a quota, the count would tell: nothing is unlimited and refuses, or bans and grants.
         let fallback = if self.case.ask.grants() { Quota::ban() } else { Quota::unlimited() };
-        let bucket = TokenBucket::with_clock(quota.unwrap_or(fallback), clock);
+        quota.unwrap_or(fallback)
+    }
+
+    fn striped<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
+        let bucket = StripedBucket::with_clock(self.quota(), clock);
+        if !self.case.ask.grants() {
+            black_box(bucket.take_up_to(u64::MAX));
+        }
+        turn::take(self.case.threads, decisions, || black_box(&bucket).try_take(1).is_ok())
+    }
+
+    fn ours<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
+        let bucket = TokenBucket::with_clock(self.quota(), clock);
         if !self.case.ask.grants() {
             black_box(bucket.take_up_to(u64::MAX));
         }
         let threads = self.case.threads;
         match self.case.ask {
-            Ask::Granted | Ask::Refused => {
+            Ask::Granted | Ask::Refused | Ask::GrantedStriped | Ask::RefusedStriped => {
                 turn::take(threads, decisions, || black_box(&bucket).try_take(1).is_granted())
             }
             Ask::GrantedWhole | Ask::RefusedWhole => {

@@ -1,7 +1,8 @@
 //! One turn: so many decisions on each of one or two threads.
 
-use std::hint::black_box;
+use std::hint::{self, black_box};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use sluicegate::clock::{Clock, SystemClock};
@@ -55,10 +56,16 @@ pub(crate) fn take(threads: u64, decisions: u64, decide: impl Fn() -> bool + Syn
 
 fn on_threads<T: Send>(threads: u64, work: impl Fn() -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(usize::try_from(threads).unwrap_or(usize::MAX));
+    let awake = AtomicU64::new(0);
     thread::scope(|scope| {
         let begin = || {
             scope.spawn(|| {
                 barrier.wait();
+                // Who waits at the barrier is woken one after the other; a turn is short, and all are to be at it.
+                awake.fetch_add(1, Ordering::AcqRel);
+                while awake.load(Ordering::Acquire) < threads {
+                    hint::spin_loop();
+                }
                 work()
             })
         };

@@ -1,4 +1,8 @@
-//! A bucket's state in one atomic word: lock-free, eight bytes, nothing allocated.
+//! A bucket's state in one atomic word: lock-free, eight bytes, nothing allocated. Where many cores contend for one:
+//! [`striped`].
+
+mod shares;
+pub mod striped;
 
 use std::fmt;
 use std::hint::cold_path;
@@ -143,6 +147,12 @@ impl Cell {
     pub fn retire(&self) -> Result<State, Retired> {
         let last = State::from_word(self.0.swap(State::RETIRED.to_word(), Ordering::AcqRel));
         if last.is_retired() { Err(Retired) } else { Ok(last) }
+    }
+
+    /// Begins a retired cell anew, under the same quota: for who kept its state meanwhile, and sees to it that nobody else does
+    /// this. Under one quota a word is a state whenever it was read, so an old compare-and-swap may well succeed.
+    pub(crate) fn revive(&self, state: State) {
+        self.0.store(state.to_word(), Ordering::Release);
     }
 }
 

@@ -14,8 +14,8 @@
 //! | [`quota`] | how much of something may be used, as a type and as text |
 //! | [`decision`] | what a limiter answers |
 //! | [`bucket`] | the token bucket as a pure function of (state, quota, n, now) |
-//! | [`cell`] | that state in one atomic word |
-//! | [`line`] | who waits for a bucket's tokens, who is next, and when |
+//! | [`cell`] | that state in one atomic word, or [`striped`](cell::striped) where many cores contend for it |
+//! | [`mod@line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
 //!
 //! ```

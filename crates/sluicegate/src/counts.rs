@@ -1,6 +1,7 @@
 //! What has happened so far, counted at next to no cost beside a decision of a few nanoseconds.
 
-mod own;
+#[cfg(sluicegate_loom)]
+mod lives;
 #[cfg(all(test, not(sluicegate_loom)))]
 mod tests;
 
@@ -10,8 +11,10 @@ use std::sync::OnceLock;
 
 use sluicegate_core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::numbers::{self, OWNERS};
+
 #[cfg(sluicegate_loom)]
-pub use own::Lives;
+pub use lives::Lives;
 
 /// What a limiter has decided so far, and who waits for it now.
 ///
@@ -43,10 +46,8 @@ pub struct Counts {
 const FIRST: usize = if cfg!(sluicegate_loom) { 1 } else { 8 };
 /// Stripes that are allocated together once more threads come than have stripes yet.
 const BLOCK: usize = if cfg!(sluicegate_loom) { 1 } else { 8 };
-/// Such blocks, at the most.
-const BLOCKS: usize = if cfg!(sluicegate_loom) { 1 } else { 7 };
-/// Threads that own a stripe at one time. More share one. Few in the models, so that they get beyond.
-const OWNERS: usize = FIRST + BLOCK * BLOCKS;
+/// Such blocks, at the most: as many as make a stripe for each thread that has a number. More threads share one.
+const BLOCKS: usize = (OWNERS - FIRST) / BLOCK;
 
 /// `N` counters that any number of threads add to without getting in each other's way.
 ///
@@ -61,7 +62,7 @@ const OWNERS: usize = FIRST + BLOCK * BLOCKS;
 /// otherwise writes nothing.)
 ///
 /// Why nothing is lost: a thread owns a line through a number that no other thread has at the time, the same for all
-/// `Stripes`; see `own` for how it is handed over. Between its load and its store nobody else writes there: the thread
+/// `Stripes`; see `numbers` for how it is handed over. Between its load and its store nobody else writes there: the thread
 /// itself can't be in between, unless a signal handler counts, which must not be. What is shared is added to by one
 /// atomic operation.
 ///
@@ -101,7 +102,7 @@ impl<const N: usize> Stripes<N> {
     /// If `which` isn't below `N`.
     #[inline]
     pub fn add(&self, which: usize, by: u64) {
-        match self.first.get(own::number()) {
+        match self.first.get(numbers::number()) {
             Some(stripe) => stripe.add_alone(which, by),
             None => self.add_beyond(which, by),
         }
@@ -110,7 +111,7 @@ impl<const N: usize> Stripes<N> {
     /// Adds for a thread that has none of the first numbers: it may have a later one, or none as yet.
     #[inline(never)]
     fn add_beyond(&self, which: usize, by: u64) {
-        match own::number_or_claim() {
+        match numbers::number_or_claim() {
             Some(number) => self.owned(number).add_alone(which, by),
             None => self.shared.add_together(which, by),
         }
@@ -159,7 +160,7 @@ impl<const N: usize> Default for Stripe<N> {
 
 impl<const N: usize> Stripe<N> {
     /// Adds where nobody else writes now. Relaxed is enough: who owned the stripe before handed it over with what it
-    /// had written (`own`), and who reads it gets a count, not leave to look at something else.
+    /// had written (`numbers`), and who reads it gets a count, not leave to look at something else.
     #[inline]
     fn add_alone(&self, which: usize, by: u64) {
         let counter = &self.0[which];

@@ -17,6 +17,9 @@ pub mod tiers {}
 #[doc = include_str!("../guide/late_costs.md")]
 pub mod late_costs {}
 
+#[doc = include_str!("../guide/hot_bucket.md")]
+pub mod hot_bucket {}
+
 #[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/queues.md")]
 pub mod queues {}

@@ -4,6 +4,7 @@
 //! | you want to | use |
 //! | --- | --- |
 //! | allow so many a second | [`TokenBucket`](limiter::TokenBucket) |
+//! | the same, where many cores wait for each other at one bucket | [`StripedBucket`](striped::StripedBucket) |
 //! | wait for tokens, book them, pay late, watch them come | the same bucket's `take`, `reserve`, `settle`, `watch` |
 //! | ask several limits as one: tiers, dimensions | [`AllOf`](all_of::AllOf) |
 //! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
@@ -43,9 +44,11 @@ pub mod io;
 pub mod keyed;
 pub mod limiter;
 pub mod memory;
+mod numbers;
 pub mod permits;
 pub mod queue;
 pub mod store;
+pub mod striped;
 pub mod timer;
 
 /// The README's Rust is compiled and run.

@@ -90,6 +90,30 @@ impl Bucket {
         State(view.spent.saturating_sub(units).max(view.floor).min(view.spent))
     }
 
+    /// The state as it is while `held` of the tokens that are spent lie aside, to be used later or to come back: their room in
+    /// the bucket is not filled meanwhile, so that what is granted with them is within the bucket's bound then too.
+    #[must_use]
+    pub(crate) fn hold(&self, state: State, held: u64, now: u64) -> State {
+        if held == 0 || self.kind != Kind::Counted {
+            return state;
+        }
+        let view = self.view(state, now);
+        let units = self.units_of(held).min(self.full);
+        if view.spent >= view.floor.saturating_add(units) { state } else { State(view.ceil + units) }
+    }
+
+    /// As [`put`](Self::put), while `held` tokens lie aside. Their room is not filled.
+    #[must_use]
+    pub(crate) fn put_beside(&self, state: State, held: u64, n: u64, now: u64) -> (u64, State) {
+        if held == 0 || self.kind != Kind::Counted {
+            return self.put(state, n, now);
+        }
+        let state = self.hold(state, held, now);
+        let view = self.view(state, now);
+        let taken = view.spent.saturating_sub(view.ceil + self.units_of(held).min(self.full));
+        self.put(state, n.min(self.tokens_of(taken)), now)
+    }
+
     /// The first instant at which what was booked up to this position has flowed; none where only a `put` can bring it.
     #[inline]
     #[must_use]

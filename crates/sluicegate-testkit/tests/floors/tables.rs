@@ -62,8 +62,10 @@ pub(crate) const CRATES: &[Place] = &[
         imports: &[CORE],
         modules: Some(&[
             "timer",     // the only sleep
+            "numbers",   // a small one for each thread
             "counts",    // what has happened, nearly for nothing
             "limiter",   // a bucket behind a handle
+            "striped",   // one bucket, many cores
             "all_of",    // several limits, one decision
             "keyed",     // a bucket a key
             "store",     // where buckets live

@@ -64,7 +64,7 @@ fn more_threads_than_stripes_lose_nothing_and_own_one_when_one_is_free() {
             if waits {
                 last.wait();
                 counters.add(0, 1);
-                own::number()
+                numbers::number()
             } else {
                 OWNERS
             }

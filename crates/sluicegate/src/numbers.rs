@@ -1,4 +1,4 @@
-//! A small number for each thread that counts: which stripe is its own.
+//! A small number for each thread that counts, or spends from a striped bucket: which stripe is its own.
 //!
 //! One global of the library, on purpose: threads are the process's, so there is nobody else to ask who has which
 //! number. It decides nothing but who writes where; every sum is the same whatever it holds.
@@ -11,17 +11,24 @@
 
 use sluicegate_core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
-use super::OWNERS;
+/// Threads that have a number at one time. Few in the models, so that they get beyond.
+pub(crate) const OWNERS: usize = if cfg!(sluicegate_loom) { 2 } else { 64 };
 
 #[cfg(not(sluicegate_loom))]
-pub(super) use this_thread::{number, number_or_claim};
+pub(crate) use this_thread::{number, number_or_claim};
 
 /// Which numbers are taken, a bit each.
-struct Numbers(AtomicU64);
+pub(crate) struct Numbers(AtomicU64);
 
 impl Numbers {
+    /// All are free.
+    #[cfg(sluicegate_loom)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// The least number that is free, so that few threads need few stripes.
-    fn take(&self) -> Option<usize> {
+    pub(crate) fn take(&self) -> Option<usize> {
         let mut taken = self.0.load(Relaxed);
         loop {
             let number = taken.trailing_ones();
@@ -36,7 +43,7 @@ impl Numbers {
     }
 
     /// Gives back a number that was taken; nothing may be written under it from here on.
-    fn give(&self, number: usize) {
+    pub(crate) fn give(&self, number: usize) {
         self.0.fetch_and(!(1 << number), Release);
     }
 }
@@ -74,7 +81,7 @@ mod this_thread {
 
     /// This thread's number, if it has one; `OWNERS` if not.
     #[inline]
-    pub(in super::super) fn number() -> usize {
+    pub(crate) fn number() -> usize {
         // Where thread-locals are made by hand, this one can be gone before the thread is.
         NUMBER.try_with(Cell::get).unwrap_or(NONE)
     }
@@ -83,7 +90,7 @@ mod this_thread {
     ///
     /// A thread that got none asks again each time it counts: a look at a word that seldom changes, beside an atomic
     /// addition.
-    pub(in super::super) fn number_or_claim() -> Option<usize> {
+    pub(crate) fn number_or_claim() -> Option<usize> {
         let own = number();
         if own != NONE {
             return Some(own);
@@ -118,39 +125,12 @@ mod this_thread {
 
 /// Under loom all threads are one to the system; so there none has a number by itself.
 #[cfg(sluicegate_loom)]
-pub(super) fn number() -> usize {
+pub(crate) fn number() -> usize {
     OWNERS
 }
 
 /// See [`number`].
 #[cfg(sluicegate_loom)]
-pub(super) fn number_or_claim() -> Option<usize> {
+pub(crate) fn number_or_claim() -> Option<usize> {
     None
-}
-
-/// For the models alone: numbers for threads whose beginnings and ends the model knows.
-#[cfg(sluicegate_loom)]
-pub struct Lives(Numbers);
-
-#[cfg(sluicegate_loom)]
-impl Lives {
-    /// All numbers are free.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "for the models alone")]
-    pub fn new() -> Self {
-        Self(Numbers(AtomicU64::new(0)))
-    }
-
-    /// What a thread does that adds `times` times 1 to the counter 0, from its first addition to its end. Says which
-    /// number it had.
-    pub fn live<const N: usize>(&self, stripes: &super::Stripes<N>, times: usize) -> Option<usize> {
-        let number = self.0.take();
-        for _ in 0..times {
-            match number {
-                Some(number) => stripes.owned(number).add_alone(0, 1),
-                None => stripes.shared.add_together(0, 1),
-            }
-        }
-        number.inspect(|number| self.0.give(*number))
-    }
 }

@@ -8,6 +8,8 @@
 #![cfg(sluicegate_loom)]
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
+mod striped;
+
 use std::sync::Arc as Plain;
 use std::sync::atomic::{AtomicBool as Seen, Ordering::Relaxed};
 
