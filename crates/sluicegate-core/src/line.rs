@@ -196,8 +196,10 @@ impl<T> Line<T> {
     pub fn remove(&mut self, bucket: &Bucket, ticket: Ticket, now: u64) -> Option<(T, u64)> {
         let (units, place) = self.kept.remove(ticket.0).or_else(|| self.rest.remove(ticket.0))?;
         self.waiting -= 1;
+        // Before debts are paid: what overflows pays none.
+        let overflown = self.overflow(bucket, now, units);
         self.skim();
-        Some((place.owner.into_item()?, units - self.overflow(bucket, now, units)))
+        Some((place.owner.into_item()?, units - overflown))
     }
 
     /// A place wants `by` tokens fewer: the units that are to be [given back](Bucket::unbook). Those behind it move up, those
@@ -215,8 +217,9 @@ impl<T> Line<T> {
     /// What has flowed beyond what the first place wants, and beyond the capacity, is for nobody: so many units, `most` at the
     /// most, have overflowed.
     fn overflow(&mut self, bucket: &Bucket, now: u64, most: u64) -> u64 {
-        let Some((_, first, _)) = self.first_place() else { return 0 };
-        let beyond = i128::from(bucket.flowed(now)) - i128::from(bucket.beyond_full(first));
+        let Some((_, first, place)) = self.first_place() else { return 0 };
+        let collected = if matches!(place.owner, Owner::Debt) { 0 } else { bucket.beyond_full(first) };
+        let beyond = i128::from(bucket.flowed(now)) - i128::from(collected);
         let units = u64::try_from(beyond - self.base).unwrap_or(0).min(most);
         self.base += i128::from(units);
         units

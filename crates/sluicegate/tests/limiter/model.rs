@@ -340,6 +340,10 @@ impl Model {
         if leaves {
             self.line.remove(index);
         }
+        if self.line.first().is_some_and(|first| first.kind == Kind::Debt) {
+            // What overflows pays no debt.
+            self.level -= (self.front() - self.full).max(0);
+        }
         while self.line.first().is_some_and(|first| first.kind == Kind::Debt) {
             let debt = self.line.remove(0);
             self.level -= debt.grains;
