@@ -11,9 +11,9 @@ use sluicegate::clock::{Clock, SystemClock};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     /// Nanoseconds from the first decision to the last.
-    span: u64,
+    pub(super) span: u64,
     /// On all threads.
-    decisions: u64,
+    pub(super) decisions: u64,
     /// How many of them said yes.
     pub(crate) granted: u64,
 }

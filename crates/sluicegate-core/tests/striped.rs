@@ -229,11 +229,7 @@ fn run_back(quota: &str, ops: &[Op]) {
 
 fn config() -> ProptestConfig {
     let failures = FileFailurePersistence::WithSource("regressions");
-    ProptestConfig {
-        cases: 1024,
-        failure_persistence: Some(Box::new(failures)),
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { cases: 1024, failure_persistence: Some(Box::new(failures)), ..ProptestConfig::default() }
 }
 
 proptest! {
