@@ -9,6 +9,7 @@ mod conditions;
 mod cpu;
 mod error;
 mod gateway;
+mod io;
 mod out;
 mod rounds;
 mod stop;
@@ -47,6 +48,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// Throttled copies against bare ones: ms a GiB; and how well a rate is kept
+    Io {
+        #[command(flatten)]
+        args: io::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// Waiting for tokens, against governor and leaky-bucket: rate, CPU a grant, lateness, order; waiters that leave
     Wait {
         #[command(flatten)]
@@ -75,6 +83,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Bucket { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&bucket::run(&args, &stop)?, &report)
+        }
+        Command::Io { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&io::run(&args, &stop)?, &report)
         }
         Command::Wait { args, report } => {
             let stop = Stop::on_signals()?;

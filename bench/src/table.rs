@@ -28,6 +28,8 @@ pub(crate) enum Goal {
     AtLeast(f64),
     /// Less is better: time.
     AtMost(f64),
+    /// As near to 1 as that: what was asked for.
+    Within(f64),
 }
 
 impl Goal {
@@ -35,6 +37,7 @@ impl Goal {
         match self {
             Self::AtLeast(bound) => ratio >= bound,
             Self::AtMost(bound) => ratio <= bound,
+            Self::Within(bound) => (ratio - 1.0).abs() <= bound,
         }
     }
 }
@@ -44,6 +47,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtLeast(bound) => write!(f, ">= {bound}"),
             Self::AtMost(bound) => write!(f, "<= {bound}"),
+            Self::Within(bound) => write!(f, "1 +- {bound}"),
         }
     }
 }

@@ -15,6 +15,9 @@ fn a_goal_is_judged_by_the_ratio_of_medians() {
     let time =
         |ours| Row::new(("decision", "ns"), flat(ours), ("floor", flat(100.0)), Some(Goal::AtMost(1.15)));
     assert_eq!((time(115.0).met, time(116.0).met), (Some(true), Some(false)));
+    let rate =
+        |ours| Row::new(("rate", "MB/s"), flat(ours), ("asked", flat(100.0)), Some(Goal::Within(0.01)));
+    assert_eq!([98.9, 99.1, 100.9, 101.1].map(|ours| rate(ours).met.unwrap()), [false, true, true, false]);
 }
 
 #[test]

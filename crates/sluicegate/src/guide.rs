@@ -24,5 +24,9 @@ pub mod hot_bucket {}
 #[doc = include_str!("../guide/queues.md")]
 pub mod queues {}
 
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/throttling_a_copy.md")]
+pub mod throttling_a_copy {}
+
 #[doc = include_str!("../guide/failures.md")]
 pub mod failures {}

@@ -11,6 +11,7 @@
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
+//! | read and write, send and receive at a rate | [`io`] |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
 //! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
@@ -39,6 +40,7 @@ pub mod cancel;
 pub mod counts;
 pub mod failure;
 pub mod guide;
+pub mod io;
 pub mod keyed;
 pub mod limiter;
 pub mod memory;

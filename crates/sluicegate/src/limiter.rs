@@ -329,10 +329,10 @@ mod tests {
         let (mut stuck, mut second, mut third) =
             (pin!(bucket.take(1)), pin!(bucket.take(1)), pin!(bucket.take(1)));
         assert!(!is_ready(stuck.as_mut()));
-        time.set(100_900_000);
+        time.set(99_999_999);
         assert!(!is_ready(second.as_mut()));
-        assert_eq!(bucket.counts().waited, 0, "its timer is about to fire");
-        time.set(101_000_000);
+        assert_eq!(bucket.counts().waited, 0, "its timer is to fire");
+        time.set(100_000_000);
         assert!(!is_ready(third.as_mut()));
         assert_eq!(bucket.counts().waited, 1, "nobody waits for its task");
         assert!(is_ready(stuck.as_mut()));

@@ -31,6 +31,11 @@ pub trait Timer: Clock + Clone + 'static {
     /// has no effect.
     fn sleep_until(&self, at: u64) -> Self::Sleep;
 
+    /// How late a sleep may be by itself, in nanoseconds: a millisecond, as tokio's timers are.
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
     /// Resolves `nanos` nanoseconds from now.
     fn sleep_for(&self, nanos: u64) -> Self::Sleep {
         self.sleep_until(self.now().saturating_add(nanos))
@@ -43,5 +48,9 @@ impl<T: Timer> Timer for Arc<T> {
 
     fn sleep_until(&self, at: u64) -> T::Sleep {
         (**self).sleep_until(at)
+    }
+
+    fn resolution(&self) -> u64 {
+        (**self).resolution()
     }
 }

@@ -14,7 +14,8 @@ pub struct Booked {
     pub units: u64,
 }
 
-/// How many tokens there are after a change of quota. A debt is a debt under every quota, but for a reset.
+/// How many tokens there are after a change of quota. A debt is a debt under every quota that counts, but for a reset; `unlimited`
+/// and `ban` count nothing, and forget it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Carry {
     /// As many as before, if they fit. Never mints.

@@ -5,6 +5,7 @@ mod all_of;
 mod cancel;
 mod door;
 mod flaws;
+mod io;
 mod limiter;
 mod permits;
 mod queue;

@@ -93,27 +93,31 @@ impl<C: Clock> Joint<C> {
         // Once, since it takes longer than asking all.
         let reading = self.now();
         // First all are asked, so that where one refuses, none is touched.
-        if !others().all(|(_, member)| member.bucket.allows(member.charge(n), reading)) {
-            let asked = others().map(|(_, member)| member.bucket.peek_at(member.charge(n), reading));
-            let asked = asked.fold(Decision::UNLIMITED, Decision::and);
-            // Unless somebody has put tokens meanwhile.
-            if !asked.is_granted() {
-                return asked;
+        let mut asked = Decision::UNLIMITED;
+        for (_, member) in others() {
+            let charge = member.charge(n);
+            if !member.bucket.allows(charge, reading) {
+                asked = asked.and(member.bucket.peek_at(charge, reading));
             }
         }
-        let mut together = Decision::UNLIMITED;
+        // Unless somebody has put tokens between the two.
+        if !asked.is_granted() {
+            return asked;
+        }
         for (at, member) in others() {
-            let decision = member.bucket.take_uncounted(member.charge(n), reading);
-            together = together.and(decision);
-            if !decision.is_granted() {
+            if !member.bucket.takes(member.charge(n), reading) {
+                let refused = member.bucket.peek_at(member.charge(n), reading);
                 // Somebody was quicker. What the others gave goes back.
                 for (_, taken) in others().take_while(|(other, _)| *other < at) {
                     taken.bucket.put_back(taken.charge(n), wakes);
                 }
-                break;
+                // And may have put them back: then it is refused for once.
+                return refused.refused().decision();
             }
         }
-        together
+        // One answer is made: the tightest member's.
+        let tightest = others().min_by_key(|(_, member)| member.bucket.available_at(reading));
+        tightest.map_or(Decision::UNLIMITED, |(_, member)| member.bucket.peek_at(0, reading))
     }
 
     /// The member that takes longest, but for the one that had the tokens: to stand there again would be to pass them on to

@@ -27,6 +27,8 @@ pub(super) struct Wish {
     pub(super) claim: Claim,
     /// Whether more than the capacity may be asked for.
     pub(super) overdraft: bool,
+    /// How late a timer of those who wait may be, in nanoseconds.
+    pub(super) late: u64,
 }
 
 /// What is refused for now, of more than the capacity: such a booking is never granted at once, but it is not impossible.
@@ -108,7 +110,7 @@ impl Attended<'_> {
 
     /// Takes tokens or a place in the line, or neither. Whoever stands there is woken by the waker, if there is one.
     pub(super) fn join(&mut self, wish: Wish, waker: Option<Waker>) -> Joined {
-        let Wish { n, until, claim, overdraft } = wish;
+        let Wish { n, until, claim, overdraft, .. } = wish;
         let (bucket, now) = (&self.node.bucket, self.now);
         let has_room = self.crowd.line.has_room();
         let booked = self.update(|state| {
@@ -150,11 +152,12 @@ impl Attended<'_> {
         Joined::Waits(ticket, looks)
     }
 
-    /// As [`advance`](Self::advance), but only where there is something to do: for who has no place in line, or the last one.
-    pub(super) fn look_after(&mut self) {
+    /// As [`advance`](Self::advance), but only where nobody else does: for who has no place in line, or the last one. A timer may
+    /// be so `late`, in nanoseconds.
+    pub(super) fn look_after(&mut self, late: u64) {
         let state = self.state();
         self.crowd.line.agree(&self.node.bucket, state);
-        if !self.crowd.is_looked_after(&self.node.bucket, self.now) {
+        if !self.crowd.is_looked_after(&self.node.bucket, self.now, late) {
             self.advance();
         }
     }

@@ -11,7 +11,8 @@ use super::node::Node;
 
 /// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
 /// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer
-/// than this for it; where others come, not even that.
+/// than this for it, or at the most (if the second is not polled either, and others have left since) until the instant it was
+/// told; where others come, not even that.
 ///
 /// Not less, since tokio's wheel touches a timer once more in the last 64 ms before it fires, and these hardly ever do.
 pub(crate) const SAFETY: u64 = 100_000_000;
@@ -164,10 +165,11 @@ impl Crowd {
         self.line.len() + self.watches.len()
     }
 
-    /// Whether nobody is due by `now`, and the first that listens has said that it looks after those who will be.
-    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64) -> bool {
-        let is_early = self.line.next_at(bucket).is_none_or(|at| now < at);
-        if !is_early || !self.watches.is_empty() {
+    /// Whether nobody is overdue by more than a timer may be late, and the first that listens has said that it looks after
+    /// those who will be due. Each who is served by somebody else than its own timer costs another the setting of one.
+    pub(super) fn is_looked_after(&mut self, bucket: &Bucket, now: u64, late: u64) -> bool {
+        let is_early = self.line.next_at(bucket).is_none_or(|at| now < at.saturating_add(late));
+        if !is_early || !self.watches.is_empty() || !self.line.has_room() {
             return false;
         }
         let Some(first) = self.first_listening() else { return true };
@@ -194,14 +196,17 @@ impl Crowd {
         }
     }
 
-    /// Serves everybody who is due by `now`, and has the one who is then the first that listens look after the rest.
+    /// Serves everybody who is due by `now`, and has those who are then the first that listen look after the rest.
     pub(super) fn advance(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         self.serve(node, state, now, wakes);
         let bucket = &node.bucket;
-        if let Some(first) = self.first_listening()
-            && let Some(at) = self.due_at(bucket, first)
-        {
-            hurry(self.line.get_mut(first), at, wakes);
+        // The second too, in case that the first is not polled: both may have moved up by hours.
+        for after in 0..2 {
+            let Some((_, ticket)) = self.listening.iter().nth(after).copied() else { break };
+            if let Some(at) = self.due_at(bucket, ticket) {
+                let at = if after == 0 { at } else { at.saturating_add(SAFETY) };
+                hurry(self.line.get_mut(ticket), at, wakes);
+            }
         }
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);
@@ -209,9 +214,9 @@ impl Crowd {
     }
 }
 
-/// Wakes the first if it would look later than `at`, so that it sets its timer anew.
-fn hurry(first: Option<&mut Spot>, at: u64, wakes: &mut Wakes) {
-    if let Some(spot) = first.filter(|spot| spot.wakes_at > at)
+/// Wakes somebody who would look later than `at`, so that it sets its timer anew.
+fn hurry(one: Option<&mut Spot>, at: u64, wakes: &mut Wakes) {
+    if let Some(spot) = one.filter(|spot| spot.wakes_at > at)
         && spot.waker.is_some()
     {
         spot.wakes_at = at;

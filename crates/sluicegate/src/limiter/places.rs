@@ -34,14 +34,21 @@ impl<C: Clock> TokenBucket<C> {
         &self.shared.clock
     }
 
-    /// As [`try_take`](Self::try_take), at a reading of the clock, for a decision that is counted elsewhere.
+    /// As [`try_take`](Self::try_take), at a reading of the clock, for a decision that is counted and put in words elsewhere.
+    #[inline(always)]
+    pub(crate) fn takes(&self, n: u64, reading: u64) -> bool {
+        self.shared.take(n, self.shared.since(reading), |_| ()).is_granted()
+    }
+
+    /// As [`available`](Self::available), at a reading of the clock.
     #[inline]
-    pub(crate) fn take_uncounted(&self, n: u64, reading: u64) -> Decision {
-        self.shared.take(n, self.shared.since(reading), |_| ())
+    pub(crate) fn available_at(&self, reading: u64) -> u64 {
+        let now = self.shared.since(reading);
+        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
     }
 
     /// Whether a take of `n` would be granted, at a reading of the clock.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn allows(&self, n: u64, reading: u64) -> bool {
         self.shared.has(n, self.shared.since(reading))
     }
@@ -78,7 +85,8 @@ impl<C: Clock> TokenBucket<C> {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Result<Option<(Ticket, Option<u64>)>, Decision> {
-        let wish = Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false };
+        let wish =
+            Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false, late: 0 };
         let waker = waker.clone();
         self.shared.attend_coming_into(wakes, |attended| match attended.join(wish, None) {
             Joined::Now(Decision::Granted { .. }) => Ok(None),

@@ -92,7 +92,7 @@ impl<C: Clock> TokenBucket<C> {
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
         } else {
-            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft }, now, None)
+            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft, late: 0 }, now, None)
         };
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),

@@ -240,7 +240,7 @@ impl<C: Clock> Shared<C> {
     pub(super) fn join(&self, wish: Wish, now: u64, waker: Option<Waker>) -> Joined {
         self.waiting.fetch_add(1, Ordering::Release);
         let joined = self.locked(now, |attended| {
-            attended.look_after();
+            attended.look_after(wish.late);
             attended.join(wish, waker)
         });
         self.waiting.fetch_sub(1, Ordering::Release);

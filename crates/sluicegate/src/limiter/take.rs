@@ -66,7 +66,8 @@ impl<C: Timer> TokenBucket<C> {
     }
 
     fn take_until(&self, n: u64, until: u64) -> Take<C> {
-        let turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        let late = self.shared.clock.resolution();
+        let turn = Turn { bucket: self.clone(), n, until, late, stage: Stage::New };
         Take { timed: Timed::new(turn, self.shared.clock.clone()) }
     }
 }
@@ -94,8 +95,38 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn blocking_take_until(&self, n: u64, until: u64) -> Decision {
-        let mut turn = Turn { bucket: self.clone(), n, until, stage: Stage::New };
+        let mut turn = Turn { bucket: self.clone(), n, until, late: 0, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| turn.look(context))
+    }
+
+    /// As [`blocking_take`](Self::blocking_take), but only as long as `goes_on` says so: it is asked before each look, with what
+    /// wakes this thread for another one. Where it fails nothing is spent.
+    pub(crate) fn blocking_take_while<E>(
+        &self,
+        n: u64,
+        mut goes_on: impl FnMut(&Context<'_>) -> Result<(), E>,
+    ) -> Result<Decision, E> {
+        let mut turn = Turn { bucket: self.clone(), n, until: u64::MAX, late: 0, stage: Stage::New };
+        block_on_until(&self.shared.clock, |context| match goes_on(context) {
+            Ok(()) => turn.look(context).map(Ok),
+            Err(error) => Ok(Err(error)),
+        })
+    }
+
+    /// As [`try_take`](Self::try_take), of who waits where it is `Later`, and so is not refused.
+    pub(crate) fn take_before_waiting(&self, n: u64) -> Decision {
+        let decision = self.shared.take(n, self.shared.now(), |_| ());
+        match decision {
+            Decision::Granted { .. } => self.count(GRANTED),
+            Decision::Never { .. } => self.count(REFUSED),
+            Decision::Later { .. } => {}
+        }
+        decision
+    }
+
+    /// As [`take_up_to`](Self::take_up_to), beside a take that was granted and counted.
+    pub(crate) fn take_the_rest(&self, n: u64) -> u64 {
+        self.shared.take_up_to(n)
     }
 }
 
@@ -128,6 +159,8 @@ struct Turn<C: Clock> {
     n: u64,
     /// Nanoseconds since the bucket's start.
     until: u64,
+    /// How late a timer may be, in nanoseconds.
+    late: u64,
     stage: Stage,
 }
 
@@ -151,6 +184,7 @@ impl<C: Clock> Turn<C> {
                 until: self.until,
                 claim: Claim::Take { until: self.until },
                 overdraft: false,
+                late: self.late,
             };
             match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
@@ -180,7 +214,7 @@ impl<C: Clock> Turn<C> {
     fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
         let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
         let fetched = shared.locked(shared.now(), |attended| {
-            attended.look_after();
+            attended.look_after(self.late);
             Self::fetch(attended, ticket)
         });
         if let Some(decision) = fetched {

@@ -112,6 +112,10 @@ impl Timer for ManualTime {
     fn sleep_until(&self, at: u64) -> ManualSleep {
         ManualSleep { time: self.clone(), at, place: None }
     }
+
+    fn resolution(&self) -> u64 {
+        0
+    }
 }
 
 /// Waits until a [`ManualTime`] has been moved to an instant. Cancel-safe: dropped, it leaves no trace.

@@ -69,6 +69,23 @@ fn who_no_longer_listens_for_its_reservation_leaves_the_timer_to_the_next() {
 }
 
 #[test]
+fn who_moves_up_behind_one_that_is_not_polled_waits_no_longer_than_the_safety_timeout() {
+    let (time, bucket) = bucket("1/s");
+    assert!(bucket.try_take(1).is_granted());
+    let mut asleep = pin!(bucket.take(1));
+    let _never_polled_again = listen(asleep.as_mut());
+    let hour = bucket.reserve_overdraft(3600).unwrap();
+    let mut take = pin!(bucket.take(1));
+    let flag = listen(take.as_mut());
+    drop(hour);
+    assert!(flag.is_woken(), "its timer is an hour away");
+    assert!(poll(take.as_mut()).is_pending());
+    let flag = listen(take.as_mut());
+    time.set(2 * SECOND + 100_000_000);
+    assert!(flag.is_woken() && poll(take.as_mut()).is_ready());
+}
+
+#[test]
 fn a_watch_for_more_than_another_quota_holds_has_not_seen_it() {
     let (_, bucket) = bucket("10/s initial 0");
     let mut watch = pin!(bucket.watch(5));
