@@ -85,7 +85,7 @@ fn describe(args: &Args) -> Vec<String> {
             .into(),
         "leaky-bucket reads no clock while it has tokens, and std's Instant under a lock to refuse: it answers yes or no".into(),
         "striped: ours for threads that contend, yes or no; governor, our plain bucket and the floor as in granted and refused; on 2 \
-         threads in batches of 2000 begun together, a turn as long as if each had taken what the fastest quarter took at most"
+         threads in batches of 2000 begun together, of which those count in which both ran side by side"
             .into(),
         "the whole answer: ours with remaining, reset_after, retry_after; governor with its state snapshot, and for a \
          refusal the wait, for which it must be told the time again"

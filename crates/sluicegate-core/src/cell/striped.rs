@@ -134,8 +134,11 @@ impl StripedCell {
             }
             (Err(Retired), _) => self.take_split(bucket, stripe, n, now),
         };
-        // What to say of a refusal is worked out here, where it costs nothing if nobody looks at it.
-        taken.map_err(|Refused(state)| bucket.answer(state, None, n, now).refused())
+        match taken {
+            Ok(()) => Ok(()),
+            // What to say is worked out here, where it costs nothing if nobody looks at it.
+            Err(Refused(state)) => Err(bucket.answer(state, None, n, now).refused()),
+        }
     }
 
     /// Spends from the stripe's own share, if that has as much.
