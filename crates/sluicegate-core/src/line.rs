@@ -304,6 +304,10 @@ impl<T> Line<T> {
         if self.waiting == 0 {
             self.base = spent;
         } else if let Ok(units @ 1..) = u64::try_from(spent - self.end()) {
+            if self.rest.last().is_some_and(|last| matches!(last.owner, Owner::Debt)) {
+                self.rest.burden_last(units);
+                return;
+            }
             let number = self.number();
             self.rest.push(number, units, Place { n: 0, owner: Owner::Debt });
         }

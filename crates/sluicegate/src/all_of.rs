@@ -117,16 +117,6 @@ impl<C: Clock> AllOf<C> {
         Self::new([Part(self.joint.members.to_vec()), part.into()])
     }
 
-    /// Takes `n` tokens, times its cost, from each member now, or nothing from any.
-    ///
-    /// `Granted` is as the tightest member stands. `Later` is as the one stands that takes longest: a retry exactly at its
-    /// `retry_after` is granted if nobody else came to any of them. `Never` is said where one says so.
-    pub fn try_take(&self, n: u64) -> Decision {
-        let decision = self.joint.try_take(n);
-        self.joint.count(decision.is_granted());
-        decision
-    }
-
     /// What [`try_take`](Self::try_take) of `n` would answer, without a change.
     pub fn peek(&self, n: u64) -> Decision {
         self.joint.ask(n)
@@ -163,6 +153,16 @@ impl<C: Clock> AllOf<C> {
 }
 
 impl<C: Clock + 'static> AllOf<C> {
+    /// Takes `n` tokens, times its cost, from each member now, or nothing from any.
+    ///
+    /// Nobody gets ahead of those who [wait](Self::take) for all. `Granted` is as the tightest member stands. `Later` is as the one stands that takes longest: a retry exactly at its
+    /// `retry_after` is granted if nobody else came to any of them. `Never` is said where one says so.
+    pub fn try_take(&self, n: u64) -> Decision {
+        let decision = self.joint.try_take(n);
+        self.joint.count(decision.is_granted());
+        decision
+    }
+
     /// From now on at most so many may stand in line at a time; unless it is told otherwise, 10 000. Whoever finds the line
     /// full is refused at once.
     pub fn max_waiting(&self, bound: usize) {

@@ -101,8 +101,8 @@ impl<C: Clock> TokenBucket<C> {
         Self { shared: Arc::new(Shared::new(quota, clock)) }
     }
 
-    /// From now on at most so many may stand in line at a time, those who wait and those who reserve; unless it is told
-    /// otherwise, 10 000. Whoever finds the line full is refused at once. Who is in line already stays.
+    /// From now on at most so many may stand in line at a time, those who wait and those who reserve, and as many watch; unless it
+    /// is told otherwise, 10 000. Whoever finds the line full is refused at once. Who is in line already stays.
     ///
     /// ```
     /// use sluicegate::limiter::TokenBucket;
@@ -302,7 +302,7 @@ mod tests {
         assert!(bucket.try_take(1).is_granted());
     }
 
-    fn is_ready(take: Pin<&mut Take<ManualTime>>) -> bool {
+    fn is_ready(take: Pin<&mut impl Future<Output = Decision>>) -> bool {
         take.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
@@ -348,5 +348,38 @@ mod tests {
         assert!(!is_ready(first.as_mut()));
         time.set(100_000_000);
         assert!(!is_ready(second.as_mut()), "stands in line, in the place of the one who is due");
+    }
+
+    #[test]
+    fn the_same_quota_again_and_again_loses_nothing() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("1/s".parse().unwrap(), time.clone());
+        assert!(bucket.try_take(1).is_granted());
+        for _ in 0..10 {
+            time.advance(Duration::from_millis(100));
+            bucket.set_quota("1/s".parse().unwrap(), Carry::Keep);
+        }
+        assert_eq!(bucket.available(), 1);
+    }
+
+    #[test]
+    fn as_many_watch_as_may_wait() {
+        let time = ManualTime::new();
+        let bucket = TokenBucket::with_clock("stock 0 max 1".parse().unwrap(), time);
+        bucket.max_waiting(1);
+        let (mut one, mut other) = (pin!(bucket.watch(1)), pin!(bucket.watch(1)));
+        assert!(!is_ready(one.as_mut()));
+        assert!(is_ready(other.as_mut()), "refused at once");
+        assert_eq!(bucket.put(1), 1);
+        assert!(is_ready(one.as_mut()));
+    }
+
+    #[test]
+    fn a_booking_settled_at_nothing_has_no_place() {
+        let bucket = TokenBucket::with_clock("1/s".parse().unwrap(), ManualTime::new());
+        bucket.max_waiting(1);
+        bucket.reserve(1).unwrap().commit();
+        bucket.reserve(1).unwrap().give_back();
+        assert_eq!(bucket.reserve(1).unwrap().delay(), Duration::from_secs(1));
     }
 }

@@ -98,6 +98,20 @@ impl<T> Sums<T> {
         by
     }
 
+    /// The last entry.
+    pub(super) fn last(&self) -> Option<&T> {
+        self.slots.last()?.entry.as_ref()
+    }
+
+    /// Makes the last entry heavier by so much.
+    pub(super) fn burden_last(&mut self, by: u64) {
+        let Some(at) = self.slots.len().checked_sub(1) else { return };
+        self.slots[at].weight += by;
+        self.total += by;
+        // Of all sums only the last one has the last slot in it.
+        self.tree[at] += by;
+    }
+
     /// All entries, first to last, with their numbers and weights; the list is empty then.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (u64, u64, T)> + use<T> {
         let all = std::mem::replace(self, Self::new());

@@ -1,6 +1,6 @@
 //! One line before several buckets.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Wake, Waker};
 
@@ -38,6 +38,8 @@ pub(super) struct Joint<C: Clock> {
     line: Mutex<Line>,
     /// Something has happened that the line has not looked at.
     again: AtomicBool,
+    /// How many wait; changed under the lock.
+    waiting: AtomicUsize,
     counts: Stripes<2>,
 }
 
@@ -60,8 +62,8 @@ enum Step {
 
 impl<C: Clock> Joint<C> {
     pub(super) fn new(members: Vec<Member<C>>) -> Self {
-        let (line, again) = (Mutex::new(Line::new()), AtomicBool::new(false));
-        Self { members, line, again, counts: Stripes::new() }
+        let (line, again, waiting) = (Mutex::new(Line::new()), AtomicBool::new(false), AtomicUsize::new(0));
+        Self { members, line, again, waiting, counts: Stripes::new() }
     }
 
     pub(super) fn count(&self, is_granted: bool) {
@@ -78,13 +80,6 @@ impl<C: Clock> Joint<C> {
     /// As [`ask`](Self::ask), for who is refused whatever the answer.
     pub(super) fn refuse(&self, n: u64) -> Denied {
         self.ask(n).refused()
-    }
-
-    pub(super) fn try_take(&self, n: u64) -> Decision {
-        let mut wakes = Wakes::default();
-        let decision = self.take_but(None, n, &mut wakes);
-        wakes.wake();
-        decision
     }
 
     /// Takes `n` from all members, or from none; but for the one that has given it already, which is left as it is.
@@ -151,6 +146,20 @@ impl<C: Clock + 'static> Joint<C> {
         counts.granted = self.counts.sum(GRANTED) + counts.waited;
         counts.refused = self.counts.sum(REFUSED);
         counts
+    }
+
+    /// Takes `n` from all members now, or from none. Nobody gets ahead of those in line.
+    pub(super) fn try_take(self: &Arc<Self>, n: u64) -> Decision {
+        if n > 0 && self.waiting.load(Ordering::Acquire) > 0 {
+            return self.with(|line, wakes| match line.is_empty() {
+                true => self.take_but(None, n, wakes),
+                false => self.ask_behind(line, n).refused().decision(),
+            });
+        }
+        let mut wakes = Wakes::default();
+        let decision = self.take_but(None, n, &mut wakes);
+        wakes.wake();
+        decision
     }
 
     /// A place in line; or the decision, where it is made at once. `until` is in nanoseconds on the clock, of which `now` is the
@@ -300,6 +309,7 @@ impl<C: Clock + 'static> Joint<C> {
         self.advance(&mut line, &mut wakes);
         let answer = act(&mut line, &mut wakes);
         self.advance(&mut line, &mut wakes);
+        self.waiting.store(line.len(), Ordering::Release);
         drop(line);
         wakes.wake();
         if self.again.load(Ordering::SeqCst) {
@@ -321,6 +331,7 @@ impl<C: Clock + 'static> Joint<C> {
             self.again.store(false, Ordering::SeqCst);
             let mut wakes = Wakes::default();
             self.advance(&mut line, &mut wakes);
+            self.waiting.store(line.len(), Ordering::Release);
             drop(line);
             wakes.wake();
         }

@@ -64,13 +64,17 @@ impl Line {
         self.places.len() < self.bound
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     pub(super) fn counts(&self) -> Counts {
         let (waited, cancelled) = (self.waited, self.cancelled);
-        Counts { waited, cancelled, waiting: self.places.len() as u64, ..Counts::default() }
+        Counts { waited, cancelled, waiting: self.len() as u64, ..Counts::default() }
     }
 
     /// A place behind all others, which will be served at `due` at the earliest.

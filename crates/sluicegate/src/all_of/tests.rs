@@ -99,6 +99,23 @@ fn a_wait_for_one_holds_nothing_in_another() {
 }
 
 #[test]
+fn who_tries_does_not_get_ahead_of_who_waits() {
+    let time = ManualTime::new();
+    let [one, other] = buckets(&time, ["1000/s burst 10", "1000/s burst 10"]);
+    let both = AllOf::new([&one, &other]);
+    assert!(both.try_take(10).is_granted());
+    let mut crowd: Crowd = (0..20).map(|_| Box::pin(both.take(1))).collect();
+    assert_eq!(served(&mut crowd), 0);
+    time.set(10 * MILLI);
+    let refused = both.try_take(1);
+    assert_eq!(refused.retry_after(), Some(Duration::from_millis(11)), "behind those ten who still wait");
+    assert_eq!((served(&mut crowd), both.counts().waited), (10, 10));
+    drop(crowd);
+    time.set(11 * MILLI);
+    assert!(both.try_take(1).is_granted());
+}
+
+#[test]
 fn no_two_wait_for_each_other() {
     let time = ManualTime::new();
     let [one, other] = buckets(&time, ["stock 0 max 9", "stock 0 max 9"]);

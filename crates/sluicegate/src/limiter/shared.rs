@@ -271,7 +271,9 @@ impl<C: Clock> Shared<C> {
     /// Corrects what was booked to what was used.
     pub(super) fn settle(&self, ticket: Option<Ticket>, booked: u64, actual: u64) {
         self.attend(None, |attended| {
-            if actual > booked {
+            if actual == 0 && ticket.is_some_and(|ticket| attended.remove(ticket)) {
+                // It needs no place any more.
+            } else if actual > booked {
                 attended.owe(actual - booked);
             } else if actual < booked {
                 let (bucket, now, by) = (&attended.node.bucket, attended.now, booked - actual);
@@ -291,6 +293,12 @@ impl<C: Clock> Shared<C> {
         let mut wakes = Wakes::default();
         let now = self.now();
         let mut crowd = self.crowd();
+        if carry == Carry::Keep && self.on_locked(|node| *node.bucket.quota() == quota) {
+            // Nothing changes; to carry whole tokens over would lose a part of one each time.
+            drop(crowd);
+            self.attend(None, |_| ());
+            return;
+        }
         let before = crowd.len();
         let node = self.on_locked(|node| {
             Attended { node, crowd: &mut crowd, now, wakes: &mut wakes }.advance();

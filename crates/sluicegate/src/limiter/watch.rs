@@ -18,7 +18,8 @@ use crate::timer::{Timer, block_on_until};
 
 impl<C: Timer> TokenBucket<C> {
     /// Resolves once `n` tokens are there, by time or because somebody put them, and takes none: who is quick may take them
-    /// before the caller does. `Granted` with the bucket's standing then; `Never` where `n` is more than the capacity.
+    /// before the caller does. `Granted` with the bucket's standing then; `Never` where `n` is more than the capacity; `Later`
+    /// at once where as many watch already as may [wait](Self::max_waiting).
     ///
     /// Cancel-safe: dropped, it leaves no trace.
     ///
@@ -105,6 +106,12 @@ impl<C: Clock> Wait for Look<C> {
                 let is_seen = is_told || answer.is_granted();
                 let is_possible = !matches!(answer, Decision::Never { .. });
                 return Ok(if is_seen && is_possible { attended.ask(0) } else { answer });
+            }
+            // As many may watch as may wait.
+            let is_full = attended.crowd.watches.len() >= attended.crowd.line.bound();
+            if watch.is_none() && is_full {
+                attended.wakes.discard(Some(waker));
+                return Ok(answer.refused().decision());
             }
             let (bucket, state) = (&attended.node.bucket, attended.state());
             let known = *watch.get_or_insert_with(|| attended.crowd.watches.add(n, Spot::default()));

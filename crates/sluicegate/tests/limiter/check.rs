@@ -90,6 +90,12 @@ impl Rig {
             self.waiters[index].listens = false;
         }
         self.look();
+        let watching =
+            |waiter: &&Waiter| waiter.listens && matches!(waiter.what, What::Watch { is_told: false, .. });
+        let is_new = !self.waiters[index].listens;
+        if !is_over && is_new && self.waiters.iter().filter(watching).count() >= self.model.bound {
+            return Some(answer.refused().decision());
+        }
         let has_seen = has_seen || answer.is_granted();
         let is_possible = !matches!(answer, Decision::Never { .. });
         is_over.then(|| if has_seen && is_possible { self.model.ask(0) } else { answer })
@@ -151,7 +157,7 @@ impl Rig {
             }
             self.model.owe(actual - n);
         } else if self.model.index(id).is_some() {
-            self.model.lighten(id, n - actual, false);
+            self.model.lighten(id, n - actual, actual == 0);
         } else {
             self.model.put(n - actual);
             self.audit.put(n - actual, self.model.now);

@@ -336,6 +336,9 @@ impl Rig {
         let quota = quota.parse().unwrap();
         self.bucket.set_quota(quota, carry);
         self.look();
+        if carry == Carry::Keep && quota == self.model.quota {
+            return;
+        }
         let was_counted = self.model.is_counted();
         let has = self.model.set_quota(quota, carry);
         let most = self.audit.change(quota, has, self.model.now);
