@@ -51,12 +51,12 @@ pub(crate) fn rows(measured: &[Measured]) -> Vec<Row> {
 }
 
 /// Turns in which not every answer was what the case is about.
-pub(crate) fn faults(measured: &[Measured], decisions: u64) -> Vec<String> {
+pub(crate) fn faults(measured: &[Measured]) -> Vec<String> {
     let wrong = |(subject, turns): &Measured| {
-        let expected = if subject.case.ask.grants() { decisions * subject.case.threads } else { 0 };
-        let turn = turns.iter().find(|turn| turn.granted != expected)?;
+        let expected = |turn: &Turn| if subject.case.ask.grants() { turn.decisions } else { 0 };
+        let turn = turns.iter().find(|turn| turn.granted != expected(turn))?;
         let (who, case) = (subject.who, subject.case);
-        Some(format!("{who:?}, {case}: {} were granted in a turn, not {expected}", turn.granted))
+        Some(format!("{who:?}, {case}: {} were granted in a turn, not {}", turn.granted, expected(turn)))
     };
     measured.iter().filter_map(wrong).collect()
 }

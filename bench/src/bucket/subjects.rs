@@ -14,6 +14,7 @@ use sluicegate::quota::Quota;
 use sluicegate::striped::StripedBucket;
 
 use super::clocks::{Clocks, Kind, Shared};
+use super::contend;
 use super::turn::{self, Turn};
 
 /// What is decided.
@@ -125,6 +126,15 @@ impl Subject {
         }
     }
 
+    fn take(&self, decisions: u64, decide: impl Fn() -> bool + Sync) -> Turn {
+        let threads = self.case.threads;
+        if threads > 1 && self.case.ask.is_striped() {
+            contend::take(threads, decisions, decide)
+        } else {
+            turn::take(threads, decisions, decide)
+        }
+    }
+
     fn on<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
         match self.who {
             Who::Ours if self.case.ask.is_striped() => self.striped(clock, decisions),
@@ -154,7 +164,7 @@ impl Subject {
         if !self.case.ask.grants() {
             black_box(bucket.take_up_to(u64::MAX));
         }
-        turn::take(self.case.threads, decisions, || black_box(&bucket).try_take(1).is_ok())
+        self.take(decisions, || black_box(&bucket).try_take(1).is_ok())
     }
 
     fn ours<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
@@ -162,13 +172,12 @@ impl Subject {
         if !self.case.ask.grants() {
             black_box(bucket.take_up_to(u64::MAX));
         }
-        let threads = self.case.threads;
         match self.case.ask {
             Ask::Granted | Ask::Refused | Ask::GrantedStriped | Ask::RefusedStriped => {
-                turn::take(threads, decisions, || black_box(&bucket).try_take(1).is_granted())
+                self.take(decisions, || black_box(&bucket).try_take(1).is_granted())
             }
             Ask::GrantedWhole | Ask::RefusedWhole => {
-                turn::take(threads, decisions, || black_box(black_box(&bucket).try_take(1)).is_granted())
+                self.take(decisions, || black_box(black_box(&bucket).try_take(1)).is_granted())
             }
         }
     }
@@ -182,11 +191,10 @@ impl Subject {
             governor::Quota::per_hour(one)
         };
         let clock = Shared(clock);
-        let threads = self.case.threads;
         if self.case.ask == Ask::GrantedWhole {
             let limiter =
                 RateLimiter::direct_with_clock(quota, clock).with_middleware::<StateInformationMiddleware>();
-            return turn::take(threads, decisions, || match black_box(&limiter).check() {
+            return self.take(decisions, || match black_box(&limiter).check() {
                 Ok(snapshot) => black_box(snapshot.remaining_burst_capacity()) > 0,
                 Err(_) => false,
             });
@@ -196,7 +204,7 @@ impl Subject {
             black_box(limiter.check().is_ok());
         }
         if self.case.ask == Ask::RefusedWhole {
-            return turn::take(threads, decisions, || match black_box(&limiter).check() {
+            return self.take(decisions, || match black_box(&limiter).check() {
                 Ok(()) => true,
                 Err(until) => {
                     let from = governor::clock::Clock::now(limiter.clock());
@@ -204,7 +212,7 @@ impl Subject {
                 }
             });
         }
-        turn::take(threads, decisions, || black_box(&limiter).check().is_ok())
+        self.take(decisions, || black_box(&limiter).check().is_ok())
     }
 
     fn leaky(&self, decisions: u64) -> Turn {
@@ -217,15 +225,15 @@ impl Subject {
             let mut builder = builder;
             builder.max(1).initial(0).refill(1).interval(Duration::from_secs(3600)).build()
         };
-        turn::take(self.case.threads, decisions, || black_box(&limiter).try_acquire(1))
+        self.take(decisions, || black_box(&limiter).try_acquire(1))
     }
 
     fn floor<C: Clock>(&self, clock: C, decisions: u64) -> Turn {
         let floor = Floor { word: AtomicU64::new(if self.case.ask.grants() { 0 } else { u64::MAX }), clock };
         if self.case.ask.grants() {
-            turn::take(self.case.threads, decisions, || black_box(&floor).swap())
+            self.take(decisions, || black_box(&floor).swap())
         } else {
-            turn::take(self.case.threads, decisions, || black_box(&floor).look())
+            self.take(decisions, || black_box(&floor).look())
         }
     }
 }

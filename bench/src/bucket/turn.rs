@@ -11,9 +11,9 @@ use sluicegate::clock::{Clock, SystemClock};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     /// Nanoseconds from the first decision to the last.
-    span: u64,
+    pub(super) span: u64,
     /// On all threads.
-    decisions: u64,
+    pub(super) decisions: u64,
     /// How many of them said yes.
     pub(crate) granted: u64,
 }
@@ -39,19 +39,24 @@ fn as_f64(number: u64) -> f64 {
 #[inline(never)]
 pub(crate) fn take(threads: u64, decisions: u64, decide: impl Fn() -> bool + Sync) -> Turn {
     let clock = SystemClock::new();
-    let batch = || {
-        let start = clock.now();
-        let mut granted = 0;
-        for _ in 0..decisions {
-            granted += u64::from(black_box(decide()));
-        }
-        (start, clock.now(), granted)
-    };
+    let batch = || batch(&clock, decisions, &decide);
     let batches = if threads == 1 { vec![batch()] } else { on_threads(threads, batch) };
     let start = batches.iter().map(|batch| batch.0).min().unwrap_or_default();
     let end = batches.iter().map(|batch| batch.1).max().unwrap_or_default();
     let granted = batches.iter().map(|batch| batch.2).sum();
     Turn { span: end - start, decisions: decisions * threads, granted }
+}
+
+/// When so many decisions were begun and done, and how many said yes. The one place where a subject is asked, so that it is
+/// compiled into the loop.
+#[inline(never)]
+pub(super) fn batch(clock: &SystemClock, decisions: u64, decide: &impl Fn() -> bool) -> (u64, u64, u64) {
+    let start = clock.now();
+    let mut granted = 0;
+    for _ in 0..decisions {
+        granted += u64::from(black_box(decide()));
+    }
+    (start, clock.now(), granted)
 }
 
 fn on_threads<T: Send>(threads: u64, work: impl Fn() -> T + Sync) -> Vec<T> {

@@ -104,6 +104,7 @@ impl Decision {
     /// This decision for who is refused for another reason than the tokens, as by a line that is full: a grant becomes `Later`,
     /// at once.
     #[must_use]
+    #[inline]
     pub const fn refused(self) -> Denied {
         match self {
             Self::Granted { limit, remaining, reset_after } => {

@@ -126,9 +126,19 @@ impl StripedCell {
         if self.spend(stripe, n, now) {
             return Ok(());
         }
-        // What to say of a refusal is worked out here, where it costs nothing if nobody looks at it.
-        self.take_shared(bucket, stripe, n, now)
-            .map_err(|Refused(state)| bucket.answer(state, None, n, now).refused())
+        let taken = match self.take_whole(bucket, n, now) {
+            (Ok(taken), 1) => taken,
+            (Ok(taken), _) => {
+                self.lost_a_race(bucket, stripe, now);
+                taken
+            }
+            (Err(Retired), _) => self.take_split(bucket, stripe, n, now),
+        };
+        match taken {
+            Ok(()) => Ok(()),
+            // What to say is worked out here, where it costs nothing if nobody looks at it.
+            Err(Refused(state)) => Err(bucket.answer(state, None, n, now).refused()),
+        }
     }
 
     /// Spends from the stripe's own share, if that has as much.
@@ -146,17 +156,8 @@ impl StripedCell {
         }
     }
 
-    /// Takes from what all share. Apart, so that the rest is small.
-    #[inline(never)]
-    fn take_shared(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Refused> {
-        let (taken, tries) = self.take_whole(bucket, n, now);
-        if tries > 1 && taken.is_ok() {
-            self.lost_a_race(bucket, stripe, now);
-        }
-        taken.unwrap_or_else(|Retired| self.take_split(bucket, stripe, n, now))
-    }
-
     /// Takes while it is whole. Says also in how many tries.
+    #[inline(always)]
     fn take_whole(&self, bucket: &Bucket, n: u64, now: u64) -> (Result<Result<(), Refused>, Retired>, u32) {
         let tries = Counter::new(0);
         let taken = self.cell().update(|state| {
@@ -192,7 +193,8 @@ impl StripedCell {
         self.unite_if_nothing_is_lent(&mut split);
     }
 
-    /// Takes while it is split: from what is not lent, then from all shares.
+    /// Takes while it is split: from what is not lent, then from all shares. Apart, so that the rest is small.
+    #[inline(never)]
     fn take_split(&self, bucket: &Bucket, stripe: usize, n: u64, now: u64) -> Result<(), Refused> {
         let stripe = self.number(stripe);
         let mut split = self.lock();
