@@ -30,13 +30,13 @@ pub use lives::Lives;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Decisions to grant, at once or after a wait.
+    /// Decisions to grant, at once or after a wait, reservations among them.
     pub granted: u64,
     /// Decisions to refuse, those to let nobody else wait among them.
     pub refused: u64,
     /// Grants that were waited for. They are in [`granted`](Self::granted) too.
     pub waited: u64,
-    /// Waits that ended without a grant because the caller left.
+    /// Waits that ended without a grant because the caller left, and reservations that were dropped before their instant.
     pub cancelled: u64,
     /// Callers in line now.
     pub waiting: u64,

@@ -23,7 +23,8 @@ pub enum Carry {
     Keep,
     /// The same part of the capacity as before, rounded down. What is more than before counts as put.
     Proportional,
-    /// As many as the new quota begins with. What is more than before counts as put.
+    /// As many as the new quota begins with. What is more than before counts as put. What is owed is forgotten, but for what is
+    /// owed behind somebody who waits.
     Reset,
 }
 
