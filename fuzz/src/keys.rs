@@ -2,14 +2,14 @@
 
 use std::sync::LazyLock;
 
-use sluicegate::keyed::Keyed;
+use sluicegate::keyed::Keys;
 use sluicegate::quota::Quota;
 use sluicegate_server::config::limit::KeyParts;
 use sluicegate_server::config::paths::{Readings, normal};
 use sluicegate_server::config::{HostPattern, LimitRule, PathPattern};
 
 /// What hashes keys, with one seed for the process.
-static KEYED: LazyLock<Keyed> = LazyLock::new(|| Keyed::new(Quota::unlimited(), 1, 0));
+static KEYED: LazyLock<Keys> = LazyLock::new(|| Keys::new(Quota::unlimited(), 1, 0));
 
 /// Two lists of a key's parts, cut at a zero byte; as text, two lines: a limit or a pattern, and a path or a host.
 pub fn keys(data: &[u8]) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sluicegate::clock::{Clock, SystemClock};
-pub use sluicegate::keyed::{Key, Keyed};
+pub use sluicegate::keyed::{Key, Keys};
 use sluicegate::keyed::{Limits, Taken};
 use sluicegate::quota::Quota;
 
@@ -14,18 +14,18 @@ use crate::refused::Refused;
 
 /// A limit for each key: so much for each client, each tenant, each path.
 ///
-/// The key is made by a function from the request, which is handed the table whose [`key`](Keyed::key) hashes it: the
+/// The key is made by a function from the request, which is handed the table whose [`key`](Keys::key) hashes it: the
 /// key's parts are borrowed from the request, and nothing is copied. A request for which there is no key passes without
 /// a charge. The function can be a closure that stands in the call, or a
-/// `fn key<'k>(request: &Request, keys: &'k Keyed) -> Option<Key<'k>>`. Keys of full buckets are forgotten in passing; beyond `max_keys`, keys share one bucket.
+/// `fn key<'k>(request: &Request, keys: &'k Keys) -> Option<Key<'k>>`. Keys of full buckets are forgotten in passing; beyond `max_keys`, keys share one bucket.
 ///
 /// ```
-/// use sluicegate_tower::by_key::{ByKey, Keyed};
+/// use sluicegate_tower::by_key::{ByKey, Keys};
 /// use sluicegate_tower::rate_limit::RateLimitLayer;
 ///
 /// struct Request { tenant: Option<String> }
 ///
-/// let limit = ByKey::new("100/s burst 200".parse()?, 10_000, |request: &Request, keys: &Keyed| {
+/// let limit = ByKey::new("100/s burst 200".parse()?, 10_000, |request: &Request, keys: &Keys| {
 ///     Some(keys.key([Some(request.tenant.as_deref()?.as_bytes())]))
 /// });
 /// let layer = RateLimitLayer::new(limit);
@@ -63,7 +63,7 @@ impl<F> ByKey<F> {
     #[must_use]
     pub fn new<Req>(quota: Quota, max_keys: usize, key: F) -> Self
     where
-        F: for<'k> Fn(&Req, &'k Keyed) -> Option<Key<'k>>,
+        F: for<'k> Fn(&Req, &'k Keys) -> Option<Key<'k>>,
     {
         Self::with_clock(quota, max_keys, key, SystemClock::new())
     }
@@ -74,9 +74,9 @@ impl<F, C: Clock> ByKey<F, C> {
     #[must_use]
     pub fn with_clock<Req>(quota: Quota, max_keys: usize, key: F, clock: C) -> Self
     where
-        F: for<'k> Fn(&Req, &'k Keyed) -> Option<Key<'k>>,
+        F: for<'k> Fn(&Req, &'k Keys) -> Option<Key<'k>>,
     {
-        let limits = Limits::from(Arc::new(Keyed::new(quota, max_keys, clock.now())));
+        let limits = Limits::from(Arc::new(Keys::new(quota, max_keys, clock.now())));
         Self { table: Arc::new(Table { limits, clock }), key, cost: One }
     }
 }
@@ -89,7 +89,7 @@ impl<F, C: Clock, N> ByKey<F, C, N> {
     }
 
     /// Forgets keys that are as if never used, of one of `parts` parts (counted from 0, and round again): for when there
-    /// are no requests, which do so in passing. See [`Keyed::sweep`].
+    /// are no requests, which do so in passing. See [`Keys::sweep`].
     pub fn sweep(&self, part: usize, parts: usize) {
         let now = self.table.now();
         self.table.limits.iter().for_each(|keyed| keyed.sweep(part, parts, now));
@@ -98,7 +98,7 @@ impl<F, C: Clock, N> ByKey<F, C, N> {
 
 impl<Req, Res, E, F, C, N> Limit<Req, Res, E> for ByKey<F, C, N>
 where
-    F: for<'k> Fn(&Req, &'k Keyed) -> Option<Key<'k>>,
+    F: for<'k> Fn(&Req, &'k Keys) -> Option<Key<'k>>,
     C: Clock,
     N: Cost<Req>,
     Refused: Into<E>,

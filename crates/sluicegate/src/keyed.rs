@@ -1,9 +1,9 @@
 //! A limit for each key, and several limits decided as one.
 //!
-//! A [`Keyed`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
+//! A [`Keys`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
 //! key: long keys cost no more than short ones, and who chooses keys can't make them collide. Every key's bucket is taken
 //! to have begun with the table; so a key is forgotten once its bucket is full again, when it is no different from a key
-//! never seen. Each decision looks at two entries for that, and [`Keyed::sweep`] at all of them. A hard cap bounds the
+//! never seen. Each decision looks at two entries for that, and [`Keys::sweep`] at all of them. A hard cap bounds the
 //! keys: those that find no place share one bucket of the same quota, and are counted.
 //!
 //! [`Limits`] decides over several of them: all of a request's charges, or none, and hands out a guard that takes them back.
@@ -63,12 +63,12 @@ impl Digest {
     }
 }
 
-/// A key of one table, hashed. Made by [`Keyed::key`]; its type keeps it to the table that it was made for.
+/// A key of one table, hashed. Made by [`Keys::key`]; its type keeps it to the table that it was made for.
 ///
 /// ```
-/// use sluicegate::keyed::Keyed;
+/// use sluicegate::keyed::Keys;
 ///
-/// let per_client = Keyed::new("2/s".parse()?, 1000, 0);
+/// let per_client = Keys::new("2/s".parse()?, 1000, 0);
 /// let client = per_client.key([Some(b"10.0.0.1".as_slice())]);
 /// assert!(client.take(2, 0).is_granted());
 /// assert!(!client.take(1, 0).is_granted());
@@ -78,7 +78,7 @@ impl Digest {
 /// ```
 #[derive(Clone, Copy)]
 pub struct Key<'k> {
-    table: &'k Keyed,
+    table: &'k Keys,
     digest: Digest,
 }
 
@@ -124,7 +124,7 @@ impl fmt::Debug for Key<'_> {
 
 /// A quota for each key.
 #[derive(Debug)]
-pub struct Keyed {
+pub struct Keys {
     shards: Vec<Mutex<Shard>>,
     hasher: SipHasher13,
     max_keys: AtomicUsize,
@@ -142,7 +142,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Keyed {
+impl Keys {
     /// A bucket of `quota` for each of at most `max_keys` keys (at most 2^31); more share one bucket. Every key's bucket
     /// begins at `start`: nanoseconds on the clock that later instants come from, usually what it shows now.
     #[must_use]

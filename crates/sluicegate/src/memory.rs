@@ -18,7 +18,7 @@ use sluicegate_core::clock::{Clock, SystemClock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
-use crate::keyed::{Among, Asking, Digest, Entry, Keyed, Verdict, decide};
+use crate::keyed::{Among, Asking, Digest, Entry, Keys, Verdict, decide};
 use crate::store::{Charge, Outcome, Reservation, Store, StoreError, check_distinct};
 use crate::timer::Timer;
 
@@ -33,7 +33,7 @@ pub const MAX_SPACES: usize = 4096;
 
 /// The store in this process: exact to the nanosecond, synchronous where nobody waits, bounded.
 ///
-/// Each space is a table of its own, as a [`Keyed`] is: keys are hashed, forgotten once they are full again (in passing, and
+/// Each space is a table of its own, as a [`Keys`] is: keys are hashed, forgotten once they are full again (in passing, and
 /// by [`sweep`](Self::sweep)), and beyond a cap they share a bucket for each quota, and are counted. Every bucket begins with the
 /// store. Clones are the same store.
 ///
@@ -68,7 +68,7 @@ struct Shared<C> {
 
 /// A limit's keys.
 struct Space {
-    keyed: Keyed,
+    keyed: Keys,
     watchers: Watchers,
 }
 
@@ -130,7 +130,7 @@ impl<C: Clock> Memory<C> {
     }
 
     /// Forgets the keys that are as if never used, of one of `parts` parts (counted from 0, and round again). Decisions do
-    /// so in passing; this is for when there are none. See [`Keyed::sweep`].
+    /// so in passing; this is for when there are none. See [`Keys::sweep`].
     pub fn sweep(&self, part: usize, parts: usize) {
         let now = self.now();
         let spaces: Vec<Arc<Space>> =
@@ -253,7 +253,7 @@ impl<C: Clock> Memory<C> {
         let made = || {
             // No charge is on the table's own quota.
             let max_keys = self.shared.max_keys.load(Ordering::Relaxed);
-            let keyed = Keyed::new(Quota::ban(), max_keys, self.shared.start);
+            let keyed = Keys::new(Quota::ban(), max_keys, self.shared.start);
             Arc::new(Space { keyed, watchers: Watchers::default() })
         };
         Ok(Arc::clone(spaces.entry(name.into()).or_insert_with(made)))
@@ -274,7 +274,7 @@ struct Request<'a> {
 }
 
 impl Among for Request<'_> {
-    fn table(&self, place: usize) -> &Keyed {
+    fn table(&self, place: usize) -> &Keys {
         &self.spaces[place].keyed
     }
 

@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
 use sluicegate::clock::{Clock, SystemClock};
-use sluicegate::keyed::Keyed;
+use sluicegate::keyed::Keys;
 
 const MAX_KEYS: usize = 100_000;
 
@@ -30,7 +30,7 @@ fn resident() -> (u64, u64) {
 fn ten_million_keys_take_no_more_than_the_cap_and_free_nobody() {
     let heavy = std::env::var_os("SLUICEGATE_HEAVY").is_some();
     let keys: u64 = if heavy { 10_000_000 } else { 500_000 };
-    let keyed = Keyed::new("5/h".parse().unwrap(), MAX_KEYS, 0);
+    let keyed = Keys::new("5/h".parse().unwrap(), MAX_KEYS, 0);
     let ask = |name: &[u8], now| keyed.key([Some(name)]).take(1, now).is_granted();
 
     // Somebody who has used up its quota, and goes on asking.

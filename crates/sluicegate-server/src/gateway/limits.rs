@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Response;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
-use sluicegate::keyed::{Key, Keyed, Limits, Taken, Twice, Verdict};
+use sluicegate::keyed::{Key, Keys, Limits, Taken, Twice, Verdict};
 use sluicegate_tower::http::fields::{self, Name, NameError, RATELIMIT, RATELIMIT_POLICY};
 use sluicegate_tower::limit::{Charge as Charged, Limit as Limiting};
 
@@ -24,7 +24,7 @@ pub struct Limit {
     /// As an operator set it.
     pub settings: LimitSettings,
     /// Outlives a configuration.
-    pub keys: Arc<Keyed>,
+    pub keys: Arc<Keys>,
 }
 
 /// The limits of a route.
@@ -145,7 +145,7 @@ impl<B> Charged<Response<B>, Denial> for Charge {
 
 impl Limit {
     /// A request's key among `keys`; `client` is as much of its address as counts.
-    fn key<'k>(&self, keys: &'k Keyed, request: &Parts, client: IpAddr) -> Key<'k> {
+    fn key<'k>(&self, keys: &'k Keys, request: &Parts, client: IpAddr) -> Key<'k> {
         let (four, six, path);
         let address: &[u8] = match client {
             IpAddr::V4(address) => {
@@ -190,7 +190,7 @@ mod tests {
     fn limits(rules: &[&str]) -> Arc<RouteLimits> {
         let limit = |(at, rule): (usize, &&str)| {
             let rule: crate::config::LimitRule = rule.parse().unwrap();
-            let keys = Arc::new(Keyed::new(rule.quota, 100, 0));
+            let keys = Arc::new(Keys::new(rule.quota, 100, 0));
             Limit { settings: LimitSettings { name: format!("limit-{at}"), rule, max_keys: 100 }, keys }
         };
         Arc::new(RouteLimits::new(rules.iter().enumerate().map(limit).collect(), 64).unwrap())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 use sluicegate::clock::nanos;
-use sluicegate::keyed::Keyed;
+use sluicegate::keyed::Keys;
 use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
 
@@ -94,7 +94,7 @@ impl Plan {
                     had.settings.name == wanted.name && had.settings.rule.key == wanted.rule.key
                 };
                 let keys = before.and_then(|plan| plan.limits.iter().find(same)).map_or_else(
-                    || Arc::new(Keyed::new(wanted.rule.quota, wanted.max_keys, now)),
+                    || Arc::new(Keys::new(wanted.rule.quota, wanted.max_keys, now)),
                     |had| Arc::clone(&had.keys),
                 );
                 Limit { settings: wanted.clone(), keys }

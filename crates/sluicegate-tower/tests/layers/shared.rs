@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use sluicegate::keyed::{Key, Keyed};
+use sluicegate::keyed::{Key, Keys};
 use sluicegate::limiter::TokenBucket;
 use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
@@ -98,7 +98,7 @@ async fn first_called_first_served() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_and_no_key_is_free() {
-    fn key<'k>(request: &&'static str, keys: &'k Keyed) -> Option<Key<'k>> {
+    fn key<'k>(request: &&'static str, keys: &'k Keys) -> Option<Key<'k>> {
         (!request.is_empty()).then(|| keys.key([Some(request.as_bytes())]))
     }
     let limit = ByKey::with_clock("stock 6".parse().unwrap(), 10, key, TokioTime::new());

@@ -13,7 +13,7 @@ use sluicegate_core::quota::Quota;
 
 use super::overflow::Overflow;
 use super::shard::{OWN, Shard};
-use super::{Digest, Keyed, SWEPT, SWEPT_AT_CAP, lock};
+use super::{Digest, Keys, SWEPT, SWEPT_AT_CAP, lock};
 
 /// What is asked of every charge of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum Asking {
 /// Which tables and quotas the charges are on, by their places.
 pub(crate) trait Among {
     /// The table of a charge.
-    fn table(&self, place: usize) -> &Keyed;
+    fn table(&self, place: usize) -> &Keys;
     /// Its quota; none is the table's own.
     fn quota(&self, place: usize) -> Option<&Quota>;
 }
@@ -94,7 +94,7 @@ impl Entry {
     }
 
     /// When the tokens are there, in nanoseconds on the clock that the table was started on.
-    pub(crate) const fn due(&self, table: &Keyed) -> u64 {
+    pub(crate) const fn due(&self, table: &Keys) -> u64 {
         self.due.saturating_add(table.start)
     }
 
@@ -134,7 +134,7 @@ pub(crate) struct Charged {
 }
 
 /// Decides over all `entries`; no two may be on the same key of the same table. `order` are their places, sorted by
-/// [`Keyed::order`]. Says whether all were granted, in which case they have kept their outcome (unless they were only asked).
+/// [`Keys::order`]. Says whether all were granted, in which case they have kept their outcome (unless they were only asked).
 pub(crate) fn decide(
     among: &impl Among,
     entries: &mut [Entry],
@@ -154,7 +154,7 @@ struct Turn<'a, A> {
 }
 
 impl<'a, A: Among> Turn<'a, A> {
-    fn table(&self, at: usize) -> Option<&'a Keyed> {
+    fn table(&self, at: usize) -> Option<&'a Keys> {
         let among: &'a A = self.among;
         self.order.get(at).map(|&place| among.table(place))
     }
@@ -232,7 +232,7 @@ impl<'a, A: Among> Turn<'a, A> {
     /// Decides an entry on a shared bucket, as if those before it on the same had kept their outcome.
     fn ask_shared(
         &mut self,
-        table: &Keyed,
+        table: &Keys,
         buckets: &mut Overflow,
         range: std::ops::Range<usize>,
         place: usize,
@@ -264,7 +264,7 @@ fn class_of(shard: &Shard, held: Held) -> Option<u16> {
     }
 }
 
-impl Keyed {
+impl Keys {
     /// Finds a key's place, or reserves one, and says what state it has by this quota. Looks for keys to forget, where there
     /// is no room, if it `may_sweep`.
     fn hold(

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use sluicegate_core::quota::Quota;
 
-use super::{Among, Asking, Entry, Key, Keyed, Verdict, decide};
+use super::{Among, Asking, Entry, Key, Keys, Verdict, decide};
 
 /// Several keyed limits, decided as one: a request passes all of them and is charged to all, or is charged to none. A
-/// [`Keyed`] may be in any number of these.
+/// [`Keys`] may be in any number of these.
 ///
 /// What a request is charged is said limit by limit: a function is handed the limit's place and table, and answers with the
 /// key and how many tokens, or with none where the limit does not apply. A key can't be used with another table than it was
@@ -20,11 +20,11 @@ use super::{Among, Asking, Entry, Key, Keyed, Verdict, decide};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use sluicegate::keyed::{Keyed, Limits};
+/// use sluicegate::keyed::{Keys, Limits};
 ///
 /// let limits = Arc::new(Limits::new(vec![
-///     Arc::new(Keyed::new("10/s".parse()?, 1000, 0)),
-///     Arc::new(Keyed::new("stock 700".parse()?, 1000, 0)),
+///     Arc::new(Keys::new("10/s".parse()?, 1000, 0)),
+///     Arc::new(Keys::new("stock 700".parse()?, 1000, 0)),
 /// ])?);
 /// // A request costs one of the first, and its length of the second.
 /// let charge = |length| {
@@ -43,7 +43,7 @@ use super::{Among, Asking, Entry, Key, Keyed, Verdict, decide};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    limits: Vec<Arc<Keyed>>,
+    limits: Vec<Arc<Keys>>,
     /// Their places, in the order in which they are locked.
     order: Vec<usize>,
 }
@@ -68,7 +68,7 @@ impl Limits {
     ///
     /// # Errors
     /// If one of them is there twice.
-    pub fn new(limits: Vec<Arc<Keyed>>) -> Result<Self, Twice> {
+    pub fn new(limits: Vec<Arc<Keys>>) -> Result<Self, Twice> {
         let mut order: Vec<usize> = (0..limits.len()).collect();
         order.sort_by_key(|&at| (Arc::as_ptr(&limits[at]), at));
         let twice = order.windows(2).find(|pair| Arc::ptr_eq(&limits[pair[0]], &limits[pair[1]]));
@@ -79,7 +79,7 @@ impl Limits {
     }
 
     /// The limits, in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Keyed>> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Keys>> {
         self.limits.iter()
     }
 
@@ -104,7 +104,7 @@ impl Limits {
     pub fn charge<H, F>(holder: H, now: u64, charge: F) -> Result<Taken<H>, Verdict>
     where
         H: Deref<Target: AsRef<Self>>,
-        F: for<'k> FnMut(usize, &'k Keyed) -> Option<(Key<'k>, u64)>,
+        F: for<'k> FnMut(usize, &'k Keys) -> Option<(Key<'k>, u64)>,
     {
         let (verdict, entries) = (*holder).as_ref().decide(now, charge, Asking::Take);
         if verdict.is_granted() { Ok(Taken { holder, at: now, verdict, entries }) } else { Err(verdict) }
@@ -113,16 +113,16 @@ impl Limits {
     /// What [`charge`](Self::charge) would say, without taking anything: where it would be granted, each limit's standing.
     pub fn peek<F>(&self, now: u64, charge: F) -> Verdict
     where
-        F: for<'k> FnMut(usize, &'k Keyed) -> Option<(Key<'k>, u64)>,
+        F: for<'k> FnMut(usize, &'k Keys) -> Option<(Key<'k>, u64)>,
     {
         self.decide(now, charge, Asking::Peek).0
     }
 
     fn decide<F>(&self, now: u64, mut charge: F, asking: Asking) -> (Verdict, Vec<Entry>)
     where
-        F: for<'k> FnMut(usize, &'k Keyed) -> Option<(Key<'k>, u64)>,
+        F: for<'k> FnMut(usize, &'k Keys) -> Option<(Key<'k>, u64)>,
     {
-        let entry = |(place, limit): (usize, &Arc<Keyed>)| {
+        let entry = |(place, limit): (usize, &Arc<Keys>)| {
             charge(place, limit).map_or(Entry::NOTHING, |(key, n)| {
                 debug_assert!(
                     std::ptr::eq(key.table, &raw const **limit),
@@ -146,7 +146,7 @@ impl Limits {
 }
 
 impl Among for Limits {
-    fn table(&self, place: usize) -> &Keyed {
+    fn table(&self, place: usize) -> &Keys {
         &self.limits[place]
     }
 
@@ -210,15 +210,15 @@ impl AsRef<Self> for Limits {
 }
 
 /// One limit alone.
-impl From<Arc<Keyed>> for Limits {
-    fn from(limit: Arc<Keyed>) -> Self {
+impl From<Arc<Keys>> for Limits {
+    fn from(limit: Arc<Keys>) -> Self {
         Self { limits: vec![limit], order: vec![0] }
     }
 }
 
 impl<'a> IntoIterator for &'a Limits {
-    type Item = &'a Arc<Keyed>;
-    type IntoIter = std::slice::Iter<'a, Arc<Keyed>>;
+    type Item = &'a Arc<Keys>;
+    type IntoIter = std::slice::Iter<'a, Arc<Keys>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()

@@ -1,4 +1,4 @@
-//! Keyed limits against plain models.
+//! Keys limits against plain models.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use super::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn keyed(quota: &str, max_keys: usize) -> Keyed {
-    Keyed::new(quota.parse().unwrap(), max_keys, 0)
+fn keyed(quota: &str, max_keys: usize) -> Keys {
+    Keys::new(quota.parse().unwrap(), max_keys, 0)
 }
 
-fn name(keyed: &Keyed, name: u64) -> Key<'_> {
+fn name(keyed: &Keys, name: u64) -> Key<'_> {
     keyed.key([Some(name.to_le_bytes().as_slice())])
 }
 
-fn limits_of<const N: usize>(limits: [Keyed; N]) -> Limits {
+fn limits_of<const N: usize>(limits: [Keys; N]) -> Limits {
     Limits::new(limits.into_iter().map(Arc::new).collect()).unwrap()
 }
 
@@ -38,7 +38,7 @@ fn parts_of_a_key_are_told_apart() {
     assert_ne!(key(&[Some("user_x"), Some("path")]), key(&[Some("user"), Some("x_path")]));
     assert_ne!(key(&[None]), key(&[Some("")]));
     assert_eq!(key(&[Some("a"), None]), key(&[Some("a"), None]));
-    let other = Keyed::new(keyed.quota(), 10, 0);
+    let other = Keys::new(keyed.quota(), 10, 0);
     assert_ne!(key(&[Some("a")]), other.key([Some(b"a".as_slice())]), "seeds are random");
 }
 
@@ -213,9 +213,9 @@ fn a_changed_quota_keeps_every_key_s_tokens_and_mints_none() {
 
 #[test]
 fn a_table_begins_when_it_is_made() {
-    let keyed = Keyed::new("stock 5 max 10".parse().unwrap(), 10, 0);
+    let keyed = Keys::new("stock 5 max 10".parse().unwrap(), 10, 0);
     assert_eq!(name(&keyed, 1).take(0, 0).remaining(), 5);
-    let late = Keyed::new("1/s burst 5 initial 0".parse().unwrap(), 10, 100 * SECOND);
+    let late = Keys::new("1/s burst 5 initial 0".parse().unwrap(), 10, 100 * SECOND);
     assert_eq!(name(&late, 1).take(0, 100 * SECOND).remaining(), 0);
     assert_eq!(name(&late, 1).take(0, 103 * SECOND).remaining(), 3);
 }

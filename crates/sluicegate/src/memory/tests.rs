@@ -96,7 +96,7 @@ fn a_quota_that_changes_where_the_bucket_is_shared_mints_nothing() {
 
 #[test]
 fn a_key_s_bytes_and_its_parts_are_one_key() {
-    let keyed = Keyed::new(quota("stock 5"), 10, 0);
+    let keyed = Keys::new(quota("stock 5"), 10, 0);
     let part = Some(b"ann".as_slice());
     assert_eq!(keyed.key([part, None]).digest(), keyed.digest(&crate::store::key([part, None])));
 }
