@@ -172,7 +172,8 @@ struct Turn<C: Clock> {
 #[derive(Clone, Copy)]
 enum Stage {
     New,
-    Waits(Ticket),
+    /// In line, and whether an alarm looks after it.
+    Waits(Ticket, bool),
     /// Nothing is held.
     Done,
 }
@@ -184,18 +185,19 @@ impl<C: Clock> Turn<C> {
         let decision = shared.take(self.n, now, |_| ());
         let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
         let decision = if is_worth_a_wait {
+            let home = self.home();
             let wish = Wish {
                 n: self.n,
                 until: self.until,
                 claim: Claim::Take { until: self.until },
                 overdraft: false,
                 late: self.late,
-                home: self.home(),
+                home,
             };
             match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
                 Joined::Waits(ticket, looks, start) => {
-                    self.stage = Stage::Waits(ticket);
+                    self.stage = Stage::Waits(ticket, home.is_some());
                     self.keep(start);
                     return Err(looks);
                 }
@@ -228,14 +230,15 @@ impl<C: Clock> Turn<C> {
 
     /// The decision, or when to look after oneself. Whoever was served before only fetches that, and looks after those in line
     /// only if nobody else does.
-    fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
+    fn look_again(&self, ticket: Ticket, is_kept: bool, context: &Context<'_>) -> Result<Decision, u64> {
         let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
-        let fetched = match self.keeper {
-            Some(_) => shared.fetch(ticket),
-            None => shared.locked(shared.now(), |attended| {
+        let fetched = if is_kept {
+            shared.fetch(ticket)
+        } else {
+            shared.locked(shared.now(), |attended| {
                 attended.look_after(self.late);
                 Self::fetch(attended, ticket)
-            }),
+            })
         };
         if let Some(decision) = fetched {
             return Ok(decision);
@@ -270,8 +273,8 @@ impl<C: Clock> Wait for Turn<C> {
     fn look(&mut self, context: &mut Context<'_>) -> Result<Decision, Option<u64>> {
         let looked = match self.stage {
             Stage::New => self.begin(context),
-            Stage::Waits(ticket) => {
-                let looked = self.look_again(ticket, context);
+            Stage::Waits(ticket, is_kept) => {
+                let looked = self.look_again(ticket, is_kept, context);
                 if let Ok(decision) = &looked {
                     self.stage = Stage::Done;
                     if !decision.is_granted() {
@@ -290,7 +293,7 @@ impl<C: Clock> Wait for Turn<C> {
 
 impl<C: Clock> Drop for Turn<C> {
     fn drop(&mut self) {
-        let Stage::Waits(ticket) = self.stage else { return };
+        let Stage::Waits(ticket, _) = self.stage else { return };
         let n = self.n;
         self.bucket.shared.attend(Some(ticket), |attended| {
             let was_waiting = attended.remove(ticket);
