@@ -115,7 +115,7 @@ impl Gateway {
         let admin = settings.admin.map(admin::Bound::new).transpose()?;
         let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
         let time = TokioTime::new();
-        let plan = Plan::new(settings, None, time, workers.len(), time.now()).map_err(unchecked)?;
+        let plan = Plan::new(settings, None, time, workers.len()).map_err(unchecked)?;
         let shared = Arc::new(Shared::new(plan, time));
         let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
         let admin = admin.map(|bound| bound.serve(&shared));
@@ -167,13 +167,13 @@ impl Gateway {
         }
         let same_admin = settings.admin == before.settings.admin;
         let admin = settings.admin.filter(|_| !same_admin).map(admin::Bound::new).transpose()?;
-        let (time, now) = (self.shared.time, self.shared.time.now());
+        let time = self.shared.time;
         let (grace, places) = (settings.grace, settings.clients.max_connections);
-        let plan = Plan::new(settings, Some(&before), time, self.workers.len(), now).map_err(unchecked)?;
+        let plan = Plan::new(settings, Some(&before), time, self.workers.len()).map_err(unchecked)?;
         // From here nothing fails.
         let plan = Arc::new(plan);
         self.shared.plan.store(Arc::clone(&plan));
-        plan.commit(&before, now);
+        plan.commit(&before);
         self.shared.connections.resize(places, usize::MAX);
         while self.leaving.try_join_next().is_some() {}
         if self.leaving.is_empty() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::Response;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
-use sluicegate::keyed::{Key, Keys, Limits, Taken, Twice, Verdict};
+use sluicegate::memory::{self, Key, Limits, Taken, Twice};
+use sluicegate::store::{StoreError, Verdict};
 use sluicegate_tower::http::fields::{self, Name, NameError, RATELIMIT, RATELIMIT_POLICY};
 use sluicegate_tower::limit::{Charge as Charged, Limit as Limiting};
 
@@ -23,8 +24,8 @@ use crate::config::settings::LimitSettings;
 pub struct Limit {
     /// As an operator set it.
     pub settings: LimitSettings,
-    /// Outlives a configuration.
-    pub keys: Arc<Keys>,
+    /// Its [space](LimitSettings::space) of the gateway's memory, which outlives a configuration, by its quota.
+    pub keys: memory::Limit,
 }
 
 /// The limits of a route.
@@ -59,7 +60,7 @@ impl RouteLimits {
     /// # Errors
     /// If one is there twice, or has a name that can't be told.
     pub fn new(each: Vec<Limit>, ipv6_prefix: u8) -> Result<Self, RouteLimitsError> {
-        let together = Limits::new(each.iter().map(|limit| Arc::clone(&limit.keys)).collect())?;
+        let together = Limits::new(each.iter().map(|limit| limit.keys.clone()).collect())?;
         let names = each.iter().map(|limit| Name::new(limit.settings.name.as_str()));
         let names = names.collect::<Result<Vec<_>, _>>()?;
         let policy = fields::policy(names.iter().zip(each.iter().map(|limit| &limit.settings.rule.quota)));
@@ -107,6 +108,9 @@ pub enum RouteLimitsError {
     /// One has a name that can't be told.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// There are too many for one memory.
+    #[error(transparent)]
+    Many(#[from] StoreError),
 }
 
 /// A route's limits, as the layer asks them.
@@ -145,7 +149,7 @@ impl<B> Charged<Response<B>, Denial> for Charge {
 
 impl Limit {
     /// A request's key among `keys`; `client` is as much of its address as counts.
-    fn key<'k>(&self, keys: &'k Keys, request: &Parts, client: IpAddr) -> Key<'k> {
+    fn key<'k>(&self, keys: &'k memory::Limit, request: &Parts, client: IpAddr) -> Key<'k> {
         let (four, six, path);
         let address: &[u8] = match client {
             IpAddr::V4(address) => {
@@ -190,7 +194,7 @@ mod tests {
     fn limits(rules: &[&str]) -> Arc<RouteLimits> {
         let limit = |(at, rule): (usize, &&str)| {
             let rule: crate::config::LimitRule = rule.parse().unwrap();
-            let keys = Arc::new(Keys::new(rule.quota, 100, 0));
+            let keys = memory::Limit::new(rule.quota, 100, 0);
             Limit { settings: LimitSettings { name: format!("limit-{at}"), rule, max_keys: 100 }, keys }
         };
         Arc::new(RouteLimits::new(rules.iter().enumerate().map(limit).collect(), 64).unwrap())

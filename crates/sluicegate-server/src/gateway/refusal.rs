@@ -8,8 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
-use sluicegate::keyed::Verdict;
 use sluicegate::queue::Rejected;
+use sluicegate::store::Verdict;
 use sluicegate_tower::http::problem::{Problem, QUOTA_EXCEEDED, REDUCED_CAPACITY};
 use sluicegate_tower::refused::Refused;
 
