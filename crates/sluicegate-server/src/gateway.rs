@@ -13,6 +13,8 @@
 //! | [`plan`] | what a configuration says, ready to serve |
 //! | [`tunnel`] | a connection that has changed protocols |
 //! | [`limits`] | which limits a request meets |
+//! | [`meter`] | what bodies cost |
+//! | [`counted`] | a socket whose bytes are counted |
 //! | [`refusal`] | a request that is not served: one typed value, rendered once |
 //! | [`wellformed`] | what a request must be to be passed on |
 //! | [`request`] | the way of a request up to its route |
@@ -27,10 +29,12 @@ pub mod activity;
 pub mod admin;
 pub mod body;
 pub mod connection;
+pub mod counted;
 pub mod forward;
 pub mod headers;
 pub mod limits;
 pub mod listener;
+pub mod meter;
 pub mod metrics;
 pub mod plan;
 pub mod refusal;

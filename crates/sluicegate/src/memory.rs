@@ -1,5 +1,6 @@
 //! The store in this process.
 
+mod account;
 mod booking;
 mod limit;
 mod limits;
@@ -25,6 +26,7 @@ use crate::keyed::{Among, Asking, Digest, Entry, Keys, Verdict, decide};
 use crate::store::{Charge, Outcome, Reservation, Store, StoreError, check_distinct};
 use crate::timer::Timer;
 
+pub use account::Account;
 pub use booking::Booking;
 pub use limit::{Key, Limit};
 pub use limits::{Limits, Taken, Twice};

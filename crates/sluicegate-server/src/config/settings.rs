@@ -72,11 +72,11 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
-    /// The name of its space in a store. A limit with another key is another limit: what makes up the key is in it, and has
-    /// no blank in it, so that no two limits have the same.
+    /// The name of its space in a store. A limit with another key, or of something else, is another limit: that is in it, and
+    /// has no blank in it, so that no two limits have the same.
     #[must_use]
     pub fn space(&self) -> String {
-        format!("{} {}", self.name, self.rule.key)
+        format!("{} {} {}", self.name, self.rule.key, self.rule.cost)
     }
 }
 

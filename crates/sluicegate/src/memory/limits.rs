@@ -8,6 +8,7 @@ use std::ops::Deref;
 
 use sluicegate_core::quota::Quota;
 
+use super::account::Account;
 use super::limit::{Key, Limit};
 use crate::keyed::{Among, Asking, Entry, Keys, Verdict, decide};
 
@@ -186,6 +187,28 @@ impl<H: Deref<Target: AsRef<Limits>>> Taken<H> {
         limits.take_back(&entries, self.at);
         decide(limits, &mut entries, &limits.order, self.at, Asking::Peek);
         Verdict::new(entries.iter().map(Entry::standing).collect())
+    }
+
+    /// An account of what was charged to the limit in this place, for a cost that is known only later, or little by little.
+    /// None where it was charged nothing.
+    ///
+    /// ```
+    /// use sluicegate::memory::{Limit, Limits};
+    ///
+    /// let limits = Limits::from(Limit::new("100/s".parse()?, 1000, 0));
+    /// let charge = || Limits::charge(&limits, 0, |_, limit| Some((limit.key([Some(b"ann".as_slice())]), 1)));
+    /// let taken = charge().unwrap();
+    /// let account = taken.account(0).unwrap();
+    /// taken.keep();
+    /// account.settle(1, 250, 0);
+    /// let refused = charge().unwrap_err();
+    /// assert_eq!(refused.decision.retry_after().map(|wait| wait.as_millis()), Some(1510), "150 and one");
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    #[must_use]
+    pub fn account(&self, place: usize) -> Option<Account> {
+        let charged = self.entries.get(place)?.charged()?;
+        Some(Account::new((*self.holder).as_ref().limits[place].clone(), charged))
     }
 
     /// What has the limits.

@@ -113,3 +113,21 @@ fn one_limit_twice_is_refused() {
     let twice = Limits::new(vec![one.clone(), other, one]).unwrap_err();
     assert_eq!(twice.place, 2);
 }
+
+#[test]
+fn what_is_settled_late_is_exact_whatever_was_charged_before() {
+    let limits = limits_of([limit("stock 100", 10), limit("stock 100", 0)]);
+    let charge = || charge(&limits, 1, &[1, 1], 0);
+    let taken = charge().unwrap();
+    let accounts = [taken.account(0).unwrap(), taken.account(1).unwrap()];
+    assert!(taken.account(2).is_none());
+    let _ = taken.keep();
+    for account in &accounts {
+        account.settle(1, 40, 0);
+        account.settle(0, 80, 0);
+    }
+    let refused = charge().unwrap_err();
+    assert_eq!(left(&refused), [0, 0], "also on the bucket that keys share");
+    accounts.iter().for_each(|account| account.settle(120, 99, 0));
+    assert_eq!(left(&charge().unwrap().keep()), [0, 0]);
+}
