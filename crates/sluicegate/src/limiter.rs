@@ -11,6 +11,7 @@
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
+mod alarm;
 mod attended;
 mod crowd;
 mod node;
@@ -222,6 +223,7 @@ impl<C: Clock> TokenBucket<C> {
         let mut counts = Counts::default();
         counts.waited = crowd.waited;
         counts.cancelled = crowd.cancelled;
+        counts.overdue = crowd.overdue;
         counts.waiting = crowd.len() as u64;
         counts.granted = self.shared.counts.sum(GRANTED) + crowd.waited;
         counts.refused = self.shared.counts.sum(REFUSED);
@@ -314,6 +316,8 @@ mod tests {
         let _silent = bucket.reserve(1).unwrap();
         let (mut first, mut second) = (pin!(bucket.take(1)), pin!(bucket.take(1)));
         assert!(!is_ready(first.as_mut()) && !is_ready(second.as_mut()));
+        assert_eq!(time.next(), Some(100_000_000), "the reservation's, which nobody else looks after");
+        time.set(100_000_000);
         assert_eq!(time.next(), Some(200_000_000), "its own instant, not later");
         time.set(200_000_000);
         assert!(is_ready(first.as_mut()));

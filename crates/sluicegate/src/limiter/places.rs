@@ -85,13 +85,19 @@ impl<C: Clock> TokenBucket<C> {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Result<Option<(Ticket, Option<u64>)>, Decision> {
-        let wish =
-            Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false, late: 0 };
+        let wish = Wish {
+            n,
+            until: u64::MAX,
+            claim: Claim::Take { until: u64::MAX },
+            overdraft: false,
+            late: 0,
+            home: None,
+        };
         let waker = waker.clone();
         self.shared.attend_coming_into(wakes, |attended| match attended.join(wish, None) {
             Joined::Now(Decision::Granted { .. }) => Ok(None),
             Joined::Now(refused) => Err(refused),
-            Joined::Waits(ticket, _) => {
+            Joined::Waits(ticket, ..) => {
                 attended.crowd.listen_on(ticket, waker);
                 if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                     // What is granted here is granted by all, or given back.

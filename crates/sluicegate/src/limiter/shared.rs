@@ -205,6 +205,34 @@ impl<C: Clock> Shared<C> {
         answer
     }
 
+    /// What somebody was told who is in line no longer. Of a place that is still there, none.
+    pub(super) fn fetch(&self, ticket: Ticket) -> Option<Decision> {
+        let mut crowd = self.crowd();
+        if crowd.line.contains(ticket) {
+            return None;
+        }
+        let told = crowd.left.remove(&ticket);
+        drop(crowd);
+        told.or_else(|| Some(self.ask(0)))
+    }
+
+    /// An alarm rings: serves whoever is due, and says when it is to look again, in nanoseconds on the bucket's clock. Nothing
+    /// if it is an alarm no more.
+    #[cfg(not(sluicegate_loom))]
+    pub(super) fn ring(&self, number: u64, waker: &Waker) -> Option<Option<u64>> {
+        // Cloned before the lock: a waker is foreign code.
+        let waker = waker.clone();
+        self.locked(self.now(), |attended| {
+            let late = attended.crowd.overdue;
+            attended.serve();
+            let was_late = attended.crowd.overdue > late;
+            let next = attended.crowd.next_at(&attended.node.bucket, attended.state(), attended.now);
+            let looks = attended.crowd.alarms.look(number, was_late, next, waker, attended.wakes);
+            attended.advance();
+            looks.map(|at| at.map(|at| at.saturating_add(self.start)))
+        })
+    }
+
     /// As [`attend`](Self::attend), for one that may begin to watch: says so first, and then looks at the state by a write, so
     /// that whoever puts tokens is seen here or sees that somebody watches.
     pub(super) fn attend_watching<T>(&self, act: impl FnOnce(&mut Attended<'_>) -> T) -> T {
@@ -329,5 +357,13 @@ impl<C: Clock> Shared<C> {
         } else if after < before {
             self.waiting.fetch_sub(before - after, Ordering::Release);
         }
+    }
+}
+
+/// Alarms end with their bucket.
+#[cfg(not(sluicegate_loom))]
+impl<C> Drop for Shared<C> {
+    fn drop(&mut self) {
+        self.crowd.get_mut().unwrap_or_else(PoisonError::into_inner).alarms.wake_all();
     }
 }
