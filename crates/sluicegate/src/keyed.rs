@@ -1,4 +1,4 @@
-//! A limit for each key, and several limits decided as one.
+//! A limit for each key.
 //!
 //! A [`Keys`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
 //! key: long keys cost no more than short ones, and who chooses keys can't make them collide. Every key's bucket is taken
@@ -8,14 +8,11 @@
 //!
 //! A million keys take 30 MB or less: 24 bytes each, in flat tables that are 85 to 92 % full while they grow.
 //!
-//! [`Limits`] decides over several of them: all of a request's charges, or none, and hands out a guard that takes them back.
-//!
 //! The table has a quota of its own. It is also the engine of [`Memory`](crate::memory::Memory), where each charge brings its
-//! quota: each key remembers the one that its state belongs to.
+//! quota (each key remembers the one that its state belongs to), and several limits are decided as one.
 
 mod at_cap;
 mod decide;
-mod limits;
 mod overflow;
 mod parts;
 mod shard;
@@ -37,7 +34,6 @@ use sluicegate_core::quota::Quota;
 
 pub use at_cap::{AtCap, Crowding};
 pub(crate) use decide::{Among, Asking, Charged, Entry, decide};
-pub use limits::{Limits, Taken, Twice};
 use overflow::Overflow;
 pub(crate) use parts::encode;
 use shard::{Kind, Recent, Shard};
@@ -106,9 +102,8 @@ impl Key<'_> {
     }
 }
 
-#[cfg(test)]
 impl Key<'_> {
-    pub(crate) fn digest(&self) -> Digest {
+    pub(crate) const fn digest(&self) -> Digest {
         self.digest
     }
 }
