@@ -191,6 +191,12 @@ impl Commits {
         self.wake(|_| true)
     }
 
+    /// Whether a commit is on its way.
+    #[cfg(test)]
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended.is_some()
     }

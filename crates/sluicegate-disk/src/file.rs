@@ -63,7 +63,8 @@ impl StoreFile {
             backend = medium.open()?;
         }
         let Some(backend) = backend else { return Err(DiskError::Missing { file: medium.name().into() }) };
-        let (database, header, loaded) = guarded(medium.name(), || read(medium.name(), backend))?;
+        let (database, header, loaded) =
+            guarded(medium.name(), || read(medium.name(), backend, &|_| Ok(())))?;
         Ok((Self { medium, database: Some(database), header }, loaded))
     }
 
@@ -111,19 +112,22 @@ impl StoreFile {
 
     /// The same file as before. It may have the commit that failed.
     fn reopen(&mut self) -> Result<Database, DiskError> {
-        let name = self.medium.name();
+        let (name, had) = (self.medium.name(), self.header);
         let Some(backend) = self.medium.open()? else {
             return Err(DiskError::Missing { file: name.into() });
         };
-        let (database, header, _) = guarded(name, || read(name, backend))?;
-        if header.seed != self.header.seed {
-            let what = "another store's file than it was".to_owned();
-            return Err(DiskError::Foreign { file: name.into(), what });
-        }
-        if !(0..=1).contains(&header.commits.wrapping_sub(self.header.commits)) {
-            let what = format!("it is of commit {}, not {}", header.commits, self.header.commits);
-            return Err(DiskError::corrupt(name, "the file", what));
-        }
+        let is_the_same = |has: &Header| {
+            if has.seed != had.seed {
+                let what = "another store's file than it was".to_owned();
+                return Err(DiskError::Foreign { file: name.into(), what });
+            }
+            if has.commits != had.commits && has.commits != had.commits + 1 {
+                let what = format!("it is of commit {}, and was of {}", has.commits, had.commits);
+                return Err(DiskError::corrupt(name, "the file", what));
+            }
+            Ok(())
+        };
+        let (database, header, _) = guarded(name, || read(name, backend, &is_the_same))?;
         self.header.commits = header.commits;
         Ok(database)
     }
@@ -175,7 +179,11 @@ fn write(database: &Database, header: &Header, batch: &Batch) -> Result<(), redb
 }
 
 /// Reads and checks all of it. Nothing is written to a file that is not right.
-fn read(name: &Path, backend: Box<dyn StorageBackend>) -> Result<(Database, Header, Loaded), DiskError> {
+fn read(
+    name: &Path,
+    backend: Box<dyn StorageBackend>,
+    is_right: &dyn Fn(&Header) -> Result<(), DiskError>,
+) -> Result<(Database, Header, Loaded), DiskError> {
     let reading = "read it";
     let io = |error| DiskError::io(name, reading, error);
     let guard = Guard::new(backend).map_err(io)?;
@@ -189,6 +197,7 @@ fn read(name: &Path, backend: Box<dyn StorageBackend>) -> Result<(Database, Head
         .map_err(|error| not_opened(name, error.into()))?;
     check_front(name, &guard)?;
     let (header, loaded) = load(name, &database)?;
+    is_right(&header)?;
     guard.release().map_err(|error| DiskError::io(name, "write it", error))?;
     Ok((database, header, loaded))
 }

@@ -12,6 +12,8 @@ mod pending;
 mod record;
 mod shared;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watchers;
 mod writer;
 

@@ -46,7 +46,7 @@ impl Rig for OnDisk {
 }
 
 mod strict_mode {
-    sluicegate_testkit::store_suite!(super::OnDisk::new(&super::strict()));
+    sluicegate_testkit::store_suite!(super::OnDisk::new(&super::strict()), seeds: 25);
 }
 
 mod write_behind {
@@ -55,7 +55,8 @@ mod write_behind {
 
 /// What is older than the span waits for the disk at each second step or so: both ways, mixed.
 mod write_behind_a_millisecond {
-    sluicegate_testkit::store_suite!(super::OnDisk::new(
-        &super::strict().write_behind(std::time::Duration::from_millis(1))
-    ));
+    sluicegate_testkit::store_suite!(
+        super::OnDisk::new(&super::strict().write_behind(std::time::Duration::from_millis(1))),
+        seeds: 25
+    );
 }
