@@ -38,11 +38,27 @@ fn refused(bytes: Vec<u8>, stock: &Quota, what: &str) -> bool {
         }
         Ok(disk) => disk,
     };
-    for key in 0..KEYS {
-        let name = [key];
-        let charge = Charge::new(if key % 4 < 2 { "a" } else { "b" }, &name, stock);
-        assert_eq!(left(&disk, &[charge]), [99 - u64::from(key)], "{what}: key {key}");
+    let name: Vec<[u8; 1]> = (0..KEYS).map(|key| [key]).collect();
+    let space = |key: u8| if key % 4 < 2 { "a" } else { "b" };
+    let charges: Vec<Charge<'_>> =
+        (0..KEYS).map(|key| Charge::new(space(key), &name[usize::from(key)], stock)).collect();
+    let expected: Vec<u64> = (0..KEYS).map(|key| 99 - u64::from(key)).collect();
+    assert_eq!(left(&disk, &charges), expected, "{what}");
+    // Nor does it come out when it is written to: a page that is in use and not known to be would be written over.
+    for round in 0..3 {
+        assert_eq!(wait(disk.put(charges[round])).unwrap(), 1, "{what}");
     }
+    assert_eq!(wait(disk.put(charges[59].of(30))).unwrap(), 30, "{what}");
+    disk.close().unwrap();
+    let (disk, _) = open(&strict(), &drive);
+    let expected: Vec<u64> = (0..KEYS)
+        .map(|key| match key {
+            0..3 => 100 - u64::from(key),
+            59 => 70,
+            _ => 99 - u64::from(key),
+        })
+        .collect();
+    assert_eq!(left(&disk, &charges), expected, "{what}, and written to");
     false
 }
 
