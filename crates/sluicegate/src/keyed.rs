@@ -35,7 +35,7 @@ pub use limits::{Limits, Taken, Twice};
 use overflow::Overflow;
 pub(crate) use parts::encode;
 use shard::Shard;
-pub use verdict::Verdict;
+pub use verdict::{Decided, Verdict};
 
 /// Locks of a table: enough that threads seldom meet.
 const SHARDS: usize = 64;

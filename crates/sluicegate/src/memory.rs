@@ -1,6 +1,7 @@
 //! The store in this process.
 
 mod booking;
+mod presence;
 #[cfg(test)]
 mod tests;
 mod watchers;
@@ -23,6 +24,7 @@ use crate::store::{Charge, Outcome, Reservation, Store, StoreError, check_distin
 use crate::timer::Timer;
 
 pub use booking::Booking;
+use presence::Presence;
 use watchers::Watchers;
 
 /// How many keys a space has buckets for, if nothing else is said.
@@ -64,6 +66,7 @@ struct Shared<C> {
     start: u64,
     max_keys: AtomicUsize,
     spaces: RwLock<HashMap<Box<str>, Arc<Space>>>,
+    presence: Presence,
 }
 
 /// A limit's keys.
@@ -92,7 +95,8 @@ impl<C: Clock> Memory<C> {
     pub fn with_clock(clock: C) -> Self {
         let start = clock.now();
         let (max_keys, spaces) = (AtomicUsize::new(MAX_KEYS), RwLock::default());
-        Self { shared: Arc::new(Shared { clock, start, max_keys, spaces }) }
+        let presence = Presence::default();
+        Self { shared: Arc::new(Shared { clock, start, max_keys, spaces, presence }) }
     }
 
     /// What the store's clock shows, in nanoseconds since its start.
@@ -345,6 +349,10 @@ impl<C: Timer> Store for Memory<C> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn beat(&self, group: &str, instance: &[u8], ttl: Duration) -> Result<u64, StoreError> {
+        self.shared.presence.beat(group, instance, ttl, self.now())
     }
 
     fn supports(&self, _: &Quota) -> Result<(), StoreError> {

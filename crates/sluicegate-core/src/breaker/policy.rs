@@ -178,6 +178,28 @@ impl Share {
         u64::try_from(more).unwrap_or(0).div_ceil(since.instances)
     }
 
+    /// So many tokens have been taken from the store's bucket for what was granted here.
+    pub fn paid(&mut self, n: u64, now: u64) {
+        let Some(since) = &mut self.away else { return };
+        since.untouched = self.bucket.owe(since.untouched, n.saturating_mul(since.instances), now);
+        if self.owed(now) == 0 {
+            self.away = None;
+        }
+    }
+
+    /// What is owed is forgotten: nobody takes it.
+    pub const fn forgive(&mut self) {
+        self.away = None;
+    }
+
+    /// The store has granted so many tokens, and has not said how many are left.
+    pub fn spent(&mut self, quota: Quota, n: u64, now: u64) {
+        self.turn_to(quota, now);
+        if self.away.is_none() {
+            self.state = self.bucket.owe(self.state, n, now);
+        }
+    }
+
     /// Whether something was granted here that has not been paid.
     #[must_use]
     pub const fn is_away(&self) -> bool {

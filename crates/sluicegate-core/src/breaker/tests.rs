@@ -10,7 +10,7 @@ use crate::quota::Quota;
 const MILLI: u64 = 1_000_000;
 
 fn breaker() -> Breaker {
-    Breaker::new(Settings::default())
+    Breaker::new(Settings::new(3, Duration::from_millis(100), Duration::from_secs(10)).unwrap())
 }
 
 fn go(breaker: &mut Breaker, now: u64) -> Ticket {
@@ -292,6 +292,8 @@ fn what_has_flowed_back_is_not_owed() {
     assert_eq!(share.take_up_to(quota, 100, 4, 0), 10);
     assert_eq!((share.owed(0), share.owed(2_000 * MILLI), share.owed(4_000 * MILLI)), (10, 5, 0));
     assert!(share.is_away());
+    share.paid(4, 2_000 * MILLI);
+    assert_eq!(share.owed(2_000 * MILLI), 1);
     share.told(quota, 40, 4_000 * MILLI);
     assert!(share.is_unused(4_000 * MILLI));
 }
