@@ -1,5 +1,9 @@
 //! What only this store has: bounds, and a table. What every store promises is in the testkit's suite.
 
+use sluicegate_core::decision::Decision;
+
+use std::pin::pin;
+
 use super::*;
 use crate::timer::ManualTime;
 
