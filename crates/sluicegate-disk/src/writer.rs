@@ -45,7 +45,7 @@ fn run<C: Clock>(shared: &Shared<C>, mut file: StoreFile) -> Result<(), DiskErro
                 continue;
             }
             Due::InAWhile(delay) => {
-                let at = *since.get_or_insert_with(|| pace.now()) + nanos(delay);
+                let at = since.get_or_insert_with(|| pace.now()).saturating_add(nanos(delay));
                 let left = at.saturating_sub(pace.now());
                 if left > 0 {
                     drop(shared.rest(inner, Some(Duration::from_nanos(left))));

@@ -172,8 +172,8 @@ impl StorageBackend for Handle {
         let (platter, passing) = &*self.drive.shared;
         let mut platter = passing.wait_while(platter.lock().unwrap(), |platter| platter.hangs).unwrap();
         platter.spend()?;
-        platter.synced = platter.bytes.clone().unwrap();
-        platter.unsynced.clear();
+        let platter = &mut *platter;
+        platter.unsynced.drain(..).for_each(|step| step.apply(&mut platter.synced));
         Ok(())
     }
 
