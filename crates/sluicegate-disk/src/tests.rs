@@ -45,6 +45,25 @@ fn open(options: &Options, drive: &Drive) -> (Disk<ManualTime>, ManualTime) {
     (try_open(options, drive, &time).unwrap(), time)
 }
 
+/// Keys that come and go, and one that is written again and again: what they leave in the file is used again.
+#[test]
+fn a_file_does_not_grow_with_what_is_written() {
+    let (drive, brief, stock) = (Drive::default(), quota("100/s"), quota("stock 100000"));
+    let (disk, time) = open(&strict(), &drive);
+    let turns = |from: u16| {
+        for turn in from..from + 150 {
+            let key = turn.to_le_bytes();
+            let charges = [Charge::new("brief", &key, &brief), Charge::new("stock", b"k", &stock)];
+            assert!(wait(disk.take(&charges)).unwrap().is_granted());
+            time.advance(Duration::from_millis(10));
+        }
+        drive.bytes().len()
+    };
+    let after_some = turns(0);
+    assert_eq!(turns(150), after_some);
+    assert_eq!(turns(300), after_some);
+}
+
 /// What is left of each charge's bucket.
 fn left(disk: &Disk<ManualTime>, charges: &[Charge<'_>]) -> Vec<u64> {
     let charges: Vec<Charge<'_>> = charges.iter().map(|charge| charge.of(0)).collect();
