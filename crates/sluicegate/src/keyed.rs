@@ -8,13 +8,17 @@
 //!
 //! A million keys take 30 MB or less: 24 bytes each, in flat tables that are 85 to 92 % full while they grow.
 //!
+//! [`Keyed`] is that for keys of a type, which may have classes, each with a quota or several.
+//!
 //! [`Limits`] decides over several of them: all of a request's charges, or none, and hands out a guard that takes them back.
 //!
 //! The table has a quota of its own. It is also the engine of [`Memory`](crate::memory::Memory), where each charge brings its
 //! quota: each key remembers the one that its state belongs to.
 
 mod at_cap;
+mod by_type;
 mod decide;
+mod hold;
 mod limits;
 mod overflow;
 mod parts;
@@ -36,6 +40,7 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 pub use at_cap::{AtCap, Crowding};
+pub use by_type::{Keyed, KeyedBuilder, KeyedCounts, KeyedError, MAX_KEYS, Standing};
 pub(crate) use decide::{Among, Asking, Charged, Entry, decide};
 pub use limits::{Limits, Taken, Twice};
 use overflow::Overflow;
@@ -57,7 +62,7 @@ const SHARDS: usize = 64;
 const SWEPT: usize = 4;
 
 /// How many keys a table can hold.
-const MAX_KEYS: usize = 1 << 31;
+const MOST_KEYS: usize = 1 << 31;
 
 /// How many places it looks at before it denies a new key one of its own.
 const SWEPT_AT_CAP: usize = 16;
@@ -102,7 +107,8 @@ impl Key<'_> {
 
     /// Puts `n` tokens, as many as there is room for, and says how many those were.
     pub fn put(&self, n: u64, now: u64) -> u64 {
-        self.table.with(self.digest, None, now, |bucket, state, now| bucket.put(state, n, now)).0
+        let table = self.table;
+        table.put_to(table.with(self.digest, None, now, |bucket, state, now| bucket.put(state, n, now)))
     }
 }
 
@@ -176,7 +182,7 @@ impl Keys {
         Self {
             shards: OnceLock::new(),
             hasher: SipHasher13::new_with_keys(seed(), seed()),
-            max_keys: AtomicUsize::new(max_keys.min(MAX_KEYS)),
+            max_keys: AtomicUsize::new(max_keys.min(MOST_KEYS)),
             at_cap: AtCap::default(),
             start,
             recent: Recent::default(),
@@ -207,7 +213,7 @@ impl Keys {
     }
 
     pub(crate) fn set_max_keys(&self, max_keys: usize) {
-        self.max_keys.store(max_keys.min(MAX_KEYS), Ordering::Relaxed);
+        self.max_keys.store(max_keys.min(MOST_KEYS), Ordering::Relaxed);
     }
 
     /// The key made of `parts`, each of which may be absent. Parts are told apart by their lengths: `("a", "bc")` and
@@ -292,6 +298,11 @@ impl Keys {
     #[inline]
     fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         lock(&self.shards()[self.shard_of(digest)].0)
+    }
+
+    /// How many tokens were put, where that was said of a key that may have no place.
+    fn put_to(&self, (put, is_without): (u64, bool)) -> u64 {
+        if is_without && self.at_cap == AtCap::Refuse { 0 } else { put }
     }
 
     /// Takes a place for one more key; false where all are taken.
