@@ -252,8 +252,8 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
         known
     }
 
-    /// How many buckets there are now, one for each quota of a key that isn't full: at most the cap. Keys that are full again may
-    /// be among them for a while.
+    /// How many buckets there are now, one for each quota of a key that isn't full in all of them: at most the cap. Keys that are
+    /// full again may be among them for a while.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()

@@ -313,7 +313,7 @@ impl Shard {
     pub(super) fn insert(&mut self, digest: Digest, class: u16, state: State, now: u64) -> usize {
         let Self { table, classes } = self;
         let had = table.len();
-        table.insert(Slot::new(digest, class, state), |slot| forget(classes, slot, now));
+        table.insert(Slot::new(digest, class, state), |table, at| forget(classes, table, at, now));
         had + 1 - table.len()
     }
 
@@ -352,7 +352,7 @@ impl Shard {
     pub(super) fn sweep(&mut self, count: usize, now: u64) -> usize {
         let Self { table, classes } = self;
         let had = table.len();
-        table.sweep(count, |slot| forget(classes, slot, now));
+        table.sweep(count, |table, at| forget(classes, table, at, now));
         had - table.len()
     }
 
@@ -360,7 +360,7 @@ impl Shard {
     pub(super) fn sweep_all(&mut self, now: u64) -> usize {
         let Self { table, classes } = self;
         let had = table.len();
-        table.make_room(0, |slot| forget(classes, slot, now));
+        table.make_room(0, |table, at| forget(classes, table, at, now));
         while classes.len() > 1 && classes.last().is_some_and(|class| class.users.get() == 0) {
             classes.pop();
         }
@@ -377,13 +377,20 @@ fn is_unused(classes: &[Class], slot: &Slot, now: u64) -> bool {
     classes[usize::from(slot.class())].kind.bucket.is_unused(slot.state, now) && !slot.is_kept(now)
 }
 
-/// Says whether a key is to be forgotten, and has its class know that it is.
+/// Says whether a slot is to be forgotten, and has its class know that it is. One of several of a key stays as long as another
+/// does, so that who has a place has it for all its quotas.
 #[inline]
-fn forget(classes: &[Class], slot: &Slot, now: u64) -> bool {
-    let forgets = is_unused(classes, slot, now);
-    if forgets {
-        let users = &classes[usize::from(slot.class())].users;
-        users.set(users.get() - 1);
+fn forget(classes: &[Class], table: &Table, at: usize, now: u64) -> bool {
+    let unused = |slot: &Slot| is_unused(classes, slot, now);
+    let Some(slot) = table.get(at).filter(|slot| unused(slot)) else { return false };
+    let class = &classes[usize::from(slot.class())];
+    if class.kind.bands > 1 {
+        let beside = |at: usize| table.get(at).filter(|other| other.is_beside(slot));
+        let after = (at + 1..).map_while(beside);
+        if !(0..at).rev().map_while(beside).chain(after).all(unused) {
+            return false;
+        }
     }
-    forgets
+    class.users.set(class.users.get() - 1);
+    true
 }

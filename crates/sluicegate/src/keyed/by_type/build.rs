@@ -56,8 +56,8 @@ impl<K: Hash + ?Sized> KeyedBuilder<K> {
         Self { classify: Some(Box::new(classify)), ..self }
     }
 
-    /// At most so many buckets (at most 2^31; 100 000 if nothing is said). A key has one for each of its quotas, as long as that
-    /// isn't full.
+    /// At most so many buckets (at most 2^31; 100 000 if nothing is said). A key has one for each of its quotas, until
+    /// all of them are full again.
     #[must_use]
     pub fn max_keys(self, max_keys: usize) -> Self {
         Self { max_keys, ..self }
