@@ -194,12 +194,14 @@ impl Table {
     fn spread(&mut self, size: usize) -> bool {
         // First to the end, without gaps.
         let mut end = self.places();
-        for from in (0..self.places()).rev() {
-            let slot = self.blocks[from / BLOCK][from % BLOCK];
-            if !slot.is_free() {
-                end -= 1;
-                self.blocks[from / BLOCK][from % BLOCK] = Slot::FREE;
-                self.blocks[end / BLOCK][end % BLOCK] = slot;
+        for block in (0..self.blocks.len()).rev() {
+            for from in (0..self.blocks[block].len()).rev() {
+                let slot = self.blocks[block][from];
+                if !slot.is_free() {
+                    end -= 1;
+                    self.blocks[block][from] = Slot::FREE;
+                    self.blocks[end / BLOCK][end % BLOCK] = slot;
+                }
             }
         }
         // Then from there to their places, the first of them first. If all find room, there is as much behind each place as
