@@ -14,7 +14,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use sluicegate_core::clock::{Clock, SystemClock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
-use crate::keyed::{Among, Asking, Digest, Entry, Keys, Verdict, decide};
+use crate::keyed::{Among, Asking, AtCap, Crowding, Digest, Entry, Keys, Verdict, decide};
 use crate::store::{Charge, Outcome, Reservation, Store, StoreError, check_distinct};
 use crate::timer::Timer;
 
@@ -71,6 +71,7 @@ struct Shared<C> {
     clock: C,
     start: u64,
     max_keys: AtomicUsize,
+    at_cap: Mutex<AtCap>,
     spaces: RwLock<HashMap<Box<str>, Arc<Space>>>,
 }
 
@@ -93,8 +94,8 @@ impl<C: Clock> Memory<C> {
     #[must_use]
     pub fn with_clock(clock: C) -> Self {
         let start = clock.now();
-        let (max_keys, spaces) = (AtomicUsize::new(MAX_KEYS), RwLock::default());
-        Self { shared: Arc::new(Shared { clock, start, max_keys, spaces }) }
+        let (max_keys, at_cap, spaces) = (AtomicUsize::new(MAX_KEYS), Mutex::default(), RwLock::default());
+        Self { shared: Arc::new(Shared { clock, start, max_keys, at_cap, spaces }) }
     }
 
     /// What the store's clock shows, in nanoseconds since its start.
@@ -114,6 +115,17 @@ impl<C: Clock> Memory<C> {
     pub fn with_max_keys(self, max_keys: usize) -> Self {
         self.shared.max_keys.store(max_keys, Ordering::Relaxed);
         self
+    }
+
+    /// With another way to deal with keys beyond the cap than [`AtCap::Share`], in each space that is first used from now on.
+    #[must_use]
+    pub fn with_at_cap(self, at_cap: AtCap) -> Self {
+        *self.at_cap() = at_cap;
+        self
+    }
+
+    fn at_cap(&self) -> MutexGuard<'_, AtCap> {
+        self.shared.at_cap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on, a space has buckets for so many keys (at most 2^31). Keys beyond a smaller bound stay until they are full
@@ -152,6 +164,12 @@ impl<C: Clock> Memory<C> {
     #[must_use]
     pub fn keys(&self, space: &str) -> usize {
         self.find(space).map_or(0, |space| space.keyed.len())
+    }
+
+    /// What became of a space's keys that found no place.
+    #[must_use]
+    pub fn crowding(&self, space: &str) -> Crowding {
+        self.find(space).map_or_else(Crowding::default, |space| space.keyed.crowding())
     }
 
     /// How many decisions on a space were made on a shared bucket, because the cap was reached.
@@ -272,7 +290,10 @@ impl<C: Clock> Memory<C> {
                 format!("one of at most {MAX_SPACES} spaces"),
             ));
         }
-        let made = || Arc::new(Space::new(self.shared.max_keys.load(Ordering::Relaxed), self.shared.start));
+        let made = || {
+            let max_keys = self.shared.max_keys.load(Ordering::Relaxed);
+            Arc::new(Space::new(max_keys, *self.at_cap(), self.shared.start))
+        };
         Ok(Arc::clone(spaces.entry(name.into()).or_insert_with(made)))
     }
 }

@@ -4,6 +4,7 @@
 
 use std::task::Waker;
 
+use sluicegate_core::cell::Decided;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
@@ -45,6 +46,25 @@ impl<C: Clock> TokenBucket<C> {
     pub(crate) fn available_at(&self, reading: u64) -> u64 {
         let now = self.shared.since(reading);
         self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
+    }
+
+    /// What a take of `n` would come to at a reading of the clock: none where that takes a closer look, since the quota was
+    /// changed once.
+    #[inline(always)]
+    pub(crate) fn plan(&self, n: u64, reading: u64) -> Option<Decided> {
+        self.shared.plan(n, self.shared.since(reading))
+    }
+
+    /// Takes what was planned, if nothing has changed since.
+    #[inline(always)]
+    pub(crate) fn commit(&self, planned: Decided) -> bool {
+        self.shared.commit(planned)
+    }
+
+    /// What there is to say of what was planned for this `n` at this reading.
+    #[inline(always)]
+    pub(crate) fn answer(&self, planned: Decided, n: u64, reading: u64) -> Decision {
+        self.shared.answer(planned, n, self.shared.since(reading))
     }
 
     /// Whether a take of `n` would be granted, at a reading of the clock.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::task::Waker;
 
 use sluicegate_core::bucket::{Bucket, Carry, State};
-use sluicegate_core::cell::Retired;
+use sluicegate_core::cell::{Decided, Retired};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::Ticket;
@@ -115,6 +115,24 @@ impl<C: Clock> Shared<C> {
             }
             later = self.in_force();
         }
+    }
+
+    /// What a take of `n` would come to, where the quota has never changed.
+    #[inline(always)]
+    pub(super) fn plan(&self, n: u64, now: u64) -> Option<Decided> {
+        self.first.cell().plan(&self.first.bucket, n, now).ok()
+    }
+
+    /// Takes what was [planned](Self::plan), if nothing has changed since.
+    #[inline(always)]
+    pub(super) fn commit(&self, planned: Decided) -> bool {
+        self.first.cell().commit(planned)
+    }
+
+    /// What there is to say of what was planned.
+    #[inline(always)]
+    pub(super) fn answer(&self, planned: Decided, n: u64, now: u64) -> Decision {
+        planned.answer(&self.first.bucket, n, now)
     }
 
     /// Takes as many tokens as there are.

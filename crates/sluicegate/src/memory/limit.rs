@@ -7,7 +7,7 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 use super::space::Space;
-use crate::keyed::Digest;
+use crate::keyed::{AtCap, Crowding, Digest};
 
 /// A space of a [`Memory`](super::Memory) and the quota that its keys are charged by: so that a decision looks no name up.
 /// Made by [`Memory::limit`](super::Memory::limit); cheap to clone.
@@ -45,7 +45,13 @@ impl Limit {
     /// begin at `start`: nanoseconds on the clock that later instants come from, usually what it shows now.
     #[must_use]
     pub fn new(quota: Quota, max_keys: usize, start: u64) -> Self {
-        Self::of(Arc::new(Space::new(max_keys, start)), quota)
+        Self::with_at_cap(quota, max_keys, AtCap::default(), start)
+    }
+
+    /// As [`new`](Self::new), with another way to deal with keys beyond the cap.
+    #[must_use]
+    pub fn with_at_cap(quota: Quota, max_keys: usize, at_cap: AtCap, start: u64) -> Self {
+        Self::of(Arc::new(Space::new(max_keys, at_cap, start)), quota)
     }
 
     /// The quota of each key.
@@ -78,6 +84,12 @@ impl Limit {
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.space.keyed.overflowed()
+    }
+
+    /// What became of keys that found no place.
+    #[must_use]
+    pub fn crowding(&self) -> Crowding {
+        self.space.keyed.crowding()
     }
 
     /// Forgets the keys that are as if never used, of one of `parts` parts (counted from 0, and round again). See

@@ -3,7 +3,7 @@
 use sluicegate_core::quota::Quota;
 
 use super::watchers::Watchers;
-use crate::keyed::{Charged, Digest, Keys};
+use crate::keyed::{AtCap, Charged, Digest, Keys};
 
 /// A table of keys that has no quota of its own: every charge brings one.
 pub(super) struct Space {
@@ -12,9 +12,10 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub(super) fn new(max_keys: usize, start: u64) -> Self {
+    pub(super) fn new(max_keys: usize, at_cap: AtCap, start: u64) -> Self {
         // No charge is on the table's own quota.
-        Self { keyed: Keys::new(Quota::ban(), max_keys, start), watchers: Watchers::default() }
+        let keyed = Keys::new(Quota::ban(), max_keys, start).with_at_cap(at_cap);
+        Self { keyed, watchers: Watchers::default() }
     }
 
     pub(super) fn take_up_to(&self, digest: Digest, quota: &Quota, n: u64, now: u64) -> u64 {

@@ -1,6 +1,7 @@
 //! Several limits as one: all or none, and what is dropped goes back.
 
 use super::*;
+use crate::keyed::{AtCap, Crowding};
 
 fn limit(quota: &str, max_keys: usize) -> Limit {
     Limit::new(quota.parse().unwrap(), max_keys, 0)
@@ -130,4 +131,31 @@ fn what_is_settled_late_is_exact_whatever_was_charged_before() {
     assert_eq!(left(&refused), [0, 0], "also on the bucket that keys share");
     accounts.iter().for_each(|account| account.settle(120, 99, 0));
     assert_eq!(left(&charge().unwrap().keep()), [0, 0]);
+}
+
+fn full(quota: &str, at_cap: AtCap, keys: &[(u64, u64)]) -> Limit {
+    let limit = Limit::with_at_cap(quota.parse().unwrap(), keys.len(), at_cap, 0);
+    assert!(keys.iter().all(|&(key, n)| name(&limit, key).take(n, 0).is_granted()));
+    limit
+}
+
+#[test]
+fn a_key_that_is_refused_for_want_of_a_place_is_charged_nowhere() {
+    let limits = limits_of([full("10/s", AtCap::Refuse, &[(2, 1)]), limit("10/s", 10)]);
+    let refused = charge(&limits, 3, &[1, 1], 0).unwrap_err();
+    assert_eq!((left(&refused), refused.decision.retry_after()), (vec![0, 10], None));
+    assert_eq!(left(&charge(&limits, 3, &[0, 1], 0).unwrap().keep()), [0, 9]);
+    assert_eq!(limits.iter().next().unwrap().crowding().refused, 1);
+}
+
+#[test]
+fn nobody_is_evicted_for_what_another_limit_refuses_or_for_a_look() {
+    let four = full("10/s", AtCap::Evict, &[(1, 9), (3, 8), (4, 7), (5, 10)]);
+    let limits = limits_of([four, limit("1/s", 10)]);
+    let crowding = || limits.iter().next().unwrap().crowding();
+    assert!(charge(&limits, 6, &[1, 2], 0).is_err());
+    assert!(limits.peek(0, |_, limit| Some((name(limit, 6), 1))).is_granted());
+    assert_eq!(crowding(), Crowding::default());
+    let _ = charge(&limits, 6, &[1, 1], 0).unwrap().keep();
+    assert_eq!((crowding().evicted, crowding().minted), (1, 7), "the one with 3 left");
 }
