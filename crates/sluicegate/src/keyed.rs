@@ -37,7 +37,7 @@ pub(crate) use decide::{Among, Asking, Charged, Entry, decide};
 use overflow::Overflow;
 pub(crate) use parts::encode;
 use shard::{Kind, Recent, Shard};
-pub use verdict::Verdict;
+pub use verdict::{Decided, Verdict};
 
 /// How many keys a part of a table is meant for, at most: so few that it grows within some ten microseconds.
 const KEYS_A_SHARD: usize = 4096;

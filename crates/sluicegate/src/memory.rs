@@ -1,9 +1,11 @@
 //! The store in this process.
 
 mod account;
+mod as_store;
 mod booking;
 mod limit;
 mod limits;
+mod presence;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -11,25 +13,21 @@ mod watchers;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::task::Poll;
 use std::time::Duration;
 
 use sluicegate_core::clock::{Clock, SystemClock, nanos};
-use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 use crate::keyed::{Among, Asking, AtCap, Crowding, Digest, Entry, Keys, Verdict, decide};
-use crate::store::{Charge, Outcome, Reservation, Store, StoreError, check_distinct};
-use crate::timer::Timer;
+use crate::store::{Charge, Outcome, Reservation, StoreError, check_distinct};
 
 pub use account::Account;
 pub use booking::Booking;
 pub use limit::{Key, Limit};
 pub use limits::{Limits, Taken, Twice};
+use presence::Presence;
 use space::Space;
 
 /// How many keys a space has buckets for, if nothing else is said.
@@ -73,6 +71,7 @@ struct Shared<C> {
     max_keys: AtomicUsize,
     at_cap: Mutex<AtCap>,
     spaces: RwLock<HashMap<Box<str>, Arc<Space>>>,
+    presence: Presence,
 }
 
 impl Memory {
@@ -95,7 +94,8 @@ impl<C: Clock> Memory<C> {
     pub fn with_clock(clock: C) -> Self {
         let start = clock.now();
         let (max_keys, at_cap, spaces) = (AtomicUsize::new(MAX_KEYS), Mutex::default(), RwLock::default());
-        Self { shared: Arc::new(Shared { clock, start, max_keys, at_cap, spaces }) }
+        let presence = Presence::default();
+        Self { shared: Arc::new(Shared { clock, start, max_keys, at_cap, spaces, presence }) }
     }
 
     /// What the store's clock shows, in nanoseconds since its start.
@@ -318,85 +318,6 @@ impl Among for Request<'_> {
 
     fn quota(&self, place: usize) -> Option<&Quota> {
         Some(self.charges[place].quota)
-    }
-}
-
-impl<C: Timer> Store for Memory<C> {
-    type Hold = Booking<C>;
-
-    async fn take(&self, charges: &[Charge<'_>]) -> Result<Verdict, StoreError> {
-        self.take_at(charges, self.now())
-    }
-
-    async fn peek(&self, charges: &[Charge<'_>]) -> Result<Verdict, StoreError> {
-        self.peek_at(charges, self.now())
-    }
-
-    async fn take_up_to(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
-        self.take_up_to_at(charge, self.now())
-    }
-
-    async fn put(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
-        self.put_at(charge, self.now())
-    }
-
-    async fn reset(&self, space: &str, key: &[u8]) -> Result<(), StoreError> {
-        self.forget(space, key);
-        Ok(())
-    }
-
-    async fn reserve(
-        &self,
-        charges: &[Charge<'_>],
-        max_wait: Duration,
-    ) -> Result<Outcome<Booking<C>>, StoreError> {
-        self.reserve_at(charges, max_wait, self.now())
-    }
-
-    async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
-        let (mut sleep, mut until) = (pin!(None::<C::Sleep>), None);
-        loop {
-            let space = self.space(charge.space)?;
-            let mut place = space.watchers.enter(space.keyed.digest(charge.key));
-            let decided = poll_fn(|context| {
-                // In the list before the bucket is looked at, so that nothing that comes after is missed.
-                place.set(context.waker());
-                loop {
-                    if !self.find(charge.space).is_some_and(|now| Arc::ptr_eq(&now, &space)) {
-                        return Poll::Ready(Ok(None));
-                    }
-                    let now = self.now();
-                    let decision = self.peek_at(&[charge], now)?.decision;
-                    let Decision::Later { retry_after, .. } = decision else {
-                        return Poll::Ready(Ok::<_, StoreError>(Some(decision)));
-                    };
-                    let Some(wait) = retry_after else { return Poll::Pending };
-                    let at = now.saturating_add(nanos(wait));
-                    if until != Some(at) {
-                        sleep.set(Some(self.shared.clock.sleep_until(at)));
-                        until = Some(at);
-                    }
-                    let slept = sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(context));
-                    if slept != Some(Poll::Ready(())) {
-                        return Poll::Pending;
-                    }
-                    sleep.set(None);
-                    until = None;
-                }
-            });
-            // None where the space was removed meanwhile: what is put comes to another of its name.
-            if let Some(decision) = decided.await? {
-                return Ok(decision);
-            }
-        }
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn supports(&self, _: &Quota) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 

@@ -77,7 +77,10 @@ impl<C: Clock> Joint<C> {
 
     /// What all say together, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
-        let reading = self.now();
+        self.ask_at(n, self.now())
+    }
+
+    pub(super) fn ask_at(&self, n: u64, reading: u64) -> Decision {
         let each = self.members.iter().map(|member| member.bucket.peek_at(member.charge(n), reading));
         each.fold(Decision::UNLIMITED, Decision::and)
     }
@@ -175,7 +178,7 @@ impl<C: Clock> Joint<C> {
     }
 
     /// What the clock shows, which is one for all.
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.members.first().map_or(0, |member| member.bucket.clock().now())
     }
 
@@ -197,14 +200,14 @@ impl<C: Clock + 'static> Joint<C> {
     }
 
     /// Takes `n` from all members now, or from none. Nobody gets ahead of those in line.
-    pub(super) fn try_take(self: &Arc<Self>, n: u64) -> Decision {
+    pub(super) fn try_take(self: &Arc<Self>, n: u64, reading: u64) -> Decision {
         if n > 0 && self.waiting.load(Ordering::Acquire) > 0 {
             return self.with(|line, wakes| match line.is_empty() {
-                true => self.take_but(None, n, wakes),
+                true => self.take_but_at(None, n, reading, wakes),
                 false => self.ask_behind(line, n).refused().decision(),
             });
         }
-        let (reading, mut wakes) = (self.now(), None);
+        let mut wakes = None;
         if let Some(decision) = self.take_at_once(n, reading, &mut wakes) {
             return decision;
         }

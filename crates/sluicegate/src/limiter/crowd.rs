@@ -243,10 +243,13 @@ impl Crowd {
         self.rouse(bucket, state, now, wakes);
     }
 
-    /// Wakes the alarm, if it would ring too late.
+    /// Wakes the alarm, if it would ring too late, or for nobody.
     pub(super) fn rouse(&mut self, bucket: &Bucket, state: State, now: u64, wakes: &mut Wakes) {
         let Some(at) = self.alarms.first_at() else { return };
-        if self.next_at(bucket, state, now).is_some_and(|next| next < at) {
+        let is_late = self.next_at(bucket, state, now).is_some_and(|next| next < at);
+        // Nobody is left that it would ring for: no timer stays behind.
+        let is_idle = at > 0 && at < u64::MAX && self.len() == 0;
+        if is_late || is_idle {
             self.alarms.rouse(wakes);
         }
     }

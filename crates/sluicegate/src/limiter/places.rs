@@ -41,13 +41,6 @@ impl<C: Clock> TokenBucket<C> {
         self.shared.take(n, self.shared.since(reading), |_| ()).is_granted()
     }
 
-    /// As [`available`](Self::available), at a reading of the clock.
-    #[inline]
-    pub(crate) fn available_at(&self, reading: u64) -> u64 {
-        let now = self.shared.since(reading);
-        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
-    }
-
     /// What a take of `n` would come to at a reading of the clock: none where that takes a closer look, since the quota was
     /// changed once.
     #[inline(always)]
@@ -71,11 +64,6 @@ impl<C: Clock> TokenBucket<C> {
     #[inline(always)]
     pub(crate) fn allows(&self, n: u64, reading: u64) -> bool {
         self.shared.has(n, self.shared.since(reading))
-    }
-
-    /// As [`peek`](Self::peek), at a reading of the clock.
-    pub(crate) fn peek_at(&self, n: u64, reading: u64) -> Decision {
-        self.shared.ask_at(n, self.shared.since(reading))
     }
 
     /// As [`put`](Self::put), of what was taken and is not used.

@@ -137,15 +137,13 @@ impl<C: Clock> Shared<C> {
 
     /// Takes as many tokens as there are.
     #[inline]
-    pub(super) fn take_up_to(&self, n: u64) -> u64 {
-        let now = self.now();
+    pub(super) fn take_up_to(&self, n: u64, now: u64) -> u64 {
         self.on(|node| node.cell().take_up_to(&node.bucket, n, now))
     }
 
     /// Puts `n` tokens.
     #[inline]
-    pub(super) fn put(&self, n: u64) -> u64 {
-        let now = self.now();
+    pub(super) fn put(&self, n: u64, now: u64) -> u64 {
         let put = self.on(|node| node.cell().put(&node.bucket, n, now));
         self.tokens_came();
         put

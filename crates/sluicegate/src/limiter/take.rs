@@ -129,7 +129,7 @@ impl<C: Clock> TokenBucket<C> {
 
     /// As [`take_up_to`](Self::take_up_to), beside a take that was granted and counted.
     pub(crate) fn take_the_rest(&self, n: u64) -> u64 {
-        self.shared.take_up_to(n)
+        self.shared.take_up_to(n, self.shared.now())
     }
 }
 

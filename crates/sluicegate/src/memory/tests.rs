@@ -1,6 +1,11 @@
 //! What only this store has: bounds, and a table. What every store promises is in the testkit's suite.
 
+use sluicegate_core::decision::Decision;
+
+use std::pin::pin;
+
 use super::*;
+use crate::store::Store;
 use crate::timer::ManualTime;
 
 const SECOND: u64 = 1_000_000_000;
