@@ -1,4 +1,4 @@
-//! A limit for each key, and several limits decided as one.
+//! A limit for each key.
 //!
 //! A [`Keys`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
 //! key: long keys cost no more than short ones, and who chooses keys can't make them collide. Every key's bucket is taken
@@ -10,16 +10,13 @@
 //!
 //! [`Keyed`] is that for keys of a type, which may have classes, each with a quota or several.
 //!
-//! [`Limits`] decides over several of them: all of a request's charges, or none, and hands out a guard that takes them back.
-//!
 //! The table has a quota of its own. It is also the engine of [`Memory`](crate::memory::Memory), where each charge brings its
-//! quota: each key remembers the one that its state belongs to.
+//! quota (each key remembers the one that its state belongs to), and several limits are decided as one.
 
 mod at_cap;
 mod by_type;
 mod decide;
 mod hold;
-mod limits;
 mod overflow;
 mod parts;
 mod shard;
@@ -42,11 +39,10 @@ use sluicegate_core::quota::Quota;
 pub use at_cap::{AtCap, Crowding};
 pub use by_type::{Keyed, KeyedBuilder, KeyedCounts, KeyedError, MAX_KEYS, Standing};
 pub(crate) use decide::{Among, Asking, Charged, Entry, decide};
-pub use limits::{Limits, Taken, Twice};
 use overflow::Overflow;
 pub(crate) use parts::encode;
 use shard::{Kind, Recent, Shard};
-pub use verdict::Verdict;
+pub use verdict::{Decided, Verdict};
 
 /// How many keys a part of a table is meant for, at most: so few that it grows within some ten microseconds.
 const KEYS_A_SHARD: usize = 1024;
@@ -112,9 +108,8 @@ impl Key<'_> {
     }
 }
 
-#[cfg(test)]
 impl Key<'_> {
-    pub(crate) fn digest(&self) -> Digest {
+    pub(crate) const fn digest(&self) -> Digest {
         self.digest
     }
 }
