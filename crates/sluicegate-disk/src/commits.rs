@@ -129,13 +129,14 @@ impl Commits {
         }
     }
 
-    /// Wakes who waits for a batch. `place` is where it stands, if it does already.
-    pub(crate) fn wait(&mut self, place: &mut Option<u64>, ticket: u64, waker: &Waker) {
+    /// From now on, this is woken when a batch was written, or not. `place` is where it stands, if it does already; what was to be
+    /// woken before comes back, to be dropped outside the lock.
+    pub(crate) fn wait(&mut self, place: &mut Option<u64>, ticket: u64, waker: Waker) -> Option<Waker> {
         let place = *place.get_or_insert_with(|| {
             self.came += 1;
             self.came
         });
-        self.waiting.insert(place, (ticket, waker.clone()));
+        self.waiting.insert(place, (ticket, waker)).map(|(_, old)| old)
     }
 
     pub(crate) fn leave(&mut self, place: u64) -> Option<Waker> {

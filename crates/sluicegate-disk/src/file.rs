@@ -40,8 +40,8 @@ pub(crate) struct Loaded {
 /// What is written at once.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Keys, by their order; none is to be removed.
-    pub(crate) changes: Vec<(Id, Option<[u8; Record::LENGTH]>)>,
+    /// Keys; none is to be removed.
+    pub(crate) changes: Vec<(Id, Option<Record>)>,
     /// Spaces that are new, with their numbers.
     pub(crate) spaces: Vec<(u32, Box<str>)>,
     /// The latest instant of the store's time.
@@ -170,7 +170,9 @@ fn write(database: &Database, header: &Header, batch: &Batch) -> Result<(), redb
         let mut keys = transaction.open_table(KEYS)?;
         for (id, record) in &batch.changes {
             match record {
-                Some(record) => keys.insert(id.encode().as_slice(), record.as_slice())?,
+                Some(record) => {
+                    keys.insert(id.encode().as_slice(), record.encode(header.seed, *id).as_slice())?
+                }
                 None => keys.remove(id.encode().as_slice())?,
             };
         }

@@ -39,13 +39,16 @@ impl<C: Timer> Future for Pending<C> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { change, patience } = Pin::into_inner(self);
         let shared = &change.shared;
-        let waker = context.waker();
+        // A waker is foreign code: cloned before the lock, and an old one dropped after it.
+        let waker = context.waker().clone();
         let mut inner = shared.lock();
         let outcome = inner.commits.outcome(change.ticket);
-        if outcome.is_none() {
-            inner.commits.wait(&mut change.place, change.ticket, waker);
-        }
+        let old = match outcome {
+            None => inner.commits.wait(&mut change.place, change.ticket, waker),
+            Some(_) => Some(waker),
+        };
         drop(inner);
+        drop(old);
         if let Some(outcome) = outcome {
             if outcome.is_ok() {
                 change.undo.clear();

@@ -285,6 +285,30 @@ mod tests {
         assert!(decode_name(SEED, 1, &name[1..]).is_err());
     }
 
+    #[test]
+    fn any_bytes_are_an_error() {
+        let mut dice = 1_u64;
+        let mut byte = || {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 56) as u8
+        };
+        for turn in 0..20_000 {
+            let bytes: Vec<u8> = (0..turn % 70).map(|_| byte()).collect();
+            let id = Id::decode(&bytes).unwrap_or_else(|| Id::own(SEED, 0, &bytes));
+            assert!(Record::decode(SEED, id, &bytes).is_err());
+            assert!(decode_name(SEED, 0, &bytes).is_err());
+            assert!(Header::decode(&bytes).is_err());
+            // With a checksum that is right, whatever it says.
+            let mut record = [bytes, vec![byte() % 6; Record::LENGTH]].concat();
+            record.truncate(Record::LENGTH);
+            let sum = SEED.checksum([&id.encode(), &record[..BODY]]);
+            record[BODY..].copy_from_slice(&sum);
+            if let Ok(read) = Record::decode(SEED, id, &record) {
+                assert_eq!(read.state.to_word(), word(&record, QUOTA));
+            }
+        }
+    }
+
     /// If this fails, states that are on disks mean something else now: `FORMAT` has to be another number, or files be read
     /// with what they meant.
     #[test]

@@ -298,21 +298,14 @@ impl Table {
         !self.dirty.is_empty()
     }
 
-    /// What is to be written, by key: none is to be removed.
-    pub(crate) fn take_dirty(&mut self) -> Vec<(Id, Option<[u8; Record::LENGTH]>)> {
-        let mut changes: Vec<_> = std::mem::take(&mut self.dirty)
-            .into_iter()
-            .map(|id| {
-                let slot = self.index.get(&id).map(|at| self.slots[*at]);
-                let record = slot.map(|slot| {
-                    let quota = *self.classes.bucket(slot.class).quota();
-                    Record { quota, state: slot.state, kept_until: slot.kept_until }.encode(self.seed, id)
-                });
-                (id, record)
-            })
-            .collect();
-        changes.sort_unstable_by_key(|(id, _)| *id);
-        changes
+    /// What is to be written; none is to be removed.
+    pub(crate) fn take_dirty(&mut self) -> Vec<(Id, Option<Record>)> {
+        let record = |id: Id| {
+            let slot = self.slots[*self.index.get(&id)?];
+            let quota = *self.classes.bucket(slot.class).quota();
+            Some(Record { quota, state: slot.state, kept_until: slot.kept_until })
+        };
+        std::mem::take(&mut self.dirty).into_iter().map(|id| (id, record(id))).collect()
     }
 
     /// These were not written after all.

@@ -29,6 +29,8 @@ struct Platter {
     broken: Option<io::ErrorKind>,
     /// Whether syncs hang.
     hangs: bool,
+    /// How many there were.
+    syncs: u32,
     /// How many writes and syncs there will be power for.
     power: Option<u64>,
 }
@@ -82,6 +84,11 @@ impl Drive {
     pub(super) fn hang(&self, hangs: bool) {
         self.platter().hangs = hangs;
         self.shared.1.notify_all();
+    }
+
+    /// How often something was synced.
+    pub(super) fn syncs(&self) -> u32 {
+        self.platter().syncs
     }
 
     /// The power goes after so many writes and syncs.
@@ -172,8 +179,9 @@ impl StorageBackend for Handle {
         let (platter, passing) = &*self.drive.shared;
         let mut platter = passing.wait_while(platter.lock().unwrap(), |platter| platter.hangs).unwrap();
         platter.spend()?;
-        platter.synced = platter.bytes.clone().unwrap();
-        platter.unsynced.clear();
+        let platter = &mut *platter;
+        platter.syncs += 1;
+        platter.unsynced.drain(..).for_each(|step| step.apply(&mut platter.synced));
         Ok(())
     }
 

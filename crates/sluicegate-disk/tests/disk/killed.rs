@@ -13,6 +13,7 @@ use crate::support::{Place, quota};
 
 const FILE: &str = "SLUICEGATE_DISK_TEST_FILE";
 const SPAN: &str = "SLUICEGATE_DISK_TEST_SPAN";
+const TASKS: &str = "SLUICEGATE_DISK_TEST_TASKS";
 const ALL: u64 = 1_000_000_000;
 
 /// How often it is killed.
@@ -29,11 +30,19 @@ fn options(span: u64) -> Options {
 }
 
 /// The process that is killed; a test only so that there is a program to run. Tells each grant, and when it was.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_child() {
-    let (Ok(file), Ok(span)) = (std::env::var(FILE), std::env::var(SPAN)) else { return };
-    let (clock, stock) = (SystemClock::new(), quota(&format!("stock {ALL}")));
+    let [Ok(file), Ok(span), Ok(tasks)] = [FILE, SPAN, TASKS].map(std::env::var) else { return };
     let disk = options(span.parse().unwrap()).open(file).unwrap();
+    let tasks = 0..tasks.parse::<u32>().unwrap();
+    let tasks: Vec<_> = tasks.map(|_| tokio::spawn(grant_for_ever(disk.clone()))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+async fn grant_for_ever(disk: Disk) {
+    let (clock, stock) = (SystemClock::new(), quota(&format!("stock {ALL}")));
     for turn in 0.. {
         let key = [u8::try_from(turn % 50).unwrap()];
         let before = clock.now();
@@ -45,11 +54,12 @@ async fn the_child() {
     }
 }
 
-fn child(place: &Place, span: u64) -> Child {
+fn child(place: &Place, span: u64, tasks: u32) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "killed::the_child", "--nocapture", "--test-threads", "1"])
         .env(FILE, place.file())
         .env(SPAN, span.to_string())
+        .env(TASKS, tasks.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -73,12 +83,13 @@ async fn taken(disk: &Disk, stock: &Quota) -> [u64; 2] {
     [ALL - left(Charge::new("one", b"k", stock)).await, many]
 }
 
-/// Kills a process over and over. `check` is told what it has granted, and how many of that are in the file.
-async fn kill(span: u64, mut check: impl FnMut(&[(u64, u64)], u64)) {
+/// Kills a process over and over, of which so many tasks grant. `check` is told what it has granted, and how many of that are in
+/// the file.
+async fn kill(kills: u32, span: u64, tasks: u32, mut check: impl FnMut(&[(u64, u64)], u64)) {
     let (place, stock) = (Place::new(), quota(&format!("stock {ALL}")));
     let (mut had, mut granted) = (0, 0);
-    for kill in 0..KILLS {
-        let mut process = child(&place, span);
+    for kill in 0..kills {
+        let mut process = child(&place, span, tasks);
         let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut grants = lines.filter_map(|line| grant(&line));
         // From none, killed while it opens or makes the file, to some dozens.
@@ -97,22 +108,25 @@ async fn kill(span: u64, mut check: impl FnMut(&[(u64, u64)], u64)) {
         check(&told, has[0] - had);
         had = has[0];
     }
-    assert!(granted > 1000, "hardly anything was granted: {granted}");
+    assert!(granted > 10 * kills as usize, "hardly anything was granted: {granted}");
 }
 
 #[tokio::test]
 async fn strict_forgets_nothing() {
-    kill(0, |told, kept| {
-        let told = told.len() as u64;
-        assert!((told..=told + 1).contains(&kept), "{told} told, {kept} kept");
-    })
-    .await;
+    for (kills, tasks) in [(KILLS, 1), (30, 8)] {
+        kill(kills, 0, tasks, |told, kept| {
+            let told = told.len() as u64;
+            let on_their_way = u64::from(tasks);
+            assert!((told..=told + on_their_way).contains(&kept), "{told} told, {kept} kept");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn written_behind_what_is_forgotten_was_granted_in_a_span() {
     let (mut forgotten, span) = (0, 20);
-    kill(span, |told, kept| {
+    kill(KILLS, span, 1, |told, kept| {
         let kept = usize::try_from(kept).unwrap();
         if let (Some((_, first)), Some((last, _))) = (told.get(kept), told.last()) {
             forgotten += told.len() - kept;
@@ -127,7 +141,7 @@ async fn written_behind_what_is_forgotten_was_granted_in_a_span() {
 #[tokio::test]
 async fn a_file_that_another_process_has_is_in_use_until_that_is_killed() {
     let place = Place::new();
-    let mut process = child(&place, 0);
+    let mut process = child(&place, 0, 1);
     let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.filter_map(|line| grant(&line)).next().is_some());
     let error = Disk::open(place.file()).unwrap_err();

@@ -5,6 +5,7 @@ use sluicegate_core::decision::Decision;
 use std::pin::pin;
 
 use super::*;
+use crate::store::Store;
 use crate::timer::ManualTime;
 
 const SECOND: u64 = 1_000_000_000;
