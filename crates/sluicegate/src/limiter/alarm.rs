@@ -54,6 +54,18 @@ impl Alarms {
         Some(self.made)
     }
 
+    /// Somebody is due at `next`: has those look that would do so too late, the first for that instant and the others for
+    /// [`SAFETY`] later. Not only the first, whose runtime may stand still.
+    pub(super) fn hurry(&mut self, next: u64, wakes: &mut Wakes) {
+        for (place, entry) in self.list.iter_mut().enumerate() {
+            let by = if place == 0 { next } else { next.saturating_add(SAFETY) };
+            if entry.at > by {
+                entry.at = 0;
+                wakes.add(entry.waker.clone());
+            }
+        }
+    }
+
     /// Has the first look.
     pub(super) fn rouse(&mut self, wakes: &mut Wakes) {
         if let Some(first) = self.list.first_mut() {

@@ -243,13 +243,13 @@ impl Crowd {
         self.rouse(bucket, state, now, wakes);
     }
 
-    /// Wakes the alarm, if it would ring too late, or for nobody.
+    /// Wakes the alarms that would ring too late, and the first if it would ring for nobody.
     pub(super) fn rouse(&mut self, bucket: &Bucket, state: State, now: u64, wakes: &mut Wakes) {
         let Some(at) = self.alarms.first_at() else { return };
-        let is_late = self.next_at(bucket, state, now).is_some_and(|next| next < at);
-        // Nobody is left that it would ring for: no timer stays behind.
-        let is_idle = at > 0 && at < u64::MAX && self.len() == 0;
-        if is_late || is_idle {
+        if let Some(next) = self.next_at(bucket, state, now) {
+            self.alarms.hurry(next, wakes);
+        } else if at > 0 && at < u64::MAX && self.len() == 0 {
+            // Nobody is left that it would ring for: no timer stays behind.
             self.alarms.rouse(wakes);
         }
     }
