@@ -105,8 +105,10 @@ impl Crowd {
         Self { line, listening, watches, left, waited, cancelled, overdue, alarms }
     }
 
-    /// Somebody in line is to be woken when its turn has come, and an alarm looks after that.
+    /// Somebody in line is to be woken when its turn has come, and an alarm looks after that; it may have looked after itself
+    /// until now.
     pub(super) fn keep(&mut self, ticket: Ticket, waker: Waker, wakes: &mut Wakes) {
+        self.forget(ticket);
         let old = self.line.get_mut(ticket).and_then(|spot| spot.waker.replace(waker));
         wakes.discard(old);
     }
