@@ -212,14 +212,13 @@ impl Crowd {
     pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
-        let mut is_overdue = self.line.next_at(bucket).is_some_and(|at| at.saturating_add(SAFETY) <= now);
-        while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
+        while let Some(at) = self.line.next_at(bucket)
+            && let Some((ticket, spot)) = self.line.pop_due(bucket, now)
+        {
             self.forget(ticket);
             self.waited += u64::from(spot.is_take);
-            if spot.waker.is_some() {
-                self.overdue += u64::from(is_overdue);
-                is_overdue = false;
-            }
+            // Where nobody waits, as for most reservations, nobody is late.
+            self.overdue += u64::from(spot.waker.is_some() && at.saturating_add(SAFETY) <= now);
             wakes.add(spot.waker);
         }
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
