@@ -121,7 +121,8 @@ impl<C: Clock> Joint<C> {
                 return None;
             }
             let remaining = member.bucket.answer(*planned, member.charge(n), reading).remaining();
-            if remaining <= least {
+            // Of several the first, as everywhere.
+            if tightest.is_none() || remaining < least {
                 (tightest, least) = (Some((member, planned)), remaining);
             }
         }
