@@ -55,6 +55,8 @@ pub(super) struct Spot {
     pub(super) wakes_at: u64,
     /// Whether somebody is granted tokens here, rather than told an instant.
     pub(super) is_take: bool,
+    /// The home whose alarm was to look after its owner.
+    pub(super) kept_by: Option<u64>,
 }
 
 /// Wakers to be woken, or dropped, once the lock is free: they are foreign code, which may come back here.
