@@ -1,5 +1,5 @@
 //! What a review of decisions over several found.
-#![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
+#![cfg(not(sluicegate_loom))]
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use sluicegate::timer::ManualTime;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Misleading: of two that are as tight, the quick way answers with the last, the long way and `peek` with the first.
+/// of two that are as tight, the quick way answers with the last, the long way and `peek` with the first.
 #[test]
 fn what_peek_said_is_what_is_answered_where_two_are_as_tight() {
     let time = ManualTime::new();
@@ -28,7 +28,7 @@ fn what_peek_said_is_what_is_answered_where_two_are_as_tight() {
     assert_eq!(quick, long);
 }
 
-/// Misleading: where somebody waits, the wait that is told counts from the clock and not from the reading.
+/// where somebody waits, the wait that is told counts from the clock and not from the reading.
 #[test]
 fn a_wait_counts_from_the_reading_where_somebody_waits_too() {
     let time = ManualTime::new();
