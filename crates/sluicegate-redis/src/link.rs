@@ -1,0 +1,365 @@
+//! The connection: made when it is first needed, and again when it has broken.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::SingleNodeRoutingInfo;
+use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value};
+use sluicegate::clock::{Clock, nanos};
+use sluicegate::store::StoreError;
+use sluicegate::timer::{Timer, TokioTime};
+use tokio::sync::Mutex;
+
+use crate::error::{Failed, away, of};
+use crate::script::{Call, SCRIPT, VIRTUAL};
+use crate::settings::Settings;
+use crate::watchers::Watchers;
+
+/// How long Redis is left alone after it could not be reached: first, and at the most.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a node that is not the right one, or not ready, is given.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// A test's time, in microseconds.
+pub(crate) type TestTime = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The way to Redis.
+pub(crate) struct Link {
+    settings: Arc<Settings>,
+    watchers: Arc<Watchers>,
+    time: TokioTime,
+    test_time: Option<TestTime>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    live: Option<Live>,
+    made: u64,
+    /// How often in a row it could not be reached, and until when it is left alone.
+    failures: u32,
+    not_before: u64,
+}
+
+/// A connection that works, as far as is known.
+#[derive(Clone)]
+struct Live {
+    connection: Connection,
+    /// The script's hash.
+    hash: Arc<str>,
+    /// When all buckets began, in microseconds.
+    epoch: u64,
+    /// The how manieth it is.
+    number: u64,
+    /// Whether it has told that it has ended.
+    has_ended: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Connection {
+    One(MultiplexedConnection),
+    Many(ClusterConnection),
+}
+
+impl Connection {
+    async fn run(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        match self {
+            Self::One(one) => command.query_async(one).await,
+            Self::Many(many) => command.query_async(many).await,
+        }
+    }
+
+    /// Runs it on the node that a key is moving to.
+    async fn run_at(&mut self, command: &Cmd, address: &str) -> Result<Value, RedisError> {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        let route =
+            SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().unwrap_or(0) };
+        let mut both = redis::pipe();
+        both.add_command(redis::cmd("ASKING")).ignore();
+        both.add_command(command.clone());
+        match self {
+            Self::One(one) => command.query_async(one).await,
+            Self::Many(many) => {
+                let mut values = many.route_pipeline(both, 1, 1, route).await?;
+                values.pop().unwrap_or(Value::Nil).extract_error()
+            }
+        }
+    }
+
+    /// How keys' channels are named to the script, to be told of what is put.
+    const fn publish(&self) -> &'static str {
+        match self {
+            Self::One(_) => "PUBLISH",
+            Self::Many(_) => "SPUBLISH",
+        }
+    }
+
+    async fn subscribe(&mut self, names: &[Vec<u8>]) -> Result<(), RedisError> {
+        match self {
+            Self::One(one) => one.subscribe(names).await,
+            Self::Many(many) => {
+                // One at a time: they are in slots.
+                for name in names {
+                    many.ssubscribe(name.as_slice()).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn unsubscribe(&mut self, name: &[u8]) -> Result<(), RedisError> {
+        match self {
+            Self::One(one) => one.unsubscribe(name).await,
+            Self::Many(many) => many.sunsubscribe(name).await,
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(settings: Arc<Settings>, watchers: Arc<Watchers>, test_time: Option<TestTime>) -> Self {
+        Self { settings, watchers, time: TokioTime::new(), test_time, state: Mutex::default() }
+    }
+
+    /// Has the script decide. What is not done because a node was not the right one is asked again, for as long as the timeout.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Value, StoreError> {
+        let until = self.time.now().saturating_add(nanos(self.settings.timeout));
+        let mut elsewhere: Option<String> = None;
+        let mut is_known = true;
+        loop {
+            let mut live = self.live().await?;
+            let now = self.test_time.as_ref().map(|time| time());
+            let script = if self.test_time.is_some() { VIRTUAL } else { SCRIPT };
+            let (name, text) = if is_known { ("EVALSHA", &*live.hash) } else { ("EVAL", script) };
+            let command = call.command(name, text, now, live.epoch, live.connection.publish());
+            let answer = match elsewhere.take() {
+                Some(address) => live.connection.run_at(&command, &address).await,
+                None => live.connection.run(&command).await,
+            };
+            let error = match answer {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match of(error, &self.settings) {
+                Failed::NoScript => is_known = false,
+                Failed::Elsewhere(error) => {
+                    let is_over = self.time.now().saturating_add(nanos(MOMENT)) >= until;
+                    if is_over || !self.settings.names.is_cluster {
+                        if !self.settings.names.is_cluster {
+                            self.discard(live.number).await;
+                        }
+                        return Err(away(error));
+                    }
+                    if error.code() == Some("ASK") {
+                        elsewhere = error.redirect_node().map(|(address, _)| address.to_owned());
+                    } else {
+                        self.time.sleep_for(nanos(MOMENT)).await;
+                    }
+                }
+                Failed::Connection(error) => {
+                    self.discard(live.number).await;
+                    return Err(error);
+                }
+                Failed::Refused(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether it answers: every master does, in a Cluster.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let mut live = self.live().await?;
+        match live.connection.run(&redis::cmd("PING")).await {
+            Ok(_) => Ok(()),
+            Err(error) => match of(error, &self.settings) {
+                Failed::Elsewhere(error) => Err(away(error)),
+                Failed::Refused(error) => Err(error),
+                Failed::Connection(error) => {
+                    self.discard(live.number).await;
+                    Err(error)
+                }
+                Failed::NoScript => Ok(()),
+            },
+        }
+    }
+
+    /// Has this key's channel be listened to. One that may not is told nothing, and looks again by and by.
+    pub(crate) async fn watch(&self, name: Vec<u8>) -> Result<(), StoreError> {
+        let mut live = self.live().await?;
+        if let Err(error) = live.connection.subscribe(&[name]).await
+            && let Failed::Connection(error) = of(error, &self.settings)
+        {
+            self.discard(live.number).await;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// No longer, unless somebody watches again.
+    pub(crate) async fn unwatch(&self, name: &[u8]) {
+        let live = self.state.lock().await.live.clone();
+        if let Some(mut live) = live
+            && !self.watchers.has(name)
+        {
+            // If it is not heard, some messages more come that nobody waits for.
+            drop(live.connection.unsubscribe(name).await);
+        }
+    }
+
+    /// This connection has broken: the next that is needed is a new one.
+    async fn discard(&self, number: u64) {
+        let mut state = self.state.lock().await;
+        if state.live.as_ref().is_some_and(|live| live.number == number) {
+            state.live = None;
+        }
+    }
+
+    /// The connection; made if there is none. Whoever else wants it waits meanwhile.
+    async fn live(&self) -> Result<Live, StoreError> {
+        let mut state = self.state.lock().await;
+        if let Some(live) = &state.live
+            && !live.has_ended.load(Ordering::Acquire)
+        {
+            return Ok(live.clone());
+        }
+        if self.time.now() < state.not_before {
+            return Err(StoreError::Away { cause: None });
+        }
+        let late = StoreError::Timeout { after: self.settings.connect_timeout };
+        let made = self.within(self.settings.connect_timeout, self.connect(state.made)).await;
+        match made.unwrap_or(Err(StoreError::Away { cause: Some(Arc::new(late)) })) {
+            Ok(live) => {
+                (state.failures, state.not_before) = (0, 0);
+                state.made += 1;
+                state.live = Some(live.clone());
+                drop(state);
+                // What came while nobody listened.
+                self.watchers.wake_all();
+                Ok(live)
+            }
+            Err(error) => {
+                let pause = PAUSE.saturating_mul(1 << state.failures.min(8)).min(PAUSE_MAX);
+                state.failures += 1;
+                state.not_before = self.time.now().saturating_add(nanos(pause));
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self, number: u64) -> Result<Live, StoreError> {
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let opened = self.open(Arc::clone(&has_ended)).await;
+        let mut connection = opened.map_err(|error| self.unreachable(error))?;
+        let script = if self.test_time.is_some() { VIRTUAL } else { SCRIPT };
+        let mut ask = async |command: &Cmd| connection.run(command).await;
+        let prepared = async {
+            let hash = ask(redis::cmd("SCRIPT").arg("LOAD").arg(script)).await?;
+            let hash: String = redis::from_redis_value(hash)?;
+            let key = self.settings.names.epoch();
+            let mut epoch = ask(redis::cmd("GET").arg(&key)).await?;
+            if epoch == Value::Nil {
+                let now = match &self.test_time {
+                    Some(time) => time(),
+                    None => {
+                        let (seconds, micros): (u64, u64) =
+                            redis::from_redis_value(ask(&redis::cmd("TIME")).await?)?;
+                        seconds.saturating_mul(1_000_000).saturating_add(micros)
+                    }
+                };
+                // Whoever was first.
+                ask(redis::cmd("SET").arg(&key).arg(now).arg("NX")).await?;
+                epoch = ask(redis::cmd("GET").arg(&key)).await?;
+            }
+            Ok((hash, epoch))
+        };
+        let (hash, epoch) = prepared.await.map_err(|error| self.unreachable(error))?;
+        let epoch: u64 = redis::from_redis_value(epoch).map_err(|_| StoreError::Foreign {
+            name: self.settings.names.epoch(),
+            what: "no instant".to_owned(),
+        })?;
+        let names = self.watchers.names();
+        if !names.is_empty() {
+            // Who may not subscribe looks again by and by.
+            drop(connection.subscribe(&names).await);
+        }
+        Ok(Live { connection, hash: hash.into(), epoch, number, has_ended })
+    }
+
+    /// Why there is no connection.
+    fn unreachable(&self, error: RedisError) -> StoreError {
+        match of(error, &self.settings) {
+            Failed::Refused(error @ StoreError::Broken { .. }) => error,
+            Failed::Elsewhere(error) => away(error),
+            Failed::NoScript => StoreError::Away { cause: None },
+            Failed::Refused(error) | Failed::Connection(error) => match error {
+                StoreError::Lost { cause } => StoreError::Away { cause: Some(cause) },
+                error @ StoreError::Timeout { .. } => StoreError::Away { cause: Some(Arc::new(error)) },
+                error => error,
+            },
+        }
+    }
+
+    async fn open(&self, has_ended: Arc<AtomicBool>) -> Result<Connection, RedisError> {
+        let settings = &self.settings;
+        if settings.is_encrypted() {
+            // Another may be installed already; then that is used.
+            let ring = tokio_rustls::rustls::crypto::ring::default_provider();
+            drop(ring.install_default());
+        }
+        let (watchers, is_cluster) = (Arc::clone(&self.watchers), settings.names.is_cluster);
+        let push = move |info: PushInfo| -> Result<(), ()> {
+            match (info.kind, info.data.first()) {
+                (PushKind::Message | PushKind::SMessage, Some(Value::BulkString(name))) => {
+                    watchers.wake(name)
+                }
+                (PushKind::Disconnection, _) => {
+                    // In a Cluster it is one node's, and made anew by itself.
+                    has_ended.store(!is_cluster, Ordering::Release);
+                    watchers.wake_all();
+                }
+                (PushKind::SUnsubscribe, _) => watchers.wake_all(),
+                _ => {}
+            }
+            Ok(())
+        };
+        if settings.names.is_cluster {
+            // What has failed is not asked again behind our back: it may have been done.
+            let mut builder = ClusterClient::builder(settings.nodes.clone())
+                .retries(0)
+                .connection_timeout(settings.connect_timeout)
+                .response_timeout(settings.timeout)
+                .push_sender(push);
+            if let Some(certificates) = &settings.certificates {
+                builder = builder.certs(certificates.clone());
+            }
+            return builder.build()?.get_async_connection().await.map(Connection::Many);
+        }
+        let node = settings.nodes[0].clone();
+        let client = match &settings.certificates {
+            Some(certificates) => Client::build_with_tls(node, certificates.clone())?,
+            None => Client::open(node)?,
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_response_timeout(Some(settings.timeout))
+            .set_push_sender(push);
+        client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::One)
+    }
+
+    /// What comes of it within a time; none where it takes longer.
+    async fn within<F: Future>(&self, time: Duration, future: F) -> Option<F::Output> {
+        let (mut future, mut late) = (pin!(future), pin!(self.time.sleep_for(nanos(time))));
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => late.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+}
