@@ -164,12 +164,13 @@ impl Driver {
         let settled = batch.iter().filter(|job| matches!(job.work, Work::Settle(_))).count();
         let (link, back) = (Arc::clone(&self.link), self.back.clone());
         self.calls.push(Box::pin(async move {
-            if lane == Lane::Channels {
-                for job in batch {
-                    listen(&link, job, &back).await;
+            match lane {
+                Lane::Slot(slot) => ask(&link, batch, slot, &back).await,
+                Lane::Channels => {
+                    for job in batch {
+                        listen(&link, job, &back).await;
+                    }
                 }
-            } else {
-                ask(&link, batch, &back).await;
             }
             Done { lane: Some(lane), settled }
         }));
@@ -188,9 +189,9 @@ impl Driver {
 }
 
 /// One call for all of these.
-async fn ask(link: &Link, jobs: Vec<Job>, back: &Back) {
+async fn ask(link: &Link, jobs: Vec<Job>, slot: u16, back: &Back) {
     let call = Call::new(jobs.iter().flat_map(Job::requests));
-    let said = match link.call(&call).await {
+    let said = match link.call(&call, slot).await {
         Ok(value) => call.read(value),
         Err(error) => Err(error),
     };
@@ -205,6 +206,7 @@ async fn ask(link: &Link, jobs: Vec<Job>, back: &Back) {
         }
         job.answer(own, back);
     }
+    link.mend(slot).await;
 }
 
 /// Listens to a key's channel, or no longer.

@@ -1,9 +1,10 @@
 //! The connection: made when it is first needed, and again when it has broken.
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a node that is not the right one, or not ready, is given.
 const MOMENT: Duration = Duration::from_millis(10);
 
+/// After how many failed calls in a row for the same slot a Cluster's nodes are asked anew who has which.
+const MEND_AFTER: u32 = 2;
+
 /// A test's time, in microseconds.
 pub(crate) type TestTime = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -39,6 +43,8 @@ pub(crate) struct Link {
     time: TokioTime,
     test_time: Option<TestTime>,
     state: Mutex<State>,
+    /// Slots of a Cluster that could not be asked, and how often in a row.
+    failing: std::sync::Mutex<HashMap<u16, u32>>,
 }
 
 #[derive(Default)]
@@ -126,11 +132,12 @@ impl Connection {
 
 impl Link {
     pub(crate) fn new(settings: Arc<Settings>, watchers: Arc<Watchers>, test_time: Option<TestTime>) -> Self {
-        Self { settings, watchers, time: TokioTime::new(), test_time, state: Mutex::default() }
+        let (state, failing) = (Mutex::default(), std::sync::Mutex::default());
+        Self { settings, watchers, time: TokioTime::new(), test_time, state, failing }
     }
 
     /// Has the script decide. What is not done because a node was not the right one is asked again, for as long as the timeout.
-    pub(crate) async fn call(&self, call: &Call) -> Result<Value, StoreError> {
+    pub(crate) async fn call(&self, call: &Call, slot: u16) -> Result<Value, StoreError> {
         let until = self.time.now().saturating_add(nanos(self.settings.timeout));
         let mut elsewhere: Option<String> = None;
         let mut is_known = true;
@@ -145,7 +152,10 @@ impl Link {
                 None => live.connection.run(&command).await,
             };
             let error = match answer {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.failing().remove(&slot);
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             match of(error, &self.settings) {
@@ -153,9 +163,7 @@ impl Link {
                 Failed::Elsewhere(error) => {
                     let is_over = self.time.now().saturating_add(nanos(MOMENT)) >= until;
                     if is_over || !self.settings.names.is_cluster {
-                        if !self.settings.names.is_cluster {
-                            self.discard(live.number).await;
-                        }
+                        self.failed(live.number, slot).await;
                         return Err(away(error));
                     }
                     if error.code() == Some("ASK") {
@@ -165,10 +173,44 @@ impl Link {
                     }
                 }
                 Failed::Connection(error) => {
-                    self.discard(live.number).await;
+                    self.failed(live.number, slot).await;
                     return Err(error);
                 }
                 Failed::Refused(error) => return Err(error),
+            }
+        }
+    }
+
+    fn failing(&self) -> std::sync::MutexGuard<'_, HashMap<u16, u32>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call has failed. One connection is of no more use then; those to a Cluster's nodes are mended one by one, as a rule.
+    async fn failed(&self, number: u64, slot: u16) {
+        if self.settings.names.is_cluster {
+            *self.failing().entry(slot).or_default() += 1;
+        } else {
+            self.discard(number).await;
+        }
+    }
+
+    /// Learns anew who has which slot, where one could not be asked again and again: a node that is frozen says nothing of
+    /// whoever has taken its place. Meanwhile the others are asked as before.
+    pub(crate) async fn mend(&self, slot: u16) {
+        if self.failing().get(&slot).is_none_or(|failures| *failures < MEND_AFTER) {
+            return;
+        }
+        self.failing().remove(&slot);
+        let (number, made) = {
+            let state = self.state.lock().await;
+            let Some(live) = &state.live else { return };
+            (live.number, state.made)
+        };
+        if let Some(Ok(live)) = self.within(self.settings.connect_timeout, self.connect(made)).await {
+            let mut state = self.state.lock().await;
+            if state.live.as_ref().is_some_and(|live| live.number == number) {
+                state.made += 1;
+                state.live = Some(live);
             }
         }
     }
@@ -182,7 +224,9 @@ impl Link {
                 Failed::Elsewhere(error) => Err(away(error)),
                 Failed::Refused(error) => Err(error),
                 Failed::Connection(error) => {
-                    self.discard(live.number).await;
+                    if !self.settings.names.is_cluster {
+                        self.discard(live.number).await;
+                    }
                     Err(error)
                 }
                 Failed::NoScript => Ok(()),
@@ -195,6 +239,7 @@ impl Link {
         let mut live = self.live().await?;
         if let Err(error) = live.connection.subscribe(&[name]).await
             && let Failed::Connection(error) = of(error, &self.settings)
+            && !self.settings.names.is_cluster
         {
             self.discard(live.number).await;
             return Err(error);
@@ -331,9 +376,10 @@ impl Link {
         };
         if settings.names.is_cluster {
             // What has failed is not asked again behind our back: it may have been done.
+            // A node that says nothing must not take all the time there is.
             let mut builder = ClusterClient::builder(settings.nodes.clone())
                 .retries(0)
-                .connection_timeout(settings.connect_timeout)
+                .connection_timeout(settings.connect_timeout / 3)
                 .response_timeout(settings.timeout)
                 .push_sender(push);
             if let Some(certificates) = &settings.certificates {

@@ -67,11 +67,21 @@ impl Redis {
     /// Outside a tokio runtime: its task lives there.
     #[must_use]
     pub fn open(settings: Settings) -> Self {
-        Self::started(settings, TokioTime::new(), None)
+        Self::open_on(settings, TokioTime::new())
     }
 }
 
 impl<T: Timer> Redis<T> {
+    /// The same, with a timer of your own, by which bookings are due and who watches wakes. Buckets go by the server's time
+    /// all the same; no clock of this machine decides anything.
+    ///
+    /// # Panics
+    /// As [`open`](Redis::open).
+    #[must_use]
+    pub fn open_on(settings: Settings, timer: T) -> Self {
+        Self::started(settings, timer, None)
+    }
+
     /// For this crate's own tests: a store whose buckets are in a test's time, and don't expire. `now` tells microseconds.
     #[doc(hidden)]
     #[must_use]

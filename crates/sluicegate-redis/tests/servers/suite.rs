@@ -8,7 +8,8 @@ use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::store_suite::Rig;
 use sluicegate_testkit::wait::PATIENCE;
 
-use crate::server::{prefix, shared};
+use crate::cluster;
+use crate::server::{Server, prefix};
 
 /// When the tests' time begins, in microseconds: a whole multiple of all intervals of stepped quotas.
 pub(crate) const START: u64 = 1_800_000_000_000_000;
@@ -17,11 +18,19 @@ pub(crate) const START: u64 = 1_800_000_000_000_000;
 pub(crate) struct OfRedis {
     store: Redis<ManualTime>,
     time: ManualTime,
+    sequences: u64,
 }
+
+/// How many random sequences there are on all servers but a single one.
+const FEW: u64 = 40;
 
 impl OfRedis {
     /// With these settings but for the prefix, which is this store's own.
-    pub(crate) fn new(settings: Settings, connection: &mut impl redis::ConnectionLike) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        connection: &mut impl redis::ConnectionLike,
+        sequences: u64,
+    ) -> Self {
         let prefix = prefix();
         let began = format!("{prefix}:began");
         redis::cmd("SET").arg(began).arg(START).exec(connection).expect("a server that answers");
@@ -32,12 +41,20 @@ impl OfRedis {
             let time = time.clone();
             move || START + time.now() / 1000
         };
-        Self { store: Redis::open_in_test_time(settings, time.clone(), now), time }
+        Self { store: Redis::open_in_test_time(settings, time.clone(), now), time, sequences }
     }
 
-    fn shared() -> Self {
-        let settings = Settings::new(&shared().url()).expect("an address");
-        Self::new(settings, &mut shared().connect())
+    fn on(server: &Server, sequences: u64) -> Self {
+        Self::new(server.settings(), &mut server.connect(), sequences)
+    }
+
+    fn on_cluster(tag: Option<&str>) -> Self {
+        let settings = cluster::shared().settings();
+        let settings = match tag {
+            Some(tag) => settings.one_slot(tag).expect("a tag"),
+            None => settings,
+        };
+        Self::new(settings, &mut cluster::shared().connect(), FEW)
     }
 }
 
@@ -47,6 +64,10 @@ impl Rig for OfRedis {
 
     const RESOLUTION: Duration = Duration::from_micros(1);
     const ROUNDS: bool = false;
+
+    fn sequences(&self) -> u64 {
+        self.sequences
+    }
 
     fn store(&self) -> &Self::Store {
         &self.store
@@ -68,5 +89,29 @@ impl Rig for OfRedis {
 mod single {
     use super::OfRedis;
 
-    sluicegate_testkit::store_suite!(OfRedis::shared());
+    sluicegate_testkit::store_suite!(OfRedis::on(
+        crate::server::shared(),
+        sluicegate_testkit::store_suite::random::SEEDS
+    ));
+}
+
+/// By TLS with certificates on both sides, as a user, in another database.
+mod encrypted {
+    use super::{FEW, OfRedis};
+
+    sluicegate_testkit::store_suite!(OfRedis::on(crate::server::encrypted(), FEW));
+}
+
+/// Keys spread over slots, so that requests are taken slot by slot.
+mod cluster_spread {
+    use super::OfRedis;
+
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(None));
+}
+
+/// All keys in one slot.
+mod cluster_in_one_slot {
+    use super::OfRedis;
+
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(Some("one")));
 }
