@@ -8,7 +8,7 @@ use sluicegate::store::{Hold, StoreError};
 use sluicegate::timer::{Timer, TokioTime};
 
 use crate::job::{Item, Operation, Request, Work};
-use crate::store::{Shared, by_slot};
+use crate::shared::{Shared, by_slot};
 
 /// What [`Redis`](crate::Redis) keeps of a booking.
 ///

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use crate::job::{Back, Job, Work};
 use crate::link::Link;
-use crate::script::{Call, Said};
+use crate::said::Said;
+use crate::script::Call;
 use crate::settings::Settings;
 
 /// How many calls are under way at once, in a Cluster.

@@ -57,8 +57,8 @@ fn refusal(code: &str, text: &str, kind: ErrorKind, settings: &Settings) -> Opti
     if has("NOPERM") || has("can't run this command") || has("can't access") {
         return Some(format!(
             "its user `{user}` may not do what the script needs ({text}): expected the rights `~{prefix}:* &{prefix}:* \
-             +evalsha +eval +script|load +time +get +set +del +publish +spublish +subscribe +unsubscribe +ssubscribe \
-             +sunsubscribe +ping`"
+             +evalsha +eval +time +get +set +del +publish +subscribe +unsubscribe +ping +hello`; in a Cluster also \
+             `+spublish +ssubscribe +sunsubscribe +asking +cluster|slots`"
         ));
     }
     if has("NOAUTH") || has("WRONGPASS") || kind == ErrorKind::AuthenticationFailed {

@@ -7,7 +7,7 @@ use sluicegate::store::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::numbers::Numbers;
-use crate::script::Said;
+use crate::said::Said;
 
 /// What a request does with its charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

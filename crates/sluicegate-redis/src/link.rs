@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::SingleNodeRoutingInfo;
-use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Script, Value};
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::store::StoreError;
 use sluicegate::timer::{Timer, TokioTime};
@@ -42,6 +42,9 @@ pub(crate) struct Link {
     watchers: Arc<Watchers>,
     time: TokioTime,
     test_time: Option<TestTime>,
+    script: &'static str,
+    /// The script's hash.
+    hash: String,
     state: Mutex<State>,
     /// Slots of a Cluster that could not be asked, and how often in a row.
     failing: std::sync::Mutex<HashMap<u16, u32>>,
@@ -60,9 +63,7 @@ struct State {
 #[derive(Clone)]
 struct Live {
     connection: Connection,
-    /// The script's hash.
-    hash: Arc<str>,
-    /// When all buckets began, in microseconds.
+    /// When all buckets began, in microseconds; 0 if the node of a Cluster that knows could not be asked.
     epoch: u64,
     /// The how manieth it is.
     number: u64,
@@ -132,8 +133,10 @@ impl Connection {
 
 impl Link {
     pub(crate) fn new(settings: Arc<Settings>, watchers: Arc<Watchers>, test_time: Option<TestTime>) -> Self {
+        let script = if test_time.is_some() { VIRTUAL } else { SCRIPT };
+        let hash = Script::new(script).get_hash().to_owned();
         let (state, failing) = (Mutex::default(), std::sync::Mutex::default());
-        Self { settings, watchers, time: TokioTime::new(), test_time, state, failing }
+        Self { settings, watchers, time: TokioTime::new(), test_time, script, hash, state, failing }
     }
 
     /// Has the script decide. What is not done because a node was not the right one is asked again, for as long as the timeout.
@@ -144,8 +147,10 @@ impl Link {
         loop {
             let mut live = self.live().await?;
             let now = self.test_time.as_ref().map(|time| time());
-            let script = if self.test_time.is_some() { VIRTUAL } else { SCRIPT };
-            let (name, text) = if is_known { ("EVALSHA", &*live.hash) } else { ("EVAL", script) };
+            if live.epoch == 0 && call.needs_epoch() {
+                live.epoch = self.epoch(&mut live.connection).await?;
+            }
+            let (name, text) = if is_known { ("EVALSHA", &*self.hash) } else { ("EVAL", self.script) };
             let command = call.command(name, text, now, live.epoch, live.connection.publish());
             let answer = match elsewhere.take() {
                 Some(address) => live.connection.run_at(&command, &address).await,
@@ -302,39 +307,43 @@ impl Link {
         let has_ended = Arc::new(AtomicBool::new(false));
         let opened = self.open(Arc::clone(&has_ended)).await;
         let mut connection = opened.map_err(|error| self.unreachable(error))?;
-        let script = if self.test_time.is_some() { VIRTUAL } else { SCRIPT };
-        let mut ask = async |command: &Cmd| connection.run(command).await;
-        let prepared = async {
-            let hash = ask(redis::cmd("SCRIPT").arg("LOAD").arg(script)).await?;
-            let hash: String = redis::from_redis_value(hash)?;
-            let key = self.settings.names.epoch();
-            let mut epoch = ask(redis::cmd("GET").arg(&key)).await?;
-            if epoch == Value::Nil {
-                let now = match &self.test_time {
-                    Some(time) => time(),
-                    None => {
-                        let (seconds, micros): (u64, u64) =
-                            redis::from_redis_value(ask(&redis::cmd("TIME")).await?)?;
-                        seconds.saturating_mul(1_000_000).saturating_add(micros)
-                    }
-                };
-                // Whoever was first.
-                ask(redis::cmd("SET").arg(&key).arg(now).arg("NX")).await?;
-                epoch = ask(redis::cmd("GET").arg(&key)).await?;
-            }
-            Ok((hash, epoch))
+        let epoch = match self.epoch(&mut connection).await {
+            // A node that is away must not keep the others.
+            Err(StoreError::Away { .. }) if self.settings.names.is_cluster => 0,
+            epoch => epoch?,
         };
-        let (hash, epoch) = prepared.await.map_err(|error| self.unreachable(error))?;
-        let epoch: u64 = redis::from_redis_value(epoch).map_err(|_| StoreError::Foreign {
-            name: self.settings.names.epoch(),
-            what: "no instant".to_owned(),
-        })?;
         let names = self.watchers.names();
         if !names.is_empty() {
             // Who may not subscribe looks again by and by.
             drop(connection.subscribe(&names).await);
         }
-        Ok(Live { connection, hash: hash.into(), epoch, number, has_ended })
+        Ok(Live { connection, epoch, number, has_ended })
+    }
+
+    /// When all buckets began: now, if nobody has come before.
+    async fn epoch(&self, connection: &mut Connection) -> Result<u64, StoreError> {
+        let key = self.settings.names.epoch();
+        let mut ask = async |command: &Cmd| connection.run(command).await;
+        let asked = async {
+            let epoch = ask(redis::cmd("GET").arg(&key)).await?;
+            if epoch != Value::Nil {
+                return Ok(epoch);
+            }
+            let now = match &self.test_time {
+                Some(time) => time(),
+                None => {
+                    let (seconds, micros): (u64, u64) =
+                        redis::from_redis_value(ask(&redis::cmd("TIME")).await?)?;
+                    seconds.saturating_mul(1_000_000).saturating_add(micros)
+                }
+            };
+            // Whoever was first.
+            ask(redis::cmd("SET").arg(&key).arg(now).arg("NX")).await?;
+            ask(redis::cmd("GET").arg(&key)).await
+        };
+        let epoch = asked.await.map_err(|error| self.unreachable(error))?;
+        let what = "no instant".to_owned();
+        redis::from_redis_value(epoch).map_err(|_| StoreError::Foreign { name: key.clone(), what })
     }
 
     /// Why there is no connection.

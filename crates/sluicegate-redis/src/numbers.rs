@@ -74,6 +74,11 @@ impl Numbers {
         Self { mode, capacity: 0, first: 0, rate: 1, span: 1 }
     }
 
+    /// Whether it matters when the bucket began: it began with less than it holds, and fills by itself.
+    pub(crate) const fn needs_epoch(&self) -> bool {
+        self.mode < STOCK && self.first < self.capacity
+    }
+
     /// Whether there is nothing to count.
     pub(crate) const fn is_unlimited(&self) -> bool {
         self.mode == UNLIMITED

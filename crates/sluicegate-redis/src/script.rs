@@ -7,6 +7,7 @@ use sluicegate::store::StoreError;
 
 use crate::job::{Operation, Request};
 use crate::numbers::Numbers;
+use crate::said::{Kind, Said, Standing};
 
 /// The script on the server's time.
 pub(crate) const SCRIPT: &str = concat!(include_str!("script/clock.lua"), include_str!("script/buckets.lua"));
@@ -25,45 +26,6 @@ pub(crate) struct Call {
     count: u64,
     /// Of each request what it is, and the places of its keys.
     asked: Vec<(Operation, Vec<usize>)>,
-}
-
-/// What the script says of one charge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) kind: Kind,
-    pub(crate) remaining: u64,
-    /// Microseconds; none where there is no such instant.
-    pub(crate) retry_after: Option<u64>,
-    pub(crate) reset_after: Option<u64>,
-}
-
-/// What it has decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Granted,
-    Later,
-    Never,
-}
-
-/// What the script says of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
-    /// Of one that is decided: how many microseconds until all of it is due, and each charge's standing.
-    Decided { due: u64, each: Vec<Standing> },
-    /// How many tokens.
-    Count(u64),
-    /// That it is done.
-    Done,
-}
-
-impl Said {
-    /// Whether everything that was asked for was taken.
-    pub(crate) fn is_granted(&self) -> bool {
-        match self {
-            Self::Decided { each, .. } => each.iter().all(|standing| standing.kind == Kind::Granted),
-            Self::Count(_) | Self::Done => true,
-        }
-    }
 }
 
 impl Call {
@@ -92,6 +54,11 @@ impl Call {
             call.asked.push((request.operation, places));
         }
         call
+    }
+
+    /// Whether it matters when all buckets began.
+    pub(crate) fn needs_epoch(&self) -> bool {
+        self.quotas.iter().any(Numbers::needs_epoch)
     }
 
     /// As a command: `EVALSHA` and a hash, or `EVAL` and the text. `now` is a test's time, in microseconds.

@@ -1,12 +1,9 @@
 //! The store in Redis.
 
-use std::error::Error;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use sluicegate::clock::nanos;
@@ -14,17 +11,17 @@ use sluicegate::decision::Decision;
 use sluicegate::quota::Quota;
 use sluicegate::store::{Charge, Outcome, Reservation, Store, StoreError, Verdict, check_distinct};
 use sluicegate::timer::{Timer, TokioTime};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use crate::booking::Booking;
 use crate::driver::Driver;
-use crate::job::{Answer, Back, Item, Job, Operation, Request, Work};
+use crate::job::{Answer, Back, Item, Operation, Request, Work};
 use crate::link::{Link, TestTime};
-use crate::names::Names;
 use crate::numbers::{HORIZON, MOST, Numbers};
-use crate::script::{Kind, Said, Standing};
+use crate::said::{Kind, Said, Standing};
 use crate::settings::Settings;
+use crate::shared::{Shared, by_slot};
+use crate::watch::Watch;
 use crate::watchers::Watchers;
 
 /// The store in Redis, Valkey, or their Cluster: buckets that any number of instances share, by the server's time.
@@ -46,18 +43,6 @@ use crate::watchers::Watchers;
 /// ```
 pub struct Redis<T: Timer = TokioTime> {
     shared: Arc<Shared<T>>,
-}
-
-pub(crate) struct Shared<T> {
-    pub(crate) settings: Arc<Settings>,
-    jobs: mpsc::Sender<Job>,
-    pub(crate) back: Back,
-    watchers: Arc<Watchers>,
-    /// By which bookings are due and who watches wakes.
-    pub(crate) timer: T,
-    /// By which an answer is late.
-    time: TokioTime,
-    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Redis {
@@ -211,62 +196,8 @@ impl<T: Timer> Redis<T> {
     }
 }
 
-impl<T: Timer> Shared<T> {
-    /// Hands work to the task.
-    pub(crate) fn send(
-        &self,
-        work: Work,
-        slot: u16,
-    ) -> Result<oneshot::Receiver<Result<Answer, StoreError>>, StoreError> {
-        let (job, told) = Job::new(work, slot);
-        match self.jobs.try_send(job) {
-            Ok(()) => Ok(told),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let what = format!("{} requests wait for it already", self.settings.max_waiting);
-                Err(StoreError::Away { cause: Some(because(what)) })
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
-        }
-    }
-
-    /// Waits for an answer, but no longer than the timeout.
-    pub(crate) async fn answer(
-        &self,
-        mut told: oneshot::Receiver<Result<Answer, StoreError>>,
-    ) -> Result<Answer, StoreError> {
-        let after = self.settings.timeout;
-        let mut late = pin!(self.time.sleep_for(nanos(after)));
-        poll_fn(|context| match Pin::new(&mut told).poll(context) {
-            Poll::Ready(answer) => Poll::Ready(answer.unwrap_or_else(|_| Err(closed()))),
-            Poll::Pending => late.as_mut().poll(context).map(|()| Err(StoreError::Timeout { after })),
-        })
-        .await
-    }
-}
-
-fn closed() -> StoreError {
-    StoreError::Away { cause: Some(because("it was closed".to_owned())) }
-}
-
-fn because(what: String) -> Arc<dyn Error + Send + Sync> {
-    Arc::from(Box::<dyn Error + Send + Sync>::from(what))
-}
-
 fn unanswered() -> StoreError {
     StoreError::Broken { what: "its script has answered something else".to_owned(), cause: None }
-}
-
-/// The places of charges, slot by slot.
-pub(crate) fn by_slot(names: &Names, items: &[Item]) -> Vec<(u16, Vec<usize>)> {
-    let mut slots: Vec<(u16, Vec<usize>)> = Vec::new();
-    for (place, item) in items.iter().enumerate() {
-        let slot = names.slot(&item.name);
-        match slots.iter_mut().find(|(other, _)| *other == slot) {
-            Some((_, places)) => places.push(place),
-            None => slots.push((slot, vec![place])),
-        }
-    }
-    slots
 }
 
 /// What the script says, as a decision.
@@ -331,7 +262,16 @@ where
     }
 
     async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
-        crate::watch::watch(self, &self.shared, charge).await
+        let name = self.shared.settings.names.of(charge.space, charge.key);
+        let watch = Watch::begin(&self.shared, name).await?;
+        loop {
+            let mut woken = pin!(watch.wake.notified());
+            woken.as_mut().enable();
+            match self.peek(&[charge]).await?.decision {
+                Decision::Later { retry_after, .. } => watch.wait(woken, retry_after).await,
+                decision => return Ok(decision),
+            }
+        }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -342,17 +282,6 @@ where
 
     fn supports(&self, quota: &Quota) -> Result<(), StoreError> {
         Numbers::of(quota).map(|_| ())
-    }
-}
-
-impl<T> Shared<T> {
-    pub(crate) fn watchers(&self) -> &Watchers {
-        &self.watchers
-    }
-
-    /// By which it is looked again.
-    pub(crate) const fn time(&self) -> &TokioTime {
-        &self.time
     }
 }
 

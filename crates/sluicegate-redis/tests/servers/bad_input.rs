@@ -147,7 +147,6 @@ async fn rights_that_are_missing_are_named() {
     let needed = [
         "+evalsha",
         "+eval",
-        "+script|load",
         "+time",
         "+get",
         "+set",

@@ -26,6 +26,7 @@ impl Cluster {
             "cluster-config-file nodes.conf",
             "cluster-node-timeout 1000",
             "cluster-replica-validity-factor 0",
+            "cluster-require-full-coverage no",
             "cluster-port BUS",
             "repl-diskless-sync-delay 0",
         ];

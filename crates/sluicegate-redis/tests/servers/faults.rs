@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use sluicegate::store::{Charge, Store};
+use sluicegate_redis::Redis;
+use sluicegate_testkit::wait;
+
 use crate::cluster::{Cluster, ask, text};
 use crate::hammer::{Hammer, now};
 use crate::proxy::Proxy;
@@ -202,4 +206,33 @@ fn a_slot_that_moves() {
         eventually("all to know", || (cluster.roles(NAME).1 == to).then_some(()));
     }
     assert_eq!(hammer.over("a slot that moves"), 0);
+}
+
+/// A master and its replica are gone for good: what the others have is served, to who comes anew too; the rest is an error in time.
+#[tokio::test]
+async fn what_is_left_of_a_cluster() {
+    let mut cluster = Cluster::start();
+    let (_, master, replica, other) = cluster.roles(NAME);
+    let is_there = |cluster: &Cluster, key: &u64| {
+        cluster.roles(&format!("lim:{{{}:{key}}}hot", key.to_string().len())).1 == other
+    };
+    let key = (1_u64..).find(|key| is_there(&cluster, key)).expect("a third of them are").to_string();
+    cluster.nodes[master].kill();
+    cluster.nodes[replica].kill();
+    let store = Redis::open(cluster.settings().prefix("lim").expect("a prefix"));
+    let quota = QUOTA.parse().expect("a quota");
+    let _ = wait::eventually("a key elsewhere", async || {
+        store.take(&[Charge::new("hot", key.as_bytes(), &quota)]).await.ok()
+    })
+    .await;
+    let mut served = 0;
+    for _ in 0..20 {
+        let (gone, elsewhere) =
+            ([Charge::new("hot", b"key", &quota)], [Charge::new("hot", key.as_bytes(), &quota)]);
+        let (gone, elsewhere) = tokio::join!(store.take(&gone), store.take(&elsewhere));
+        assert!(gone.expect_err("nobody has this slot").is_outage());
+        served += u32::from(elsewhere.is_ok());
+    }
+    assert!(served >= 18, "one slot that is gone is in the way of others: {served} of 20");
+    store.close().await;
 }
