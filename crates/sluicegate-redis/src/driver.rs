@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use sluicegate::store::StoreError;
 use tokio::sync::mpsc;
 
-use crate::job::{Back, Job, Work};
+use crate::job::{Back, Job, Work, closed};
 use crate::link::Link;
 use crate::said::Said;
 use crate::script::Call;
@@ -77,7 +77,7 @@ impl Driver {
         }
     }
 
-    /// Works until nobody can ask any more, or it is told to end; then does what there is.
+    /// Works until nobody can ask any more, or it is told to end. Then it does what there is, and what that has to give back.
     pub(crate) async fn run(mut self) {
         let mut is_open = true;
         let (mut jobs, mut closers) = (Vec::new(), Vec::new());
@@ -89,11 +89,11 @@ impl Driver {
                 else => break,
             }
             for job in jobs.drain(..) {
-                if matches!(job.work, Work::Close) {
-                    self.jobs.close();
-                    closers.push(job);
-                } else {
-                    self.accept(job);
+                match job.work {
+                    Work::Close => closers.push(job),
+                    Work::Settle(_) => self.accept(job),
+                    _ if closers.is_empty() => self.accept(job),
+                    _ => job.answer(Err(closed()), &self.back),
                 }
             }
             while self.calls.len() < MAX_CALLS
@@ -103,6 +103,9 @@ impl Driver {
             }
             if self.settling == 0 {
                 self.start_pings();
+            }
+            if !closers.is_empty() && self.calls.is_empty() && self.jobs.is_empty() {
+                break;
             }
         }
         closers.into_iter().for_each(|closer| closer.answer(Ok(Vec::new()), &self.back));

@@ -1,5 +1,6 @@
 //! What is asked of the task that talks to Redis, and what it answers.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -201,4 +202,14 @@ impl Back {
     pub(crate) fn count(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Of a store that has ended.
+pub(crate) fn closed() -> StoreError {
+    StoreError::Away { cause: Some(because("it was closed".to_owned())) }
+}
+
+/// A cause of our own.
+pub(crate) fn because(what: String) -> Arc<dyn Error + Send + Sync> {
+    Arc::from(Box::<dyn Error + Send + Sync>::from(what))
 }

@@ -1,6 +1,5 @@
 //! What a store's handles, bookings and watches have in common: the way to its task.
 
-use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
@@ -12,7 +11,7 @@ use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::job::{Answer, Back, Item, Job, Work};
+use crate::job::{Answer, Back, Item, Job, Work, because, closed};
 use crate::names::Names;
 use crate::settings::Settings;
 use crate::watchers::Watchers;
@@ -61,14 +60,6 @@ impl<T> Shared<T> {
         })
         .await
     }
-}
-
-fn closed() -> StoreError {
-    StoreError::Away { cause: Some(because("it was closed".to_owned())) }
-}
-
-fn because(what: String) -> Arc<dyn Error + Send + Sync> {
-    Arc::from(Box::<dyn Error + Send + Sync>::from(what))
 }
 
 /// The places of charges, slot by slot.

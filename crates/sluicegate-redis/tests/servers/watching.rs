@@ -1,8 +1,10 @@
 //! Who watches is woken, and does not ask all the time; and what comes together is asked together.
 
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sluicegate::store::{Charge, Store};
+use sluicegate::store::{Charge, Store, StoreError, Verdict};
 use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::wait::{PATIENCE, eventually, within};
 
@@ -131,4 +133,36 @@ async fn what_comes_together_is_asked_together_and_what_comes_alone_at_once() {
     store.close().await;
     assert!(store.take(&[charge]).await.is_err(), "closed");
     other.close().await;
+}
+
+/// A store that is frozen keeps so many waiting, and no more.
+#[tokio::test]
+async fn who_would_have_to_wait_too_long_is_told_at_once() {
+    let server = Server::start(&[]);
+    let settings = server.settings().timeout(PATIENCE).connect_timeout(PATIENCE).max_waiting(10);
+    let store = Redis::open(settings);
+    let stock = "stock 700".parse().expect("a quota");
+    let charges = [Charge::new("s", b"k", &stock)];
+    store.ping().await.expect("an answer");
+    server.freeze(true);
+    let mut asked: Vec<_> = (0..100).map(|_| Box::pin(store.take(&charges))).collect();
+    let refused = |result: &Result<Verdict, StoreError>| {
+        let error = result.as_ref().expect_err("no room").to_string();
+        assert!(error.contains("10 requests wait for it already"), "{error}");
+    };
+    let mut ended = 0;
+    asked.retain_mut(|one| match one.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => {
+            refused(&result);
+            ended += 1;
+            false
+        }
+        Poll::Pending => true,
+    });
+    assert!((80..=90).contains(&ended), "{ended} of a hundred are told at once");
+    server.freeze(false);
+    for one in asked {
+        assert!(one.await.expect("an answer").is_granted());
+    }
+    store.close().await;
 }
