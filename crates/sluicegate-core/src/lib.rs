@@ -17,6 +17,7 @@
 //! | [`cell`] | that state in one atomic word, or [`striped`](cell::striped) where many cores contend for it |
 //! | [`mod@line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
+//! | [`breaker`] | when to stop asking, and what is answered meanwhile |
 //!
 //! ```
 //! use sluicegate_core::{bucket::Bucket, quota::Quota};
@@ -30,6 +31,7 @@
 //! # Ok::<(), sluicegate_core::quota::QuotaError>(())
 //! ```
 
+pub mod breaker;
 pub mod bucket;
 pub mod cell;
 pub mod clock;

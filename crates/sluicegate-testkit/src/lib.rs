@@ -5,6 +5,7 @@
 //! - [`client`]: an ordinary HTTP client, and a raw socket for clients that misbehave.
 //! - [`body`]: bodies of any length in constant memory, whose every byte can be checked.
 //! - [`drops`]: a future dropped at every await, with nothing lost and every wake-up in its place.
+//! - [`faulty`]: a store that is slow, broken or away when a test says so.
 //! - [`metrics`]: a strict reader of the text that `/metrics` answers.
 //! - [`port`]: a TCP port that is held while nobody listens on it.
 //! - [`replay`]: what peers' rate limiters are known to answer, asked of ours. The binary `replay` prints it for a file.
@@ -23,6 +24,7 @@
 pub mod body;
 pub mod client;
 pub mod drops;
+pub mod faulty;
 pub mod metrics;
 pub mod port;
 pub mod process;

@@ -7,8 +7,9 @@
 //! | the same, where many cores wait for each other at one bucket | [`StripedBucket`](striped::StripedBucket) |
 //! | wait for tokens, book them, pay late, watch them come | the same bucket's `take`, `reserve`, `settle`, `watch` |
 //! | ask several limits as one: tiers, dimensions | [`AllOf`](all_of::AllOf) |
-//! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
+//! | allow each client so many, decided together with other limits | [`Limits`](memory::Limits) |
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
+//! | answer at once while a store is away | [`Guarded`](outage::Guarded) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | read and write, send and receive at a rate | [`io`] |
@@ -32,7 +33,7 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{bucket, cell, clock, decision, quota, span, units};
+pub use sluicegate_core::{breaker, bucket, cell, clock, decision, quota, span, units};
 
 pub mod all_of;
 #[cfg(feature = "tokio")]
@@ -45,11 +46,13 @@ pub mod keyed;
 pub mod limiter;
 pub mod memory;
 mod numbers;
+pub mod outage;
 pub mod permits;
 pub mod queue;
 pub mod store;
 pub mod striped;
 pub mod timer;
+mod wake;
 
 /// The README's Rust is compiled and run.
 #[cfg(doctest)]

@@ -27,6 +27,7 @@ mod charge;
 mod error;
 mod limiter;
 mod list;
+mod name;
 mod reservation;
 
 use std::future::Future;
@@ -36,11 +37,12 @@ use std::time::Duration;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
-pub use crate::keyed::Verdict;
+pub use crate::keyed::{Decided, Verdict};
 pub use charge::{Charge, check_distinct, key};
 pub use error::StoreError;
 pub use limiter::Limiter;
 pub use list::{Amount, StoreKey, StoreKeys};
+pub(crate) use name::{Name, Named};
 pub use reservation::{Hold, Outcome, Reservation};
 
 /// Where buckets live.
@@ -137,6 +139,23 @@ pub trait Store: Send + Sync {
     /// If it doesn't.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Says that an instance of a group is there, for so long (`ttl`), and asks how many are, this one among them. Zero says that
+    /// it leaves. For who has to know by how many to divide; nothing is decided by it.
+    ///
+    /// Instances are any bytes, told apart by them, each the same at every beat. Groups are an operator's to name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsupported`] where the store keeps nobody, as by default; or if it has no answer.
+    fn beat(
+        &self,
+        group: &str,
+        instance: &[u8],
+        ttl: Duration,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        let _ = (instance, ttl);
+        std::future::ready(Err(StoreError::unsupported("group", group, "a store that counts instances")))
+    }
+
     /// Whether this quota can be held to here. A store's numbers may have less room than a [`Quota`]'s.
     ///
     /// # Errors
@@ -186,6 +205,15 @@ impl<S: Store> Store for Arc<S> {
 
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         (**self).ping()
+    }
+
+    fn beat(
+        &self,
+        group: &str,
+        instance: &[u8],
+        ttl: Duration,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        (**self).beat(group, instance, ttl)
     }
 
     fn supports(&self, quota: &Quota) -> Result<(), StoreError> {

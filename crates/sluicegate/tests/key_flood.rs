@@ -9,12 +9,11 @@ use sluicegate::keyed::Keys;
 
 const MAX_KEYS: usize = 100_000;
 
-/// What a key may take: its hash, its state and its place in the index (28 bytes), in tables that grow by doubling and are
-/// there twice while they do.
-const KEY: u64 = 4 * 28;
+/// What a key may take, all in all.
+const KEY: u64 = 32;
 
 /// What the allocator and the test itself may take besides.
-const SLACK: u64 = 4 << 20;
+const SLACK: u64 = 1 << 20;
 
 /// How much memory of this process is resident, in bytes: now, and at its most.
 fn resident() -> (u64, u64) {

@@ -18,7 +18,6 @@ pub(crate) const START: u64 = 1_800_000_000_000_000;
 pub(crate) struct OfRedis {
     store: Redis<ManualTime>,
     time: ManualTime,
-    sequences: u64,
 }
 
 /// How many random sequences there are on all servers but a single one.
@@ -41,11 +40,11 @@ impl OfRedis {
             let time = time.clone();
             move || START + time.now() / 1000
         };
-        Self { store: Redis::open_in_test_time(settings, time.clone(), now), time, sequences }
+        Self { store: Redis::open_in_test_time(settings, time.clone(), now), time }
     }
 
-    fn on(server: &Server, sequences: u64) -> Self {
-        Self::new(server.settings(), &mut server.connect(), sequences)
+    fn on(server: &Server) -> Self {
+        Self::new(server.settings(), &mut server.connect())
     }
 
     fn on_cluster(tag: Option<&str>) -> Self {
@@ -54,7 +53,7 @@ impl OfRedis {
             Some(tag) => settings.one_slot(tag).expect("a tag"),
             None => settings,
         };
-        Self::new(settings, &mut cluster::shared().connect(), FEW)
+        Self::new(settings, &mut cluster::shared().connect())
     }
 }
 
@@ -64,10 +63,6 @@ impl Rig for OfRedis {
 
     const RESOLUTION: Duration = Duration::from_micros(1);
     const ROUNDS: bool = false;
-
-    fn sequences(&self) -> u64 {
-        self.sequences
-    }
 
     fn store(&self) -> &Self::Store {
         &self.store
@@ -99,19 +94,19 @@ mod single {
 mod encrypted {
     use super::{FEW, OfRedis};
 
-    sluicegate_testkit::store_suite!(OfRedis::on(crate::server::encrypted(), FEW));
+    sluicegate_testkit::store_suite!(OfRedis::on(crate::server::encrypted()), seeds: FEW);
 }
 
 /// Keys spread over slots, so that requests are taken slot by slot.
 mod cluster_spread {
-    use super::OfRedis;
+    use super::{FEW, OfRedis};
 
-    sluicegate_testkit::store_suite!(OfRedis::on_cluster(None));
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(None), seeds: FEW);
 }
 
 /// All keys in one slot.
 mod cluster_in_one_slot {
-    use super::OfRedis;
+    use super::{FEW, OfRedis};
 
-    sluicegate_testkit::store_suite!(OfRedis::on_cluster(Some("one")));
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(Some("one")), seeds: FEW);
 }

@@ -7,6 +7,7 @@ mod door;
 mod flaws;
 mod io;
 mod limiter;
+mod outage;
 mod permits;
 mod queue;
 mod store;

@@ -62,6 +62,7 @@ pub(crate) const CRATES: &[Place] = &[
         imports: &[CORE],
         modules: Some(&[
             "timer",     // the only sleep
+            "wake",      // who waits for the same
             "numbers",   // a small one for each thread
             "counts",    // what has happened, nearly for nothing
             "limiter",   // a bucket behind a handle

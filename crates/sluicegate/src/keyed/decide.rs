@@ -5,15 +5,14 @@
 //! does. So nothing is rolled back, and whoever decides the other way round at the same time waits and does not lock out.
 //! Nothing waits under these locks but for the next of them.
 
-use std::sync::atomic::Ordering;
-
 use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 use super::overflow::Overflow;
 use super::shard::{OWN, Shard};
-use super::{Digest, Keys, SWEPT, SWEPT_AT_CAP, lock};
+use super::slot::Slot;
+use super::{AtCap, Digest, Keys, SWEPT, SWEPT_AT_CAP, lock};
 
 /// What is asked of every charge of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +60,10 @@ enum Held {
     Moved(usize, u16),
     /// In no slot yet. A place in the table is reserved for it, its class is pinned.
     New(u16),
+    /// The same, but the place is another's, who is to be forgotten for it.
+    Evicting(u16),
+    /// In no slot, and there is none to be had. Its class is pinned.
+    Unplaced(u16),
     /// In a bucket shared with others, in this place.
     Shared(usize),
 }
@@ -112,12 +115,27 @@ impl Entry {
         }
     }
 
+    /// What is decided on a key for which there is no place, after it was [asked](Self::ask) as a new one: what takes a token
+    /// can't be granted. Says whether it was refused for that.
+    fn without_place(&mut self, bucket: &Bucket, now: u64) -> bool {
+        let Decision::Granted { limit, .. } = self.decision else { return false };
+        if self.next != self.stay {
+            let later = Decision::Later { retry_after: None, limit, remaining: 0, reset_after: None };
+            (self.decision, self.next) = (later, self.stay);
+            return true;
+        }
+        if bucket.take(self.stay, 1, now).1 != self.stay {
+            self.decision = Decision::Granted { limit, remaining: 0, reset_after: None };
+        }
+        false
+    }
+
     /// The state that is kept. What would have been granted and is not kept stands as before.
     fn outcome(&mut self, is_kept: bool, bucket: &Bucket, now: u64) -> State {
         if is_kept {
             return self.next;
         }
-        if self.decision.is_granted() {
+        if self.decision.is_granted() && !matches!(self.bucket, Held::Unplaced(_)) {
             self.decision = bucket.peek(self.stay, now);
         }
         self.stay
@@ -160,7 +178,8 @@ impl<'a, A: Among> Turn<'a, A> {
     }
 
     fn shard(&self, at: usize) -> Option<usize> {
-        self.entries[self.order[at]].digest.map(|digest| digest.shard())
+        let place = self.order[at];
+        self.entries[place].digest.map(|digest| self.among.table(place).shard_of(digest))
     }
 
     /// Decides the entries from place `at` of the order on: those of one shard, and with that locked the rest. `begin` is
@@ -178,18 +197,21 @@ impl<'a, A: Among> Turn<'a, A> {
         let now = self.now.saturating_sub(table.start);
         let order = self.order;
 
-        let mut shard = lock(&table.shards[part]);
-        table.forget(shard.sweep(SWEPT, now));
+        let mut shard = lock(&table.shards()[part].0);
         let mut granted = before;
         for (nth, &place) in order[at..end].iter().enumerate() {
             let quota = self.among.quota(place);
-            // Sweeping moves slots, so it is over once one is remembered.
+            // What makes room moves slots, so it is over once one is remembered.
             let held = table.hold(&mut shard, self.entries[place].digest, quota, now, nth == 0);
             let entry = &mut self.entries[place];
             (entry.bucket, entry.stay) = held;
             let Some(class) = class_of(&shard, entry.bucket) else { continue };
             let state = entry.stay;
             entry.ask(self.asking, shard.bucket(class), state, now);
+            let is_unplaced = matches!(entry.bucket, Held::Unplaced(_));
+            if is_unplaced && entry.without_place(shard.bucket(class), now) && self.asking != Asking::Peek {
+                table.crowding.0.refused();
+            }
             granted &= entry.decision.is_granted();
         }
         let is_shared = |turn: &Self, place: usize| matches!(turn.entries[place].bucket, Held::Shared(_));
@@ -218,13 +240,18 @@ impl<'a, A: Among> Turn<'a, A> {
                 }
             }
         }
-        for &place in &order[at..end] {
-            let entry = &mut self.entries[place];
-            let (Some(class), Some(digest)) = (class_of(&shard, entry.bucket), entry.digest) else {
-                continue;
-            };
-            let state = entry.outcome(is_kept, shard.bucket(class), now);
-            table.keep(&mut shard, digest, entry.bucket, state, now);
+        // A slot that is inserted moves others, so first those that have theirs.
+        for is_placed in [true, false] {
+            for &place in &order[at..end] {
+                let entry = &mut self.entries[place];
+                let (Some(class), Some(digest)) = (class_of(&shard, entry.bucket), entry.digest) else {
+                    continue;
+                };
+                if is_placed == matches!(entry.bucket, Held::Slot(_) | Held::Moved(..)) {
+                    let state = entry.outcome(is_kept, shard.bucket(class), now);
+                    table.keep(&mut shard, digest, entry.bucket, state, now);
+                }
+            }
         }
         granted
     }
@@ -239,7 +266,7 @@ impl<'a, A: Among> Turn<'a, A> {
         now: u64,
     ) -> bool {
         if self.asking != Asking::Peek {
-            table.overflowed.fetch_add(1, Ordering::Relaxed);
+            table.crowding.0.overflowed();
         }
         let at = buckets.place(self.among.quota(place), now);
         let before = self.order[range].iter().take_while(|&&other| other != place);
@@ -259,47 +286,55 @@ impl<'a, A: Among> Turn<'a, A> {
 fn class_of(shard: &Shard, held: Held) -> Option<u16> {
     match held {
         Held::Nowhere | Held::Shared(_) => None,
-        Held::Slot(at) => Some(shard.get(at).0),
-        Held::Moved(_, class) | Held::New(class) => Some(class),
+        Held::Slot(at) => shard.get(at).map(Slot::class),
+        Held::Moved(_, class) | Held::New(class) | Held::Evicting(class) | Held::Unplaced(class) => {
+            Some(class)
+        }
     }
 }
 
 impl Keys {
-    /// Finds a key's place, or reserves one, and says what state it has by this quota. Looks for keys to forget, where there
-    /// is no room, if it `may_sweep`.
+    /// Finds a key's place, or reserves one, and says what state it has by this quota. If it `may_move` slots, it looks for keys
+    /// to forget where it isn't there.
     fn hold(
         &self,
         shard: &mut Shard,
         digest: Option<Digest>,
         quota: Option<&Quota>,
         now: u64,
-        may_sweep: bool,
+        may_move: bool,
     ) -> (Held, State) {
         let Some(digest) = digest else { return (Held::Nowhere, State::FULL) };
         let shared = (Held::Shared(usize::MAX), State::FULL);
-        if let Some(at) = shard.find(digest) {
-            let (was, state) = shard.get(at);
-            let Some(class) = shard.pin(quota, was) else { return shared };
-            if class == was {
-                shard.unpin(class);
-                return (Held::Slot(at), state);
+        if let Some((at, slot)) = shard.find(digest).and_then(|at| Some((at, *shard.get(at)?))) {
+            let was = slot.class();
+            if shard.is_class(was, quota) {
+                return (Held::Slot(at), slot.state);
             }
+            let Some(class) = shard.pin(quota, was, &self.recent) else { return shared };
             let state = shard.carried(at, shard.bucket(class), now);
             return (Held::Moved(at, class), state);
         }
-        if !self.reserve() {
-            if may_sweep {
-                self.forget(shard.sweep(SWEPT_AT_CAP, now));
-            }
-            if !self.reserve() {
-                return shared;
-            }
+        if may_move {
+            self.forget(shard.sweep(SWEPT, now));
         }
-        let Some(class) = shard.pin(quota, OWN) else {
-            self.forget(1);
+        let mut has_place = self.reserve();
+        if !has_place && may_move {
+            self.forget(shard.sweep(SWEPT_AT_CAP, now));
+            has_place = self.reserve();
+        }
+        let held: fn(u16) -> Held = match self.at_cap {
+            _ if has_place => Held::New,
+            AtCap::Share => return shared,
+            AtCap::Refuse => Held::Unplaced,
+            AtCap::Evict if may_move && shard.fullest(digest, now).is_some() => Held::Evicting,
+            AtCap::Evict => return shared,
+        };
+        let Some(class) = shard.pin(quota, OWN, &self.recent) else {
+            self.forget(usize::from(has_place));
             return shared;
         };
-        (Held::New(class), shard.bucket(class).start())
+        (held(class), shard.bucket(class).start())
     }
 
     /// Has a key that is [held](Self::hold) be in this state.
@@ -308,33 +343,51 @@ impl Keys {
             Held::Nowhere | Held::Shared(_) => {}
             Held::Slot(at) => shard.set(at, state),
             Held::Moved(at, class) => shard.move_to(at, class, state, now),
+            Held::Unplaced(class) => shard.unpin(class),
             Held::New(class) if state == shard.bucket(class).start() => {
                 shard.unpin(class);
                 self.forget(1);
             }
-            Held::New(class) => shard.insert(digest, class, state),
+            Held::New(class) => self.forget(shard.insert(digest, class, state, now)),
+            Held::Evicting(class) if state == shard.bucket(class).start() => shard.unpin(class),
+            Held::Evicting(class) => match shard.fullest(digest, now) {
+                Some((at, missing)) => {
+                    shard.remove(at);
+                    self.crowding.0.evicted(missing);
+                    self.forget(shard.insert(digest, class, state, now));
+                }
+                // There was one when it was held, and nothing was removed since.
+                None => shard.unpin(class),
+            },
         }
     }
 
     /// Changes the state of one key's bucket by this quota (none is the table's own). Says what `change` has to say, and
-    /// whether the key has no place of its own.
+    /// whether the key has no place of its own. Where keys without a place are refused, that is said of an empty bucket, and
+    /// not kept.
     pub(crate) fn with<R>(
         &self,
         digest: Digest,
         quota: Option<&Quota>,
         now: u64,
-        change: impl FnOnce(&Bucket, State, u64) -> (R, State),
+        change: impl Fn(&Bucket, State, u64) -> (R, State),
     ) -> (R, bool) {
         let now = now.saturating_sub(self.start);
-        let mut shard = lock(&self.shards[digest.shard()]);
-        self.forget(shard.sweep(SWEPT, now));
+        let mut shard = self.shard(digest);
         let (held, state) = self.hold(&mut shard, Some(digest), quota, now, true);
         if let Some(class) = class_of(&shard, held) {
-            let (said, next) = change(shard.bucket(class), state, now);
+            let bucket = shard.bucket(class);
+            let (mut said, mut next) = change(bucket, state, now);
+            let is_refused = matches!(held, Held::Unplaced(_)) && next != state;
+            if is_refused {
+                said = change(bucket, bucket.take_up_to(state, u64::MAX, now).1, now).0;
+                next = state;
+                self.crowding.0.refused();
+            }
             self.keep(&mut shard, digest, held, next, now);
-            return (said, false);
+            return (said, is_refused);
         }
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        self.crowding.0.overflowed();
         let mut buckets = lock(&self.overflow);
         buckets.tidy(now);
         let at = buckets.place(quota, now);
@@ -362,12 +415,13 @@ impl Keys {
             shared.state = change(&shared.bucket, shared.state, since);
             return;
         }
-        let mut shard = lock(&self.shards[digest.shard()]);
+        let mut shard = self.shard(digest);
         // One that is as if never used may just as well have been forgotten.
         if let Some(at) = shard.find(digest).filter(|at| !shard.is_unused(*at, since)) {
-            let (class, state) = shard.get(at);
-            let state = change(shard.bucket(class), state, since);
-            shard.set(at, state);
+            if let Some(slot) = shard.get(at).copied() {
+                let state = change(shard.bucket(slot.class()), slot.state, since);
+                shard.set(at, state);
+            }
             return;
         }
         drop(shard);
@@ -376,7 +430,7 @@ impl Keys {
 
     /// Has a key be as if it was never used.
     pub(crate) fn reset(&self, digest: Digest) {
-        let mut shard = lock(&self.shards[digest.shard()]);
+        let mut shard = self.shard(digest);
         if let Some(at) = shard.find(digest) {
             shard.remove(at);
             self.forget(1);
@@ -385,6 +439,6 @@ impl Keys {
 
     /// By what keys are locked.
     pub(crate) fn order(&self, digest: Digest) -> (usize, usize) {
-        (std::ptr::from_ref(self).addr(), digest.shard())
+        (std::ptr::from_ref(self).addr(), self.shard_of(digest))
     }
 }

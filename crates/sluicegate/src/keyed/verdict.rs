@@ -1,5 +1,8 @@
 //! What comes of several charges decided as one.
 
+use std::fmt;
+
+use sluicegate_core::breaker::Policy;
 use sluicegate_core::decision::Decision;
 
 /// The outcome of one decision over several charges: what it is over all, and where each of them stands.
@@ -22,13 +25,50 @@ pub struct Verdict {
     /// What each charge's limit says, in the order of the charges, after the decision: nothing is taken from those that
     /// would have granted if another did not.
     pub each: Vec<Decision>,
+    /// Who has decided.
+    pub by: Decided,
+}
+
+/// Who has decided.
+///
+/// ```
+/// use sluicegate::breaker::Policy;
+/// use sluicegate::keyed::Decided;
+///
+/// assert_eq!(Decided::Outage(Policy::LocalShare).to_string(), "the store is away: local share");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Decided {
+    /// The buckets themselves, wherever they are.
+    #[default]
+    Store,
+    /// A lease: tokens that were taken from the store before, or a denial that it told.
+    Lease,
+    /// What is to be answered while the store is [away](crate::outage).
+    Outage(Policy),
+}
+
+impl fmt::Display for Decided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("the store"),
+            Self::Lease => f.write_str("a lease"),
+            Self::Outage(policy) => write!(f, "the store is away: {policy}"),
+        }
+    }
 }
 
 impl Verdict {
-    /// The verdict over what each charge's limit says.
+    /// The verdict over what each charge's limit says; the store's own.
     pub fn new(each: Vec<Decision>) -> Self {
         let decision = each.iter().fold(Decision::UNLIMITED, |all, one| all.and(*one));
-        Self { decision, each }
+        Self { decision, each, by: Decided::Store }
+    }
+
+    /// The same, decided by somebody else.
+    pub fn decided(self, by: Decided) -> Self {
+        Self { by, ..self }
     }
 
     /// Whether the tokens of all charges are the caller's.

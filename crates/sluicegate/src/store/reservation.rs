@@ -67,6 +67,13 @@ impl<H: Hold> Reservation<H> {
         Self { hold: Some(hold), charges, delay, verdict }
     }
 
+    /// The same booking, kept by somebody who stands before the store.
+    pub(crate) fn map<G: Hold>(mut self, f: impl FnOnce(H) -> G) -> Reservation<G> {
+        let (hold, charges, delay) = (self.hold.take().map(f), self.charges, self.delay);
+        let verdict = std::mem::replace(&mut self.verdict, Verdict::new(Vec::new()));
+        Reservation { hold, charges, delay, verdict }
+    }
+
     /// How long it was from the booking until the tokens of all charges are there: the longest of the charges' waits.
     #[must_use]
     pub const fn delay(&self) -> Duration {
