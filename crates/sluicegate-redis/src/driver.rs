@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use sluicegate::store::StoreError;
 use tokio::sync::mpsc;
 
-use crate::job::{Back, Job, Work, closed};
+use crate::job::{Back, Beat, Job, Work, closed};
 use crate::link::Link;
 use crate::said::Said;
 use crate::script::Call;
@@ -115,6 +115,7 @@ impl Driver {
     fn accept(&mut self, job: Job) {
         let lane = match job.work {
             Work::Ping => return self.pings.push(job),
+            Work::Beat(_) => return self.start_beat(job),
             Work::Ask(_) | Work::Settle(_) => Lane::Slot(job.slot),
             Work::Watch(_) | Work::Unwatch(_) | Work::Close => Lane::Channels,
         };
@@ -177,6 +178,19 @@ impl Driver {
                 }
             }
             Done { lane: Some(lane), settled }
+        }));
+    }
+
+    /// They are seldom, and are no part of any order.
+    fn start_beat(&mut self, job: Job) {
+        let (link, back) = (Arc::clone(&self.link), self.back.clone());
+        self.calls.push(Box::pin(async move {
+            if let Work::Beat(beat) = &job.work {
+                let there = link.beat(beat, job.slot).await;
+                let there = there.and_then(|answer| Beat::read(&answer));
+                job.answer(there.map(|there| vec![Said::Count(there)]), &back);
+            }
+            Done { lane: None, settled: 0 }
         }));
     }
 

@@ -57,7 +57,8 @@ fn refusal(code: &str, text: &str, kind: ErrorKind, settings: &Settings) -> Opti
     if has("NOPERM") || has("can't run this command") || has("can't access") {
         return Some(format!(
             "its user `{user}` may not do what the script needs ({text}): expected the rights `~{prefix}:* &{prefix}:* \
-             +evalsha +eval +time +get +set +del +publish +subscribe +unsubscribe +ping +hello`; in a Cluster also \
+             +evalsha +eval +time +get +set +del +publish +subscribe +unsubscribe +ping +hello`; for \
+             instances that are counted `+zadd +zrem +zcard +zscore +zrevrange +zremrangebyscore +pexpire`; in a Cluster also \
              `+spublish +ssubscribe +sunsubscribe +asking +cluster|slots`"
         ));
     }

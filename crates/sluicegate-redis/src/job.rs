@@ -79,6 +79,16 @@ impl Request {
     }
 }
 
+/// That an instance is there.
+#[derive(Debug)]
+pub(crate) struct Beat {
+    /// The group's name in Redis.
+    pub(crate) group: Vec<u8>,
+    pub(crate) instance: Vec<u8>,
+    /// Microseconds.
+    pub(crate) lives: u64,
+}
+
 /// What there is to do.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -86,6 +96,8 @@ pub(crate) enum Work {
     Ask(Vec<Request>),
     /// The same, also if nobody waits for the answer: something goes back, or is owed.
     Settle(Vec<Request>),
+    /// An instance is there.
+    Beat(Beat),
     /// Whether the store answers, once everything that goes back has done so.
     Ping,
     /// From now on be told of what is put to this key.
@@ -121,7 +133,8 @@ impl Job {
 
     /// Whether nobody would know if it was not done.
     pub(crate) fn is_moot(&self) -> bool {
-        self.reply.is_closed() && matches!(self.work, Work::Ask(_) | Work::Ping | Work::Watch(_))
+        self.reply.is_closed()
+            && matches!(self.work, Work::Ask(_) | Work::Beat(_) | Work::Ping | Work::Watch(_))
     }
 
     /// Tells who waits. Where nobody does any more, what was taken goes back.

@@ -12,14 +12,15 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::SingleNodeRoutingInfo;
-use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Script, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value};
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::store::StoreError;
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::Mutex;
 
 use crate::error::{Failed, away, of};
-use crate::script::{Call, SCRIPT, VIRTUAL};
+use crate::job::Beat;
+use crate::script::{Call, Given, Scripts, Text};
 use crate::settings::Settings;
 use crate::watchers::Watchers;
 
@@ -42,9 +43,7 @@ pub(crate) struct Link {
     watchers: Arc<Watchers>,
     time: TokioTime,
     test_time: Option<TestTime>,
-    script: &'static str,
-    /// The script's hash.
-    hash: String,
+    scripts: Scripts,
     state: Mutex<State>,
     /// Slots of a Cluster that could not be asked, and how often in a row.
     failing: std::sync::Mutex<HashMap<u16, u32>>,
@@ -133,25 +132,41 @@ impl Connection {
 
 impl Link {
     pub(crate) fn new(settings: Arc<Settings>, watchers: Arc<Watchers>, test_time: Option<TestTime>) -> Self {
-        let script = if test_time.is_some() { VIRTUAL } else { SCRIPT };
-        let hash = Script::new(script).get_hash().to_owned();
+        let scripts = Scripts::new(test_time.is_some());
         let (state, failing) = (Mutex::default(), std::sync::Mutex::default());
-        Self { settings, watchers, time: TokioTime::new(), test_time, script, hash, state, failing }
+        Self { settings, watchers, time: TokioTime::new(), test_time, scripts, state, failing }
     }
 
-    /// Has the script decide. What is not done because a node was not the right one is asked again, for as long as the timeout.
+    /// Has the script decide.
     pub(crate) async fn call(&self, call: &Call, slot: u16) -> Result<Value, StoreError> {
+        self.run(&self.scripts.buckets, |given| call.command(given), slot, call.needs_epoch()).await
+    }
+
+    /// Says that an instance is there.
+    pub(crate) async fn beat(&self, beat: &Beat, slot: u16) -> Result<Value, StoreError> {
+        self.run(&self.scripts.presence, |given| beat.command(given), slot, false).await
+    }
+
+    /// Runs a script. What is not done because a node was not the right one is asked again, for as long as the timeout.
+    async fn run(
+        &self,
+        script: &Text,
+        command: impl Fn(Given<'_>) -> Cmd + Send,
+        slot: u16,
+        needs_epoch: bool,
+    ) -> Result<Value, StoreError> {
         let until = self.time.now().saturating_add(nanos(self.settings.timeout));
         let mut elsewhere: Option<String> = None;
         let mut is_known = true;
         loop {
             let mut live = self.live().await?;
             let now = self.test_time.as_ref().map(|time| time());
-            if live.epoch == 0 && call.needs_epoch() {
+            if live.epoch == 0 && needs_epoch {
                 live.epoch = self.epoch(&mut live.connection).await?;
             }
-            let (name, text) = if is_known { ("EVALSHA", &*self.hash) } else { ("EVAL", self.script) };
-            let command = call.command(name, text, now, live.epoch, live.connection.publish());
+            let (name, text) = if is_known { ("EVALSHA", &*script.hash) } else { ("EVAL", script.text) };
+            let (epoch, publish) = (live.epoch, live.connection.publish());
+            let command = command(Given { command: name, script: text, now, epoch, publish });
             let answer = match elsewhere.take() {
                 Some(address) => live.connection.run_at(&command, &address).await,
                 None => live.connection.run(&command).await,

@@ -35,6 +35,16 @@ impl Names {
         name
     }
 
+    /// The name of a group of instances.
+    pub(crate) fn group(&self, group: &str) -> Vec<u8> {
+        let mine = format!("{}:{group}", group.len());
+        let prefix = &self.prefix;
+        match &self.tag {
+            Some(tag) => format!("{prefix}:there:{{{tag}}}{mine}").into_bytes(),
+            None => format!("{prefix}:there:{{{mine}}}").into_bytes(),
+        }
+    }
+
     /// Under which the instant is kept that all buckets began at.
     pub(crate) fn epoch(&self) -> String {
         format!("{}:began", self.prefix)

@@ -2,19 +2,93 @@
 
 use std::collections::HashMap;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Script, Value};
 use sluicegate::store::StoreError;
 
-use crate::job::{Operation, Request};
+use crate::job::{Beat, Operation, Request};
 use crate::numbers::Numbers;
 use crate::said::{Kind, Said, Standing};
 
-/// The script on the server's time.
-pub(crate) const SCRIPT: &str = concat!(include_str!("script/clock.lua"), include_str!("script/buckets.lua"));
+/// How many instances a group can have.
+const INSTANCES_MAX: u64 = 4096;
 
-/// The same on a time that is told, for tests.
-pub(crate) const VIRTUAL: &str =
-    concat!(include_str!("script/virtual.lua"), include_str!("script/buckets.lua"));
+/// A script: its text, and the hash by which a server knows it.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) text: &'static str,
+    pub(crate) hash: String,
+}
+
+/// The scripts.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    pub(crate) buckets: Text,
+    pub(crate) presence: Text,
+}
+
+impl Scripts {
+    /// On the server's time, or on one that is told, for tests.
+    pub(crate) fn new(is_virtual: bool) -> Self {
+        macro_rules! text {
+            ($file:literal) => {{
+                const SERVER: &str = concat!(include_str!("script/clock.lua"), include_str!($file));
+                const VIRTUAL: &str = concat!(include_str!("script/virtual.lua"), include_str!($file));
+                let text = if is_virtual { VIRTUAL } else { SERVER };
+                Text { text, hash: Script::new(text).get_hash().to_owned() }
+            }};
+        }
+        Self { buckets: text!("script/buckets.lua"), presence: text!("script/presence.lua") }
+    }
+}
+
+/// What a script is asked with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'g> {
+    /// `EVALSHA` and a hash, or `EVAL` and the text.
+    pub(crate) command: &'static str,
+    pub(crate) script: &'g str,
+    /// A test's time, in microseconds.
+    pub(crate) now: Option<u64>,
+    /// When all buckets began.
+    pub(crate) epoch: u64,
+    /// By which command it tells that something was put.
+    pub(crate) publish: &'static str,
+}
+
+impl Given<'_> {
+    /// A command on these keys.
+    fn on<'k>(&self, names: impl ExactSizeIterator<Item = &'k [u8]>) -> Cmd {
+        let mut command = redis::cmd(self.command);
+        command.arg(self.script).arg(names.len());
+        for name in names {
+            command.arg(name);
+        }
+        if let Some(now) = self.now {
+            command.arg(now);
+        }
+        command
+    }
+}
+
+impl Beat {
+    pub(crate) fn command(&self, given: Given<'_>) -> Cmd {
+        let mut command = given.on([self.group.as_slice()].into_iter());
+        command.arg(self.instance.as_slice()).arg(self.lives).arg(INSTANCES_MAX);
+        command
+    }
+
+    /// How many are there.
+    pub(crate) fn read(answer: &Value) -> Result<u64, StoreError> {
+        match answer {
+            Value::Int(-1) => {
+                let expected = format!("one of at most {INSTANCES_MAX} instances, which it has");
+                Err(StoreError::unsupported("group", "of this name", expected))
+            }
+            Value::Int(count) => u64::try_from(*count).map_err(|_| Call::invalid(answer)),
+            _ => Err(Call::invalid(answer)),
+        }
+    }
+}
 
 /// What goes to one node in one call.
 #[derive(Debug)]
@@ -61,24 +135,10 @@ impl Call {
         self.quotas.iter().any(Numbers::needs_epoch)
     }
 
-    /// As a command: `EVALSHA` and a hash, or `EVAL` and the text. `now` is a test's time, in microseconds.
-    pub(crate) fn command(
-        &self,
-        name: &str,
-        script: &str,
-        now: Option<u64>,
-        epoch: u64,
-        publish: &str,
-    ) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.names.len());
-        for name in &self.names {
-            command.arg(name.as_slice());
-        }
-        if let Some(now) = now {
-            command.arg(now);
-        }
-        command.arg(epoch).arg(publish).arg(self.quotas.len());
+    /// As a command.
+    pub(crate) fn command(&self, given: Given<'_>) -> Cmd {
+        let mut command = given.on(self.names.iter().map(Vec::as_slice));
+        command.arg(given.epoch).arg(given.publish).arg(self.quotas.len());
         for quota in &self.quotas {
             let Numbers { mode, capacity, first, rate, span } = *quota;
             command.arg(&[mode, capacity, first, rate, span]);
@@ -187,7 +247,10 @@ mod tests {
 
     #[test]
     fn a_key_and_a_quota_are_sent_once() {
-        let command = call().command("EVALSHA", "hash", None, 7, "PUBLISH");
+        let command = {
+            let (command, script, publish) = ("EVALSHA", "hash", "PUBLISH");
+            call().command(Given { command, script, now: None, epoch: 7, publish })
+        };
         let packed = String::from_utf8(command.get_packed_command()).unwrap();
         let words: Vec<&str> = packed.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
         let expected = "EVALSHA hash 2 a b 7 PUBLISH 1 1 10 10 1 100000 2 0 0 2 1 1 1 2 1 1 4 0 1 2 1 1";

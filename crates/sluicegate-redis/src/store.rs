@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::booking::Booking;
 use crate::driver::Driver;
-use crate::job::{Answer, Back, Item, Operation, Request, Work};
+use crate::job::{Answer, Back, Beat, Item, Operation, Request, Work};
 use crate::link::{Link, TestTime};
 use crate::numbers::{HORIZON, MOST, Numbers};
 use crate::said::{Kind, Said, Standing};
@@ -278,6 +278,19 @@ where
         let told = self.shared.send(Work::Ping, 0)?;
         self.shared.answer(told).await?.keep();
         Ok(())
+    }
+
+    async fn beat(&self, group: &str, instance: &[u8], ttl: Duration) -> Result<u64, StoreError> {
+        let names = &self.shared.settings.names;
+        let name = names.group(group);
+        let slot = names.slot(&name);
+        let lives = if ttl.is_zero() { 0 } else { (nanos(ttl) / 1000).clamp(1, HORIZON) };
+        let beat = Beat { group: name, instance: instance.to_owned(), lives };
+        let told = self.shared.send(Work::Beat(beat), slot)?;
+        match self.shared.answer(told).await?.keep()[..] {
+            [Said::Count(there)] => Ok(there),
+            _ => Err(unanswered()),
+        }
     }
 
     fn supports(&self, quota: &Quota) -> Result<(), StoreError> {

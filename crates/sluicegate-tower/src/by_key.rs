@@ -92,8 +92,9 @@ impl<F, C: Clock> ByKey<F, C> {
     ///
     /// let memory = Memory::new();
     /// memory.set_max_keys("users", 10_000)?;
-    /// let key = |user: &String, keys: &Limit| Some(keys.key([Some(user.as_bytes())]));
-    /// let limit = ByKey::in_memory(&memory, "users", "100/s".parse()?, key)?;
+    /// let limit = ByKey::in_memory(&memory, "users", "100/s".parse()?, |user: &String, keys: &Limit| {
+    ///     Some(keys.key([Some(user.as_bytes())]))
+    /// })?;
     /// # let _ = limit;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

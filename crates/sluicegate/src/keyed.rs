@@ -8,11 +8,15 @@
 //!
 //! A million keys take 30 MB or less: 24 bytes each, in flat tables that are 85 to 92 % full while they grow.
 //!
+//! [`Keyed`] is that for keys of a type, which may have classes, each with a quota or several.
+//!
 //! The table has a quota of its own. It is also the engine of [`Memory`](crate::memory::Memory), where each charge brings its
 //! quota (each key remembers the one that its state belongs to), and several limits are decided as one.
 
 mod at_cap;
+mod by_type;
 mod decide;
+mod hold;
 mod overflow;
 mod parts;
 mod shard;
@@ -33,6 +37,7 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 pub use at_cap::{AtCap, Crowding};
+pub use by_type::{Keyed, KeyedBuilder, KeyedCounts, KeyedError, MAX_KEYS, Standing};
 pub(crate) use decide::{Among, Asking, Charged, Entry, decide};
 use overflow::Overflow;
 pub(crate) use parts::encode;
@@ -40,7 +45,7 @@ use shard::{Kind, Recent, Shard};
 pub use verdict::{Decided, Verdict};
 
 /// How many keys a part of a table is meant for, at most: so few that it grows within some ten microseconds.
-const KEYS_A_SHARD: usize = 4096;
+const KEYS_A_SHARD: usize = 1024;
 
 /// How many parts a table has at most, however many keys it is for.
 const MAX_SHARDS: usize = 8192;
@@ -53,7 +58,7 @@ const SHARDS: usize = 64;
 const SWEPT: usize = 4;
 
 /// How many keys a table can hold.
-const MAX_KEYS: usize = 1 << 31;
+const MOST_KEYS: usize = 1 << 31;
 
 /// How many places it looks at before it denies a new key one of its own.
 const SWEPT_AT_CAP: usize = 16;
@@ -98,7 +103,8 @@ impl Key<'_> {
 
     /// Puts `n` tokens, as many as there is room for, and says how many those were.
     pub fn put(&self, n: u64, now: u64) -> u64 {
-        self.table.with(self.digest, None, now, |bucket, state, now| bucket.put(state, n, now)).0
+        let table = self.table;
+        table.put_to(table.with(self.digest, None, now, |bucket, state, now| bucket.put(state, n, now)))
     }
 }
 
@@ -162,7 +168,7 @@ impl Keys {
     /// A bucket of `quota` for each of at most `max_keys` keys (at most 2^31); more share one bucket. Every key's bucket
     /// begins at `start`: nanoseconds on the clock that later instants come from, usually what it shows now.
     ///
-    /// It has a lock for each 4096 of those keys (but from 1 to 64 where they are few, and at most 8192). What it does under one
+    /// It has a lock for each 1024 of those keys (but from 1 to 64 where they are few, and at most 8192). What it does under one
     /// of them grows with the keys there: a cap of some ten million keys, or one that was raised to more than ten times of
     /// what it was when the first key came, makes the longest operation longer than some ten microseconds.
     #[must_use]
@@ -171,7 +177,7 @@ impl Keys {
         Self {
             shards: OnceLock::new(),
             hasher: SipHasher13::new_with_keys(seed(), seed()),
-            max_keys: AtomicUsize::new(max_keys.min(MAX_KEYS)),
+            max_keys: AtomicUsize::new(max_keys.min(MOST_KEYS)),
             at_cap: AtCap::default(),
             start,
             recent: Recent::default(),
@@ -202,7 +208,7 @@ impl Keys {
     }
 
     pub(crate) fn set_max_keys(&self, max_keys: usize) {
-        self.max_keys.store(max_keys.min(MAX_KEYS), Ordering::Relaxed);
+        self.max_keys.store(max_keys.min(MOST_KEYS), Ordering::Relaxed);
     }
 
     /// The key made of `parts`, each of which may be absent. Parts are told apart by their lengths: `("a", "bc")` and
@@ -287,6 +293,11 @@ impl Keys {
     #[inline]
     fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         lock(&self.shards()[self.shard_of(digest)].0)
+    }
+
+    /// How many tokens were put, where that was said of a key that may have no place.
+    fn put_to(&self, (put, is_without): (u64, bool)) -> u64 {
+        if is_without && self.at_cap == AtCap::Refuse { 0 } else { put }
     }
 
     /// Takes a place for one more key; false where all are taken.

@@ -5,3 +5,5 @@ end
 local function keep(key, state)
   redis.call('SET', key, state)
 end
+local function expire()
+end

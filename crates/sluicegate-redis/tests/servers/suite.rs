@@ -25,11 +25,7 @@ const FEW: u64 = 40;
 
 impl OfRedis {
     /// With these settings but for the prefix, which is this store's own.
-    pub(crate) fn new(
-        settings: Settings,
-        connection: &mut impl redis::ConnectionLike,
-        sequences: u64,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings, connection: &mut impl redis::ConnectionLike) -> Self {
         let prefix = prefix();
         let began = format!("{prefix}:began");
         redis::cmd("SET").arg(began).arg(START).exec(connection).expect("a server that answers");
@@ -84,10 +80,7 @@ impl Rig for OfRedis {
 mod single {
     use super::OfRedis;
 
-    sluicegate_testkit::store_suite!(OfRedis::on(
-        crate::server::shared(),
-        sluicegate_testkit::store_suite::random::SEEDS
-    ));
+    sluicegate_testkit::store_suite!(OfRedis::on(crate::server::shared()));
 }
 
 /// By TLS with certificates on both sides, as a user, in another database.

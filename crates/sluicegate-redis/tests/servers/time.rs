@@ -65,3 +65,46 @@ async fn a_bucket_is_forgotten_once_it_is_full() {
     assert_eq!(store.take_all(Charge::new("s", b"short", &short)).await.expect("an answer"), 10);
     store.close().await;
 }
+
+/// Who does not beat is gone, by the server's time, and so is a group that nobody is in.
+#[tokio::test]
+async fn instances_that_are_there_are_counted() {
+    let prefix = prefix();
+    let settings = settings(&shared().url()).prefix(&prefix).expect("a prefix");
+    let now = Arc::new(AtomicU64::new(2_000 * SECOND));
+    let read = Arc::clone(&now);
+    let store =
+        Redis::open_in_test_time(settings.clone(), TokioTime::new(), move || read.load(Ordering::Relaxed));
+    let beat = async |group: &str, instance: &[u8], seconds: u64, at: u64| {
+        now.store((2_000 + at) * SECOND, Ordering::Relaxed);
+        store.beat(group, instance, Duration::from_secs(seconds)).await.expect("an answer")
+    };
+    assert_eq!(
+        (beat("g", b"a", 10, 0).await, beat("g", &[0, 255], 20, 0).await, beat("h}", b"c", 10, 0).await),
+        (1, 2, 1)
+    );
+    assert_eq!(beat("g", b"a", 10, 9).await, 2);
+    assert_eq!(beat("g", &[0, 255], 10, 20).await, 1, "the first has not said so for ten");
+    assert_eq!(beat("g", &[0, 255], 0, 21).await, 0);
+    store.close().await;
+
+    let store = Redis::open(settings);
+    assert_eq!(store.beat("real", b"a", Duration::from_millis(50)).await.expect("an answer"), 1);
+    let mut direct = shared().connect();
+    let mut is_there = || {
+        let there: bool = redis::cmd("EXISTS")
+            .arg(format!("{prefix}:there:{{4:real}}"))
+            .query(&mut direct)
+            .expect("a server");
+        there
+    };
+    eventually("the group to be gone", async || (!is_there()).then_some(())).await;
+    redis::cmd("SET")
+        .arg(format!("{prefix}:there:{{1:x}}"))
+        .arg("1")
+        .exec(&mut shared().connect())
+        .expect("a server");
+    let error = store.beat("x", b"a", Duration::from_secs(1)).await.expect_err("no group");
+    assert!(error.to_string().contains("WRONGTYPE") || error.to_string().contains("wrong kind"), "{error}");
+    store.close().await;
+}

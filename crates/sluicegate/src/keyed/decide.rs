@@ -9,10 +9,11 @@ use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
+use super::hold::{Held, class_of};
 use super::overflow::Overflow;
-use super::shard::{OWN, Shard};
-use super::slot::Slot;
-use super::{AtCap, Digest, Keys, SWEPT, SWEPT_AT_CAP, lock};
+use super::shard::{Shard, Wanted};
+use super::slot::BANDS;
+use super::{Digest, Keys, lock};
 
 /// What is asked of every charge of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub(crate) trait Among {
     fn table(&self, place: usize) -> &Keys;
     /// Its quota; none is the table's own.
     fn quota(&self, place: usize) -> Option<&Quota>;
+    /// The same, where it is known more exactly.
+    fn wanted(&self, place: usize) -> Wanted<'_> {
+        self.quota(place).map_or(Wanted::Own, Wanted::Quota)
+    }
 }
 
 /// A charge, and once it is decided what came of it.
@@ -47,25 +52,6 @@ pub(crate) struct Entry {
     /// The state if all keep their outcome, and if not. The two differ from what was before also where its quota has changed.
     next: State,
     stay: State,
-}
-
-/// Where a charge's state is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    /// In no place: nothing was decided.
-    Nowhere,
-    /// In a slot, whose class it has.
-    Slot(usize),
-    /// In a slot, and it has another class, which is pinned.
-    Moved(usize, u16),
-    /// In no slot yet. A place in the table is reserved for it, its class is pinned.
-    New(u16),
-    /// The same, but the place is another's, who is to be forgotten for it.
-    Evicting(u16),
-    /// In no slot, and there is none to be had. Its class is pinned.
-    Unplaced(u16),
-    /// In a bucket shared with others, in this place.
-    Shared(usize),
 }
 
 impl Entry {
@@ -163,6 +149,21 @@ pub(crate) fn decide(
     Turn { among, entries, order, now, asking }.step(0, 0, true)
 }
 
+/// The same over buckets of one table that are all in this shard, which is locked.
+pub(super) fn decide_locked(
+    among: &impl Among,
+    shard: &mut Shard,
+    entries: &mut [Entry],
+    now: u64,
+    asking: Asking,
+) -> bool {
+    let mut order = [0; BANDS];
+    (0..entries.len()).zip(&mut order).for_each(|(place, at)| *at = place);
+    let order = &order[..entries.len()];
+    let mut turn = Turn { among, entries, order, now, asking };
+    turn.table(0).is_none_or(|table| turn.locked(shard, table, (0, 0, order.len()), true))
+}
+
 struct Turn<'a, A> {
     among: &'a A,
     entries: &'a mut [Entry],
@@ -194,18 +195,29 @@ impl<'a, A: Among> Turn<'a, A> {
         while same_table(self, end) && self.shard(end) == Some(part) {
             end += 1;
         }
+        self.locked(&mut lock(&table.shards()[part].0), table, (begin, at, end), before)
+    }
+
+    /// The same, where those from `at` to `end` are in this shard.
+    fn locked(
+        &mut self,
+        shard: &mut Shard,
+        table: &Keys,
+        (begin, at, end): (usize, usize, usize),
+        before: bool,
+    ) -> bool {
+        let same_table =
+            |turn: &Self, at: usize| turn.table(at).is_some_and(|other| std::ptr::eq(other, table));
         let now = self.now.saturating_sub(table.start);
         let order = self.order;
-
-        let mut shard = lock(&table.shards()[part].0);
         let mut granted = before;
         for (nth, &place) in order[at..end].iter().enumerate() {
-            let quota = self.among.quota(place);
+            let wanted = self.among.wanted(place);
             // What makes room moves slots, so it is over once one is remembered.
-            let held = table.hold(&mut shard, self.entries[place].digest, quota, now, nth == 0);
+            let held = table.hold(shard, self.entries[place].digest, wanted, now, nth);
             let entry = &mut self.entries[place];
             (entry.bucket, entry.stay) = held;
-            let Some(class) = class_of(&shard, entry.bucket) else { continue };
+            let Some(class) = class_of(shard, entry.bucket) else { continue };
             let state = entry.stay;
             entry.ask(self.asking, shard.bucket(class), state, now);
             let is_unplaced = matches!(entry.bucket, Held::Unplaced(_));
@@ -244,12 +256,12 @@ impl<'a, A: Among> Turn<'a, A> {
         for is_placed in [true, false] {
             for &place in &order[at..end] {
                 let entry = &mut self.entries[place];
-                let (Some(class), Some(digest)) = (class_of(&shard, entry.bucket), entry.digest) else {
+                let (Some(class), Some(digest)) = (class_of(shard, entry.bucket), entry.digest) else {
                     continue;
                 };
                 if is_placed == matches!(entry.bucket, Held::Slot(_) | Held::Moved(..)) {
                     let state = entry.outcome(is_kept, shard.bucket(class), now);
-                    table.keep(&mut shard, digest, entry.bucket, state, now);
+                    table.keep(shard, digest, entry.bucket, state, now);
                 }
             }
         }
@@ -268,7 +280,7 @@ impl<'a, A: Among> Turn<'a, A> {
         if self.asking != Asking::Peek {
             table.crowding.0.overflowed();
         }
-        let at = buckets.place(self.among.quota(place), now);
+        let at = buckets.place(self.among.wanted(place).quota(), now);
         let before = self.order[range].iter().take_while(|&&other| other != place);
         let last =
             before.map(|&other| self.entries[other]).filter(|other| other.bucket == Held::Shared(at)).last();
@@ -279,166 +291,5 @@ impl<'a, A: Among> Turn<'a, A> {
         // What stays if nothing is kept is what was there before all of them.
         entry.stay = shared.state;
         entry.decision.is_granted()
-    }
-}
-
-/// The class of a state that is in a shard.
-fn class_of(shard: &Shard, held: Held) -> Option<u16> {
-    match held {
-        Held::Nowhere | Held::Shared(_) => None,
-        Held::Slot(at) => shard.get(at).map(Slot::class),
-        Held::Moved(_, class) | Held::New(class) | Held::Evicting(class) | Held::Unplaced(class) => {
-            Some(class)
-        }
-    }
-}
-
-impl Keys {
-    /// Finds a key's place, or reserves one, and says what state it has by this quota. If it `may_move` slots, it looks for keys
-    /// to forget where it isn't there.
-    fn hold(
-        &self,
-        shard: &mut Shard,
-        digest: Option<Digest>,
-        quota: Option<&Quota>,
-        now: u64,
-        may_move: bool,
-    ) -> (Held, State) {
-        let Some(digest) = digest else { return (Held::Nowhere, State::FULL) };
-        let shared = (Held::Shared(usize::MAX), State::FULL);
-        if let Some((at, slot)) = shard.find(digest).and_then(|at| Some((at, *shard.get(at)?))) {
-            let was = slot.class();
-            if shard.is_class(was, quota) {
-                return (Held::Slot(at), slot.state);
-            }
-            let Some(class) = shard.pin(quota, was, &self.recent) else { return shared };
-            let state = shard.carried(at, shard.bucket(class), now);
-            return (Held::Moved(at, class), state);
-        }
-        if may_move {
-            self.forget(shard.sweep(SWEPT, now));
-        }
-        let mut has_place = self.reserve();
-        if !has_place && may_move {
-            self.forget(shard.sweep(SWEPT_AT_CAP, now));
-            has_place = self.reserve();
-        }
-        let held: fn(u16) -> Held = match self.at_cap {
-            _ if has_place => Held::New,
-            AtCap::Share => return shared,
-            AtCap::Refuse => Held::Unplaced,
-            AtCap::Evict if may_move && shard.fullest(digest, now).is_some() => Held::Evicting,
-            AtCap::Evict => return shared,
-        };
-        let Some(class) = shard.pin(quota, OWN, &self.recent) else {
-            self.forget(usize::from(has_place));
-            return shared;
-        };
-        (held(class), shard.bucket(class).start())
-    }
-
-    /// Has a key that is [held](Self::hold) be in this state.
-    fn keep(&self, shard: &mut Shard, digest: Digest, held: Held, state: State, now: u64) {
-        match held {
-            Held::Nowhere | Held::Shared(_) => {}
-            Held::Slot(at) => shard.set(at, state),
-            Held::Moved(at, class) => shard.move_to(at, class, state, now),
-            Held::Unplaced(class) => shard.unpin(class),
-            Held::New(class) if state == shard.bucket(class).start() => {
-                shard.unpin(class);
-                self.forget(1);
-            }
-            Held::New(class) => self.forget(shard.insert(digest, class, state, now)),
-            Held::Evicting(class) if state == shard.bucket(class).start() => shard.unpin(class),
-            Held::Evicting(class) => match shard.fullest(digest, now) {
-                Some((at, missing)) => {
-                    shard.remove(at);
-                    self.crowding.0.evicted(missing);
-                    self.forget(shard.insert(digest, class, state, now));
-                }
-                // There was one when it was held, and nothing was removed since.
-                None => shard.unpin(class),
-            },
-        }
-    }
-
-    /// Changes the state of one key's bucket by this quota (none is the table's own). Says what `change` has to say, and
-    /// whether the key has no place of its own. Where keys without a place are refused, that is said of an empty bucket, and
-    /// not kept.
-    pub(crate) fn with<R>(
-        &self,
-        digest: Digest,
-        quota: Option<&Quota>,
-        now: u64,
-        change: impl Fn(&Bucket, State, u64) -> (R, State),
-    ) -> (R, bool) {
-        let now = now.saturating_sub(self.start);
-        let mut shard = self.shard(digest);
-        let (held, state) = self.hold(&mut shard, Some(digest), quota, now, true);
-        if let Some(class) = class_of(&shard, held) {
-            let bucket = shard.bucket(class);
-            let (mut said, mut next) = change(bucket, state, now);
-            let is_refused = matches!(held, Held::Unplaced(_)) && next != state;
-            if is_refused {
-                said = change(bucket, bucket.take_up_to(state, u64::MAX, now).1, now).0;
-                next = state;
-                self.crowding.0.refused();
-            }
-            self.keep(&mut shard, digest, held, next, now);
-            return (said, is_refused);
-        }
-        self.crowding.0.overflowed();
-        let mut buckets = lock(&self.overflow);
-        buckets.tidy(now);
-        let at = buckets.place(quota, now);
-        let shared = buckets.at(at);
-        let (said, next) = change(&shared.bucket, shared.state, now);
-        shared.state = next;
-        (said, true)
-    }
-
-    /// Changes what was charged: gives back what was charged beyond `actual`, or has what is missing be owed. Whatever quota
-    /// the key has by now, it is in its tokens; one that was forgotten meanwhile begins by `quota`.
-    pub(crate) fn settle(&self, charged: Charged, actual: u64, quota: Option<&Quota>, now: u64) {
-        let Charged { digest, n, is_shared } = charged;
-        if n == actual {
-            return;
-        }
-        let change = |bucket: &Bucket, state, now| {
-            if actual < n { bucket.put(state, n - actual, now).1 } else { bucket.owe(state, actual - n, now) }
-        };
-        let since = now.saturating_sub(self.start);
-        if is_shared {
-            let mut buckets = lock(&self.overflow);
-            let at = buckets.place(quota, since);
-            let shared = buckets.at(at);
-            shared.state = change(&shared.bucket, shared.state, since);
-            return;
-        }
-        let mut shard = self.shard(digest);
-        // One that is as if never used may just as well have been forgotten.
-        if let Some(at) = shard.find(digest).filter(|at| !shard.is_unused(*at, since)) {
-            if let Some(slot) = shard.get(at).copied() {
-                let state = change(shard.bucket(slot.class()), slot.state, since);
-                shard.set(at, state);
-            }
-            return;
-        }
-        drop(shard);
-        self.with(digest, quota, now, |bucket, state, now| ((), change(bucket, state, now)));
-    }
-
-    /// Has a key be as if it was never used.
-    pub(crate) fn reset(&self, digest: Digest) {
-        let mut shard = self.shard(digest);
-        if let Some(at) = shard.find(digest) {
-            shard.remove(at);
-            self.forget(1);
-        }
-    }
-
-    /// By what keys are locked.
-    pub(crate) fn order(&self, digest: Digest) -> (usize, usize) {
-        (std::ptr::from_ref(self).addr(), self.shard_of(digest))
     }
 }

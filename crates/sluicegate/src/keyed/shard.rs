@@ -22,15 +22,45 @@ pub(super) const OWN: u16 = 0;
 pub(super) const MAX_CLASSES: usize = 1024;
 const _: () = assert!(MAX_CLASSES <= CLASSES);
 
-/// A quota, compiled. Shared by all shards that have it, so that there is one to be kept in a processor's cache.
+/// A quota, compiled, and whose it is where keys have classes: the class, its place among the class's bandwidths, and how many
+/// those are. Shared by all shards that have it, so that there is one to be kept in a processor's cache.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     pub(super) bucket: Bucket,
+    pub(super) class: u16,
+    pub(super) band: u8,
+    pub(super) bands: u8,
 }
 
 impl Kind {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self { bucket: Bucket::new(quota), class: 0, band: 0, bands: 1 }
+    }
+
     pub(super) fn of(quota: Quota) -> Arc<Self> {
-        Arc::new(Self { bucket: Bucket::new(quota) })
+        Arc::new(Self::new(quota))
+    }
+}
+
+/// By which quota a key is decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// The table's own.
+    Own,
+    /// This one.
+    Quota(&'a Quota),
+    /// This very one.
+    Kind(&'a Arc<Kind>),
+}
+
+impl<'a> Wanted<'a> {
+    /// The quota, if it isn't the table's own.
+    pub(super) fn quota(self) -> Option<&'a Quota> {
+        match self {
+            Self::Own => None,
+            Self::Quota(quota) => Some(quota),
+            Self::Kind(kind) => Some(kind.bucket.quota()),
+        }
     }
 }
 
@@ -79,8 +109,7 @@ impl Shard {
         self.table.len()
     }
 
-    /// How many places there are for slots; for tests.
-    #[cfg(test)]
+    /// How many places there are for slots.
     pub(super) fn places(&self) -> usize {
         self.table.places()
     }
@@ -134,27 +163,30 @@ impl Shard {
         &self.classes[usize::from(class)].kind.bucket
     }
 
-    /// Whether a class is this quota's (none is the table's own).
+    /// Whether a class is the one that is wanted.
     #[inline]
-    pub(super) fn is_class(&self, class: u16, quota: Option<&Quota>) -> bool {
-        match quota {
-            None => class == OWN,
-            Some(quota) => self.bucket(class).quota() == quota,
+    pub(super) fn is_class(&self, class: u16, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Own => class == OWN,
+            Wanted::Quota(quota) => self.bucket(class).quota() == quota,
+            Wanted::Kind(kind) => Arc::ptr_eq(&self.classes[usize::from(class)].kind, kind),
         }
     }
 
-    /// The class of a quota (none is the table's own), held until it is [let go](Self::unpin); made if it isn't known. None
-    /// where there is no room. `likely` is looked at first.
-    pub(super) fn pin(&mut self, quota: Option<&Quota>, likely: u16, recent: &Recent) -> Option<u16> {
-        let is = |class: &Class| quota.is_none_or(|quota| class.kind.bucket.quota() == quota);
-        let place = match quota {
-            None => usize::from(OWN),
-            Some(_) if is(&self.classes[usize::from(likely)]) => usize::from(likely),
-            Some(quota) => {
-                let known = self.classes.iter().position(is);
-                known.or_else(|| self.add(|| recent.find(quota)))?
+    /// The class that is wanted, held until it is [let go](Self::unpin); made if it isn't known. None where there is no room.
+    pub(super) fn pin(&mut self, wanted: Wanted<'_>, recent: &Recent) -> Option<u16> {
+        let known = match wanted {
+            Wanted::Own => Some(usize::from(OWN)),
+            Wanted::Quota(quota) => self.classes.iter().position(|class| class.kind.bucket.quota() == quota),
+            Wanted::Kind(kind) => self.classes.iter().position(|class| Arc::ptr_eq(&class.kind, kind)),
+        };
+        let made = || match wanted {
+            Wanted::Kind(kind) => Arc::clone(kind),
+            Wanted::Own | Wanted::Quota(_) => {
+                wanted.quota().map_or_else(|| Kind::of(Quota::ban()), |quota| recent.find(quota))
             }
         };
+        let place = known.or_else(|| self.add(made))?;
         self.hold(place);
         u16::try_from(place).ok()
     }
@@ -188,6 +220,30 @@ impl Shard {
         users.set(users.get() + 1);
     }
 
+    /// Which quota a class is.
+    #[inline]
+    pub(super) fn kind(&self, class: u16) -> &Kind {
+        &self.classes[usize::from(class)].kind
+    }
+
+    /// The first place where a slot of a key may be, whichever of its buckets. They stand side by side.
+    pub(super) fn seek(&self, digest: Digest) -> usize {
+        self.table.seek(digest.0[0])
+    }
+
+    /// A place of a key, whichever of its buckets is there.
+    #[inline]
+    pub(super) fn find_any(&self, digest: Digest) -> Option<usize> {
+        self.table.find(digest.0[0], |slot| slot.band_of(digest).is_some())
+    }
+
+    /// The slots of a key, with their places.
+    pub(super) fn bands(&self, digest: Digest) -> impl Iterator<Item = (usize, &Slot)> {
+        let run = (self.seek(digest)..).map_while(|at| Some((at, self.get(at)?)));
+        let run = run.take_while(move |(_, slot)| slot.hash == digest.0[0]);
+        run.filter(move |(_, slot)| slot.band_of(digest).is_some())
+    }
+
     /// The place of a key. It is right until a slot is inserted, removed or swept.
     #[inline]
     pub(super) fn find(&self, digest: Digest) -> Option<usize> {
@@ -198,6 +254,41 @@ impl Shard {
     #[inline]
     pub(super) fn get(&self, at: usize) -> Option<&Slot> {
         self.table.get(at)
+    }
+
+    /// The same, to be changed, but not its class.
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Slot> {
+        self.table.get_mut(at)
+    }
+
+    /// All keys of a class of keys get the quotas that the class has by now, and keep their tokens, as far as they fit. Says how
+    /// many slots are gone, because the class has fewer quotas.
+    pub(super) fn requote(&mut self, class: u16, kinds: &[Arc<Kind>], recent: &Recent, now: u64) -> usize {
+        let (had, mut at) = (self.table.len(), 0);
+        while at < self.table.places() {
+            let kind = self.get(at).map(|slot| self.kind(slot.class())).filter(|kind| kind.class == class);
+            match kind.map(|kind| kinds.get(usize::from(kind.band))) {
+                // The next has its place now.
+                Some(None) => self.remove(at),
+                Some(Some(kind)) => {
+                    self.give(at, kind, recent, now);
+                    at += 1;
+                }
+                None => at += 1,
+            }
+        }
+        had - self.table.len()
+    }
+
+    /// Has a slot be of this kind, with the tokens that it has.
+    pub(super) fn give(&mut self, at: usize, kind: &Arc<Kind>, recent: &Recent, now: u64) {
+        let wanted = Wanted::Kind(kind);
+        if self.get(at).is_some_and(|slot| !self.is_class(slot.class(), wanted)) {
+            let state = self.carried(at, &kind.bucket, now);
+            if let Some(class) = self.pin(wanted, recent) {
+                self.move_to(at, class, state, now);
+            }
+        }
     }
 
     /// Replaces a key's state by one of the same class.
@@ -222,7 +313,7 @@ impl Shard {
     pub(super) fn insert(&mut self, digest: Digest, class: u16, state: State, now: u64) -> usize {
         let Self { table, classes } = self;
         let had = table.len();
-        table.insert(Slot::new(digest, class, state), |slot| forget(classes, slot, now));
+        table.insert(Slot::new(digest, class, state), |table, at| forget(classes, table, at, now));
         had + 1 - table.len()
     }
 
@@ -234,12 +325,16 @@ impl Shard {
         }
     }
 
-    /// Of the next keys from this one's place on, the place of the one that is fullest, measured by its capacity, and how many
-    /// tokens it lacks. None where there is none that isn't kept for good.
-    pub(super) fn fullest(&self, digest: Digest, now: u64) -> Option<(usize, u64)> {
-        let (from, places) = (self.table.seek(digest.0[0]), self.table.places());
+    /// Some keys from this one's place on that may be forgotten before they are full: not those that are kept for good.
+    pub(super) fn evictable(&self, digest: Digest) -> impl Iterator<Item = (usize, &Slot)> {
+        let (from, places) = (self.seek(digest), self.table.places());
         let slots = (from..places).chain(0..from).filter_map(|at| Some((at, self.get(at)?)));
-        let sample = slots.filter(|(_, slot)| !slot.is_kept_for_good()).take(SAMPLE);
+        slots.filter(|(_, slot)| !slot.is_kept_for_good()).take(SAMPLE)
+    }
+
+    /// Of those, the place of the one that is fullest, measured by its capacity, and how many tokens it lacks.
+    pub(super) fn fullest(&self, digest: Digest, now: u64) -> Option<(usize, u64)> {
+        let sample = self.evictable(digest);
         let lacking = sample.map(|(at, slot)| {
             let bucket = self.bucket(slot.class());
             let capacity = bucket.quota().capacity();
@@ -257,7 +352,7 @@ impl Shard {
     pub(super) fn sweep(&mut self, count: usize, now: u64) -> usize {
         let Self { table, classes } = self;
         let had = table.len();
-        table.sweep(count, |slot| forget(classes, slot, now));
+        table.sweep(count, |table, at| forget(classes, table, at, now));
         had - table.len()
     }
 
@@ -265,7 +360,7 @@ impl Shard {
     pub(super) fn sweep_all(&mut self, now: u64) -> usize {
         let Self { table, classes } = self;
         let had = table.len();
-        table.make_room(0, |slot| forget(classes, slot, now));
+        table.make_room(0, |table, at| forget(classes, table, at, now));
         while classes.len() > 1 && classes.last().is_some_and(|class| class.users.get() == 0) {
             classes.pop();
         }
@@ -282,13 +377,20 @@ fn is_unused(classes: &[Class], slot: &Slot, now: u64) -> bool {
     classes[usize::from(slot.class())].kind.bucket.is_unused(slot.state, now) && !slot.is_kept(now)
 }
 
-/// Says whether a key is to be forgotten, and has its class know that it is.
+/// Says whether a slot is to be forgotten, and has its class know that it is. One of several of a key stays as long as another
+/// does, so that who has a place has it for all its quotas.
 #[inline]
-fn forget(classes: &[Class], slot: &Slot, now: u64) -> bool {
-    let forgets = is_unused(classes, slot, now);
-    if forgets {
-        let users = &classes[usize::from(slot.class())].users;
-        users.set(users.get() - 1);
+fn forget(classes: &[Class], table: &Table, at: usize, now: u64) -> bool {
+    let unused = |slot: &Slot| is_unused(classes, slot, now);
+    let Some(slot) = table.get(at).filter(|slot| unused(slot)) else { return false };
+    let class = &classes[usize::from(slot.class())];
+    if class.kind.bands > 1 {
+        let beside = |at: usize| table.get(at).filter(|other| other.is_beside(slot));
+        let after = (at + 1..).map_while(beside);
+        if !(0..at).rev().map_while(beside).chain(after).all(unused) {
+            return false;
+        }
     }
-    forgets
+    class.users.set(class.users.get() - 1);
+    true
 }

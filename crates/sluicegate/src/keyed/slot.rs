@@ -23,6 +23,13 @@ const MINUTE: u64 = 60 * 1_000_000_000;
 /// Less than half the circle of minutes, so that it is known which of them are to come.
 const KEPT_FOR: u64 = 60 * MINUTE;
 
+/// The bits that tell a key's buckets apart: a bandwidth each.
+const BAND: u64 = 0x7 << BAND_AT;
+const BAND_AT: u32 = 22;
+
+/// How many buckets a key can have.
+pub(super) const BANDS: usize = 8;
+
 /// One bucket of a key: the first half of its digest, the rest, and the state.
 ///
 /// The rest is the digest's second half but for the bits that the class takes and whether it is kept; the lowest of those are
@@ -52,6 +59,21 @@ impl Slot {
     #[inline]
     pub(super) const fn is(&self, digest: Digest) -> bool {
         self.hash == digest.0[0] && (self.rest ^ digest.0[1]) & !(CLASS | KEPT) == 0 && !self.is_free()
+    }
+
+    /// Which of its key's buckets this is, if it is one of the key whose first bucket has this digest.
+    #[inline]
+    pub(super) const fn band_of(&self, digest: Digest) -> Option<usize> {
+        let differs = (self.rest ^ digest.0[1]) & !(CLASS | KEPT);
+        if self.hash != digest.0[0] || differs & !BAND != 0 || self.is_free() {
+            return None;
+        }
+        Some((differs >> BAND_AT) as usize)
+    }
+
+    /// Whether two are of one key.
+    pub(super) const fn is_beside(&self, other: &Self) -> bool {
+        self.hash == other.hash && (self.rest ^ other.rest) & !(CLASS | KEPT | BAND) == 0
     }
 
     #[inline]
@@ -87,6 +109,16 @@ impl Slot {
         }
     }
 
+    /// Keeps it until [`let_go`](Self::let_go).
+    pub(super) const fn keep_for_good(&mut self) {
+        self.set_kept(FOREVER);
+    }
+
+    /// Keeps it no longer.
+    pub(super) const fn let_go(&mut self) {
+        self.set_kept(0);
+    }
+
     const fn set_kept(&mut self, kept: u64) {
         self.rest = self.rest & !KEPT | kept << KEPT_AT;
     }
@@ -103,6 +135,13 @@ impl Slot {
     }
 }
 
+impl Digest {
+    /// The digest of one of a key's buckets, from that of its first.
+    pub(super) const fn band(self, band: usize) -> Self {
+        Self([self.0[0], self.0[1] ^ (band as u64) << BAND_AT])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,12 +155,16 @@ mod tests {
         slot.keep_for(MINUTE, 0);
         assert!(slot.is(KEY) && slot.class() == 0x7ffe && !slot.is_free());
         assert!(!slot.is(Digest([7, KEY.0[1] ^ 1 << 22])) && !slot.is(Digest([8, KEY.0[1]])));
+        let second = Slot::new(KEY.band(3), 1, State::FULL);
+        assert_eq!((slot.band_of(KEY), second.band_of(KEY)), (Some(0), Some(3)));
+        assert_eq!(second.band_of(Digest([7, KEY.0[1] ^ 1 << 40])), None);
+        assert!(slot.is_beside(&second));
     }
 
     #[test]
     fn the_greatest_digest_is_a_key_too() {
         let greatest = Digest([u64::MAX; 2]);
-        assert!(!Slot::FREE.is(greatest));
+        assert!(!Slot::FREE.is(greatest) && Slot::FREE.band_of(greatest).is_none());
         assert!(Slot::new(greatest, 0x7ffe, State::FULL).is(greatest));
     }
 
@@ -137,6 +180,11 @@ mod tests {
             slot.keep_for(MINUTE, begin);
             assert!(slot.is_kept(begin + KEPT_FOR), "an hour, whatever is said later");
             assert!(!slot.is_kept(begin + KEPT_FOR + MINUTE));
+            slot.keep_for_good();
+            slot.keep_for(1, begin);
+            assert!(slot.is_kept(begin + 1000 * KEPT_FOR));
+            slot.let_go();
+            assert!(!slot.is_kept(begin));
         }
     }
 }

@@ -10,7 +10,7 @@
 //! does, and at each step moves its slots once, in place. A table is the part of one lock, some thousand slots, so that a
 //! step takes microseconds.
 //!
-//! It knows nothing of quotas: what is to be forgotten is said by a function, which is told each slot and answers. What it says
+//! It knows nothing of quotas: what is to be forgotten is said by a function, which is told a slot's place and answers. What it says
 //! yes to is gone.
 
 use super::slot::Slot;
@@ -101,7 +101,7 @@ impl Table {
 
     /// Puts one more slot in, behind those with the same hash. Where that makes the table grow, it first asks of each slot
     /// whether to forget it.
-    pub(super) fn insert(&mut self, slot: Slot, forget: impl FnMut(&Slot) -> bool) {
+    pub(super) fn insert(&mut self, slot: Slot, forget: impl FnMut(&Self, usize) -> bool) {
         if (self.len() + 1) * 100 > self.places() * MOST {
             self.make_room(1, forget);
         }
@@ -135,15 +135,15 @@ impl Table {
 
     /// Asks of the slots at the next `count` places whether to forget them. Once it has been at all places, it gives memory
     /// back, if there is much more than is needed.
-    pub(super) fn sweep(&mut self, count: usize, mut forget: impl FnMut(&Slot) -> bool) {
+    pub(super) fn sweep(&mut self, count: usize, mut forget: impl FnMut(&Self, usize) -> bool) {
         for _ in 0..count {
             let at = self.hand as usize;
             match self.get(at) {
-                Some(slot) if forget(slot) => self.remove(at),
+                Some(_) if forget(self, at) => self.remove(at),
                 _ if at >= self.places() => {
                     self.hand = 0;
                     if roomy(self.len()) * 4 <= self.places() {
-                        self.make_room(0, |_| false);
+                        self.make_room(0, |_, _| false);
                     }
                     return;
                 }
@@ -154,11 +154,14 @@ impl Table {
 
     /// Asks of all slots whether to forget them, in one go. Then gives back what memory isn't needed, or takes what is
     /// needed so that `more` find room.
-    pub(super) fn make_room(&mut self, more: usize, mut forget: impl FnMut(&Slot) -> bool) {
+    pub(super) fn make_room(&mut self, more: usize, mut forget: impl FnMut(&Self, usize) -> bool) {
         let mut left = 0;
-        for slot in self.blocks.iter_mut().flatten().filter(|slot| !slot.is_free()) {
-            if forget(slot) {
-                *slot = Slot::FREE;
+        for at in 0..self.places() {
+            if self.get(at).is_none() {
+                continue;
+            }
+            if forget(self, at) {
+                self.blocks[at / BLOCK][at % BLOCK] = Slot::FREE;
             } else {
                 left += 1;
             }
@@ -191,12 +194,14 @@ impl Table {
     fn spread(&mut self, size: usize) -> bool {
         // First to the end, without gaps.
         let mut end = self.places();
-        for from in (0..self.places()).rev() {
-            let slot = self.blocks[from / BLOCK][from % BLOCK];
-            if !slot.is_free() {
-                end -= 1;
-                self.blocks[from / BLOCK][from % BLOCK] = Slot::FREE;
-                self.blocks[end / BLOCK][end % BLOCK] = slot;
+        for block in (0..self.blocks.len()).rev() {
+            for from in (0..self.blocks[block].len()).rev() {
+                let slot = self.blocks[block][from];
+                if !slot.is_free() {
+                    end -= 1;
+                    self.blocks[block][from] = Slot::FREE;
+                    self.blocks[end / BLOCK][end % BLOCK] = slot;
+                }
             }
         }
         // Then from there to their places, the first of them first. If all find room, there is as much behind each place as

@@ -54,7 +54,7 @@ fn hashes() -> impl Iterator<Item = u64> {
 
 fn filled(keys: u64) -> Table {
     let mut table = Table::new();
-    hashes().zip(1..=keys).for_each(|(hash, n)| table.insert(slot(hash, n), |_| false));
+    hashes().zip(1..=keys).for_each(|(hash, n)| table.insert(slot(hash, n), |_, _| false));
     table
 }
 
@@ -64,7 +64,7 @@ fn while_it_grows_85_to_92_of_100_places_are_taken_and_every_key_is_found() {
     let mut early = 0;
     for (hash, n) in hashes().zip(1..=20_000) {
         let had = table.places();
-        table.insert(slot(hash, n), |_| false);
+        table.insert(slot(hash, n), |_, _| false);
         let load = table.len() * 100 / table.places();
         assert!(load <= MOST, "{n}: {load}");
         if table.places() == had {
@@ -107,19 +107,22 @@ fn it_gives_memory_back_and_forgets_before_it_grows() {
     let most = table.places();
     // All that came before may be forgotten: three times as many keys take no more places.
     for (hash, n) in hashes().zip(1..=30_000).skip(10_000) {
-        table.insert(slot(hash, n), |old| stamp(old) <= 10_000 || stamp(old) + 5000 < n);
+        table.insert(slot(hash, n), |table, at| {
+            let old = stamp(table.get(at).unwrap());
+            old <= 10_000 || old + 5000 < n
+        });
         assert!(table.places() <= most);
     }
     check(&table);
     assert!(table.places() <= most / 5 * 4, "and fewer in the end");
     // A hand that goes round, one step at a time.
     for _ in 0..3 * most {
-        table.sweep(1, |slot| !stamp(slot).is_multiple_of(100));
+        table.sweep(1, |table, at| !stamp(table.get(at).unwrap()).is_multiple_of(100));
     }
     check(&table);
     let places = table.places();
     assert!(table.len() <= 100 && places <= 512, "{} keys, {places} places", table.len());
-    table.make_room(0, |_| true);
+    table.make_room(0, |_, _| true);
     assert_eq!((table.len(), table.places(), table.blocks.capacity()), (0, 0, 0));
 }
 
@@ -128,8 +131,8 @@ fn keys_of_one_hash_stand_side_by_side() {
     for (hash, keys) in [(0, 300), (u64::MAX / 3, 300), (u64::MAX, 30)] {
         let mut table = Table::new();
         for n in 0..keys {
-            table.insert(slot(hash, n), |_| false);
-            table.insert(slot(hash / 2 + 1, n), |_| false);
+            table.insert(slot(hash, n), |_, _| false);
+            table.insert(slot(hash / 2 + 1, n), |_, _| false);
         }
         check(&table);
         for n in (0..keys).step_by(2) {
@@ -175,9 +178,10 @@ proptest! {
         let (mut table, mut map) = (Table::new(), BTreeMap::new());
         for (op, now) in ops.into_iter().zip(1_u64..) {
             let mut gone = Vec::new();
-            let mut forget = |slot: &Slot, every: u64| {
-                let forgets = stamp(slot).is_multiple_of(every);
-                gone.extend(forgets.then_some(stamp(slot)));
+            let mut forget = |table: &Table, at: usize, every: u64| {
+                let stamp = stamp(table.get(at).unwrap());
+                let forgets = stamp.is_multiple_of(every);
+                gone.extend(forgets.then_some(stamp));
                 forgets
             };
             match op {
@@ -186,7 +190,7 @@ proptest! {
                     prop_assert_eq!(at.is_some(), map.insert((hash, which), now).is_some());
                     match at {
                         Some(at) => table.get_mut(at).unwrap().state = State::from_word(now),
-                        None => table.insert(Slot::new(digest(hash, which), 1, State::from_word(now)), |_| false),
+                        None => table.insert(Slot::new(digest(hash, which), 1, State::from_word(now)), |_, _| false),
                     }
                 }
                 Op::Remove(hash, which) => {
@@ -194,9 +198,9 @@ proptest! {
                     prop_assert_eq!(at.is_some(), map.remove(&(hash, which)).is_some());
                     at.into_iter().for_each(|at| table.remove(at));
                 }
-                Op::Sweep(count, every) => table.sweep(count, |slot| forget(slot, every)),
+                Op::Sweep(count, every) => table.sweep(count, |table, at| forget(table, at, every)),
                 Op::MakeRoom(every) => {
-                    table.make_room(0, |slot| forget(slot, every));
+                    table.make_room(0, |table, at| forget(table, at, every));
                     prop_assert!(map.values().filter(|stamp| stamp.is_multiple_of(every)).count() == gone.len());
                 }
             }
@@ -217,7 +221,7 @@ fn no_key_is_lost_at_the_end() {
     let mut table = Table::new();
     let last = |hash: u64| hash | 0xf << 60;
     for (hash, n) in hashes().zip(1..=400) {
-        table.insert(slot(last(hash), n), |_| false);
+        table.insert(slot(last(hash), n), |_, _| false);
         check(&table);
     }
     assert!(hashes().zip(1..=400).all(|(hash, n)| find(&table, last(hash), n).is_some()));
