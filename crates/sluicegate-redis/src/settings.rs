@@ -60,7 +60,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(1),
             look_again: Duration::from_secs(1),
             max_waiting: 10_000,
-            max_batch: 256,
+            max_batch: 64,
         })
     }
 
@@ -120,7 +120,8 @@ impl Settings {
         self
     }
 
-    /// How many requests go into one call of the script at the most, at least 1. The server does nothing else meanwhile.
+    /// How many requests go into one call of the script at the most, at least 1: 64, if nothing is said. The server does nothing
+    /// else meanwhile, for 10 to 20 µs each.
     #[must_use]
     pub fn max_batch(mut self, requests: usize) -> Self {
         self.max_batch = requests.max(1);

@@ -6,7 +6,8 @@
 -- KEYS: the keys of all charges, each once. ARGV: the epoch, the channel's command, the number of quotas, and five numbers
 -- for each (mode, capacity, initial, rate, span); then the requests: an operation, a number that it means something by, the
 -- number of charges, and for each of them the places of key and quota, and n. The answer is a list of whole numbers.
-local floor, fmod, unpack_state, pack_state = math.floor, math.fmod, cmsgpack.unpack, cmsgpack.pack
+local floor, fmod, max, min, tonumber = math.floor, math.fmod, math.max, math.min, tonumber
+local unpack_state, pack_state, call, KEYS, ARGV = cmsgpack.unpack, cmsgpack.pack, redis.call, KEYS, ARGV
 
 local EXACT = 9007199254740992    -- 2^53
 local MOST = 4503599627370496     -- 2^52: no deficit is larger
@@ -26,11 +27,6 @@ local function number()
     error('sluicegate: argument ' .. tostring(ARGV[at]) .. ': expected a whole number from 0 to 2^53')
   end
   return value
-end
-
-local function text()
-  at = at + 1
-  return ARGV[at]
 end
 
 -- The quotient and the rest of a * b / m, where rests are below 2^47. A quotient from 2^53 on is only nearly right.
@@ -115,23 +111,27 @@ local function advance(state, to)
   state.t = to
 end
 
-local epoch, publish = number(), text()
+local epoch, publish = number(), ARGV[2]
+at = 2
 
 -- A bucket that nobody has used: it began with the store.
 local function fresh(quota, now)
   local state = { t = now, w = 0, r = 0, kept = 0, quota = quota }
   if quota.first < quota.capacity then
-    state.t, state.w = math.min(epoch, now), quota.capacity - quota.first
+    state.t, state.w = min(epoch, now), quota.capacity - quota.first
     advance(state, now)
   end
   return state
 end
 
 local function is_unused(state)
+  local quota = state.quota
   if state.kept > state.t then
     return false
+  elseif quota.first == quota.capacity then
+    return state.w == 0 and state.r == 0
   end
-  local unused = fresh(state.quota, state.t)
+  local unused = fresh(quota, state.t)
   return state.w == unused.w and state.r == unused.r
 end
 
@@ -179,13 +179,9 @@ local function load(key)
     states[key] = state
   end
   if type(state) == 'table' then
-    advance(state, math.max(clock_now, state.t))
+    advance(state, max(clock_now, state.t))
   end
   return state
-end
-
-local function is_wrong(state)
-  return state == WRONG_TYPE or state == FOREIGN
 end
 
 -- Tokens that are there; below zero, what is owed.
@@ -204,12 +200,12 @@ local function most(quota)
   if quota.mode == STOCK then
     return MOST
   end
-  return math.min(MOST, quota.capacity + flow(quota, 0, HORIZON))
+  return min(MOST, quota.capacity + flow(quota, 0, HORIZON))
 end
 
 local function owe(state, n)
   if state.quota.mode < UNLIMITED and n > 0 then
-    state.w = math.max(state.w, math.min(state.w + n, most(state.quota)))
+    state.w = max(state.w, min(state.w + n, most(state.quota)))
   end
 end
 
@@ -239,11 +235,11 @@ local function by_quota(key, quota)
       full = KEPT
     end
     local has = balance(state)
-    state.kept = math.max(state.kept, state.t + math.min(full, KEPT))
+    state.kept = max(state.kept, state.t + min(full, KEPT))
     state.quota, state.w, state.r = quota, 0, 0
     if quota.mode < UNLIMITED then
-      state.w = quota.capacity - math.max(0, math.min(has, quota.capacity))
-      owe(state, math.max(0, -has))
+      state.w = quota.capacity - max(0, min(has, quota.capacity))
+      owe(state, max(0, -has))
     end
     dirty[key] = true
   end
@@ -266,10 +262,11 @@ local function ready(state, n)
   return time and time + state.t - clock_now
 end
 
-local answer = {}
+local answer, said = {}, 0
 
 local function say(value)
-  answer[#answer + 1] = value
+  said = said + 1
+  answer[said] = value
 end
 
 local GRANTED, LATER, NEVER = 0, 1, 2
@@ -288,10 +285,9 @@ local function tell(state, n, granted)
     retry = ready(state, n)
     kind = (n > state.quota.capacity or (not retry and mode ~= STOCK)) and NEVER or LATER
   end
-  say(kind)
-  say(mode == UNLIMITED and 0 or math.max(0, balance(state)))
-  say(retry or -1)
-  say(full or -1)
+  answer[said + 1], answer[said + 2] = kind, mode == UNLIMITED and 0 or max(0, balance(state))
+  answer[said + 3], answer[said + 4] = retry or -1, full or -1
+  said = said + 4
 end
 
 local quotas = {}
@@ -304,8 +300,9 @@ local function charges_of(count)
   local charges, wrong = {}, nil
   for place = 1, count do
     local key, quota, n = number(), number(), number()
-    charges[place] = { key = key, quota = quotas[quota], n = n }
-    if is_wrong(load(key)) and not wrong then
+    local state = load(key)
+    charges[place] = { key = key, quota = quotas[quota], n = n, state = state, granted = false }
+    if (state == WRONG_TYPE or state == FOREIGN) and not wrong then
       wrong = place
     end
   end
@@ -321,19 +318,21 @@ end
 -- Takes, looks, or books what is due within `longest`.
 local function decide(charges, is_kept, longest)
   local granted, due = true, 0
-  for _, charge in ipairs(charges) do
+  for place = 1, #charges do
+    local charge = charges[place]
     charge.state = by_quota(charge.key, charge.quota)
     charge.granted = has(charge.state, charge.n)
     if not charge.granted and longest and charge.quota.mode < STOCK and charge.state.w + charge.n <= MOST then
       local time = ready(charge.state, charge.n)
       if time and time <= longest then
-        charge.granted, due = true, math.max(due, time)
+        charge.granted, due = true, max(due, time)
       end
     end
     granted = granted and charge.granted
   end
   say(due)
-  for _, charge in ipairs(charges) do
+  for place = 1, #charges do
+    local charge = charges[place]
     local state, n = charge.state, charge.n
     if granted and is_kept and n > 0 and state.quota.mode < UNLIMITED then
       state.w = state.w + n
@@ -359,7 +358,7 @@ for _ = 1, number() do
       elseif operation == TAKE_UP_TO then
         local state = by_quota(key, charge.quota)
         local unlimited = state.quota.mode == UNLIMITED
-        n = unlimited and n or math.max(0, math.min(n, balance(state)))
+        n = unlimited and n or max(0, min(n, balance(state)))
         if n > 0 and not unlimited then
           state.w = state.w + n
           dirty[key] = true
@@ -397,20 +396,24 @@ end
 for key in pairs(dirty) do
   local state = states[key]
   if state == GONE then
-    redis.call('DEL', KEYS[key])
+    call('DEL', KEYS[key])
   else
     local quota = state.quota
-    local full, unused = wait(quota, state.t, state.w, state.r), fresh(quota, state.t)
-    if state.w == unused.w and state.r == unused.r then
-      full = 0
-    end
-    local begun = wait(quota, state.t, unused.w, unused.r)
-    if quota.mode == STOCK then
-      begun = 0
+    local full = wait(quota, state.t, state.w, state.r)
+    if quota.first < quota.capacity then
+      -- It can be forgotten once it is as one that nobody has used, which fills too.
+      local unused = fresh(quota, state.t)
+      if state.w == unused.w and state.r == unused.r then
+        full = 0
+      end
+      if quota.mode ~= STOCK and full then
+        local begun = wait(quota, state.t, unused.w, unused.r)
+        full = begun and max(full, begun)
+      end
     end
     local lives
-    if full and begun then
-      lives = math.max(full, begun, state.kept - state.t) + state.t - clock_now
+    if full then
+      lives = max(full, state.kept - state.t) + state.t - clock_now
       lives = MARGIN + math.ceil(lives / 1000)
     end
     local packed = pack_state(state.t, state.w, state.r, state.kept,
