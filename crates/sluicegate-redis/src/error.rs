@@ -31,9 +31,10 @@ pub(crate) fn of(error: RedisError, settings: &Settings) -> Failed {
     let text = error.to_string();
     match code.as_str() {
         "NOSCRIPT" => return Failed::NoScript,
-        "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" => {
+        "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" if settings.names.is_cluster => {
             return Failed::Elsewhere(error);
         }
+        "LOADING" | "MASTERDOWN" | "READONLY" => return Failed::Elsewhere(error),
         _ => {}
     }
     if error.kind() == ErrorKind::ClusterConnectionNotFound {
@@ -66,6 +67,12 @@ fn refusal(code: &str, text: &str, kind: ErrorKind, settings: &Settings) -> Opti
         return Some(format!(
             "it does not let user `{user}` in ({text}): check user and password of the url"
         ));
+    }
+    if matches!(code, "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN") {
+        return Some(format!("it is a node of a Cluster ({text}): expected the address redis+cluster://…"));
+    }
+    if has("cluster support disabled") {
+        return Some(format!("it is no Cluster ({text}): expected the address redis://…"));
     }
     if kind == ErrorKind::RESP3NotSupported {
         return Some("it does not speak RESP3: expected Redis 6 or later, or Valkey".to_owned());

@@ -7,6 +7,7 @@
 //! The [`guide`] says how to set it up, what it costs, and what is granted when things go wrong.
 
 mod booking;
+mod connection;
 mod driver;
 mod error;
 pub mod guide;

@@ -8,16 +8,13 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::SingleNodeRoutingInfo;
-use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value};
+use redis::{Cmd, RedisError, Value};
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::store::StoreError;
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::Mutex;
 
+use crate::connection::Connection;
 use crate::error::{Failed, away, of};
 use crate::job::Beat;
 use crate::script::{Call, Given, Scripts, Text};
@@ -68,66 +65,6 @@ struct Live {
     number: u64,
     /// Whether it has told that it has ended.
     has_ended: Arc<AtomicBool>,
-}
-
-#[derive(Clone)]
-enum Connection {
-    One(MultiplexedConnection),
-    Many(ClusterConnection),
-}
-
-impl Connection {
-    async fn run(&mut self, command: &Cmd) -> Result<Value, RedisError> {
-        match self {
-            Self::One(one) => command.query_async(one).await,
-            Self::Many(many) => command.query_async(many).await,
-        }
-    }
-
-    /// Runs it on the node that a key is moving to.
-    async fn run_at(&mut self, command: &Cmd, address: &str) -> Result<Value, RedisError> {
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-        let route =
-            SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().unwrap_or(0) };
-        let mut both = redis::pipe();
-        both.add_command(redis::cmd("ASKING")).ignore();
-        both.add_command(command.clone());
-        match self {
-            Self::One(one) => command.query_async(one).await,
-            Self::Many(many) => {
-                let mut values = many.route_pipeline(both, 1, 1, route).await?;
-                values.pop().unwrap_or(Value::Nil).extract_error()
-            }
-        }
-    }
-
-    /// How keys' channels are named to the script, to be told of what is put.
-    const fn publish(&self) -> &'static str {
-        match self {
-            Self::One(_) => "PUBLISH",
-            Self::Many(_) => "SPUBLISH",
-        }
-    }
-
-    async fn subscribe(&mut self, names: &[Vec<u8>]) -> Result<(), RedisError> {
-        match self {
-            Self::One(one) => one.subscribe(names).await,
-            Self::Many(many) => {
-                // One at a time: they are in slots.
-                for name in names {
-                    many.ssubscribe(name.as_slice()).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn unsubscribe(&mut self, name: &[u8]) -> Result<(), RedisError> {
-        match self {
-            Self::One(one) => one.unsubscribe(name).await,
-            Self::Many(many) => many.sunsubscribe(name).await,
-        }
-    }
 }
 
 impl Link {
@@ -320,7 +257,7 @@ impl Link {
 
     async fn connect(&self, number: u64) -> Result<Live, StoreError> {
         let has_ended = Arc::new(AtomicBool::new(false));
-        let opened = self.open(Arc::clone(&has_ended)).await;
+        let opened = Connection::open(&self.settings, &self.watchers, Arc::clone(&has_ended)).await;
         let mut connection = opened.map_err(|error| self.unreachable(error))?;
         let epoch = match self.epoch(&mut connection).await {
             // A node that is away must not keep the others.
@@ -373,54 +310,6 @@ impl Link {
                 error => error,
             },
         }
-    }
-
-    async fn open(&self, has_ended: Arc<AtomicBool>) -> Result<Connection, RedisError> {
-        let settings = &self.settings;
-        if settings.is_encrypted() {
-            // Another may be installed already; then that is used.
-            let ring = tokio_rustls::rustls::crypto::ring::default_provider();
-            drop(ring.install_default());
-        }
-        let (watchers, is_cluster) = (Arc::clone(&self.watchers), settings.names.is_cluster);
-        let push = move |info: PushInfo| -> Result<(), ()> {
-            match (info.kind, info.data.first()) {
-                (PushKind::Message | PushKind::SMessage, Some(Value::BulkString(name))) => {
-                    watchers.wake(name)
-                }
-                (PushKind::Disconnection, _) => {
-                    // In a Cluster it is one node's, and made anew by itself.
-                    has_ended.store(!is_cluster, Ordering::Release);
-                    watchers.wake_all();
-                }
-                (PushKind::SUnsubscribe, _) => watchers.wake_all(),
-                _ => {}
-            }
-            Ok(())
-        };
-        if settings.names.is_cluster {
-            // What has failed is not asked again behind our back: it may have been done.
-            // A node that says nothing must not take all the time there is.
-            let mut builder = ClusterClient::builder(settings.nodes.clone())
-                .retries(0)
-                .connection_timeout(settings.connect_timeout / 3)
-                .response_timeout(settings.timeout)
-                .push_sender(push);
-            if let Some(certificates) = &settings.certificates {
-                builder = builder.certs(certificates.clone());
-            }
-            return builder.build()?.get_async_connection().await.map(Connection::Many);
-        }
-        let node = settings.nodes[0].clone();
-        let client = match &settings.certificates {
-            Some(certificates) => Client::build_with_tls(node, certificates.clone())?,
-            None => Client::open(node)?,
-        };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.timeout))
-            .set_push_sender(push);
-        client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::One)
     }
 
     /// What comes of it within a time; none where it takes longer.

@@ -30,14 +30,17 @@ impl Scripts {
     /// On the server's time, or on one that is told, for tests.
     pub(crate) fn new(is_virtual: bool) -> Self {
         macro_rules! text {
-            ($file:literal) => {{
-                const SERVER: &str = concat!(include_str!("script/clock.lua"), include_str!($file));
-                const VIRTUAL: &str = concat!(include_str!("script/virtual.lua"), include_str!($file));
+            ($($file:literal),*) => {{
+                const SERVER: &str = concat!(include_str!("script/clock.lua"), $(include_str!($file)),*);
+                const VIRTUAL: &str = concat!(include_str!("script/virtual.lua"), $(include_str!($file)),*);
                 let text = if is_virtual { VIRTUAL } else { SERVER };
                 Text { text, hash: Script::new(text).get_hash().to_owned() }
             }};
         }
-        Self { buckets: text!("script/buckets.lua"), presence: text!("script/presence.lua") }
+        Self {
+            buckets: text!("script/arithmetic.lua", "script/buckets.lua"),
+            presence: text!("script/presence.lua"),
+        }
     }
 }
 

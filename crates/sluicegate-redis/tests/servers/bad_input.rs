@@ -12,8 +12,11 @@ use sluicegate_testkit::wait::PATIENCE;
 
 use crate::server::{Server, prefix, shared};
 
-const SCRIPT: &str =
-    concat!(include_str!("../../src/script/clock.lua"), include_str!("../../src/script/buckets.lua"));
+const SCRIPT: &str = concat!(
+    include_str!("../../src/script/clock.lua"),
+    include_str!("../../src/script/arithmetic.lua"),
+    include_str!("../../src/script/buckets.lua")
+);
 
 fn quota(text: &str) -> Quota {
     text.parse().expect("a quota")
@@ -225,4 +228,22 @@ async fn memory_that_is_full_is_named_and_takes_nothing() {
     limit(&mut direct, "0");
     assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 8);
     store.close().await;
+}
+
+/// A Cluster taken for one server, and one server for a Cluster.
+#[tokio::test]
+async fn the_wrong_kind_of_address_is_named() {
+    let (single, node) = (shared(), &crate::cluster::shared().nodes[0]);
+    let keys: Vec<[u8; 1]> = (b'a'..=b'p').map(|key| [key]).collect();
+    let ten = quota("10/h");
+    let charges: Vec<Charge<'_>> = keys.iter().map(|key| Charge::new("s", key, &ten)).collect();
+    for (url, expected) in [
+        (format!("redis://127.0.0.1:{}", node.port), "redis+cluster://"),
+        (format!("redis+cluster://127.0.0.1:{}", single.port), "redis://"),
+    ] {
+        let (store, _) = store(&url);
+        let error = store.take(&charges).await.expect_err("the wrong kind").to_string();
+        assert!(error.contains(&format!("expected the address {expected}")), "{url}: {error}");
+        store.close().await;
+    }
 }
