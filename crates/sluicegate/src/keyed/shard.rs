@@ -19,7 +19,7 @@ const SAMPLE: usize = 16;
 pub(super) const OWN: u16 = 0;
 
 /// How many quotas a shard knows at once. A key whose quota finds no room here is decided on the shared bucket.
-pub(super) const MAX_CLASSES: usize = 1024;
+pub(super) const MAX_CLASSES: usize = 512;
 const _: () = assert!(MAX_CLASSES <= CLASSES);
 
 /// A quota, compiled, and whose it is where keys have classes: the class, its place among the class's bandwidths, and how many
