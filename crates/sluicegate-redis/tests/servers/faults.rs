@@ -233,6 +233,6 @@ async fn what_is_left_of_a_cluster() {
         assert!(gone.expect_err("nobody has this slot").is_outage());
         served += u32::from(elsewhere.is_ok());
     }
-    assert!(served >= 18, "one slot that is gone is in the way of others: {served} of 20");
+    assert!(served >= 15, "one slot that is gone is in the way of others: {served} of 20");
     store.close().await;
 }
