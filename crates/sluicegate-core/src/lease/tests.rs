@@ -308,14 +308,18 @@ fn what_is_too_old_is_not_spent() {
 /// the next.
 #[test]
 fn tokens_that_are_passed_round_unused_do_not_pile_up() {
-    let instances = 12;
-    // One after the other is busy for a moment; then all at once.
-    let phases = (0..instances).map(|place| {
-        let wait = steady(100 * place, 0, 0);
-        vec![wait, steady(100, 40, 1), steady(100 * (instances - place) + 200, 0, 0), steady(400, 200, 1)]
-    });
-    let mut world = World::new("10000/s burst 1000", 2, phases.collect());
-    world.run(100 * (instances + 1) + 200 + 400);
+    // Each spends a token now and then, so that nothing lies idle; then all at once all they can.
+    let phases = |place: u64| {
+        let now_and_then = [steady(1, 1, 1), steady(20 + place, 0, 0)];
+        let mut phases = vec![steady(20 * place, 0, 0)];
+        phases
+            .extend(now_and_then.into_iter().cycle().take(2 * usize::try_from(3000 / (21 + place)).unwrap()));
+        phases.extend([steady(40, 0, 0), steady(100, 100, 1)]);
+        phases
+    };
+    let mut world = World::new("10000/s burst 1000", 2, (0..12).map(phases).collect());
+    world.run(3500);
+    assert!(world.most_at_once() > 1000, "all that is there is spent");
     assert!(world.most_at_once() <= world.bound(), "{} of {}", world.most_at_once(), world.bound());
 }
 
