@@ -278,10 +278,19 @@ impl Lease {
         self.last_spent = now;
     }
 
+    /// The bucket has decided something else for this key, and said how it stands now.
+    pub fn heard(&mut self, decision: Decision, now: u64) -> Told {
+        let now = self.arrive(now);
+        let mut told = Told::default();
+        self.hear(decision, self.when_full(decision), now, &mut told);
+        told
+    }
+
     /// So many tokens were put into the bucket: what was spent was no demand, and what was denied may be there.
     pub fn put(&mut self, n: u64) {
         self.spent.forget(n);
         self.denied = None;
+        self.store.remaining = self.store.remaining.saturating_add(n).min(self.quota.capacity());
     }
 
     /// What is to be done now with the bucket, if anything. `Take` stands until it is known what came of it.
@@ -361,6 +370,10 @@ impl Lease {
         told.decided.extend(self.serve(now).decided);
     }
 
+    fn when_full(&self, decision: Decision) -> Option<Known> {
+        decision.reset_after().map(|full| Known { tokens: self.quota.capacity(), wait: nanos(full) })
+    }
+
     /// How long it is until there are so many tokens, from what is known of another number, and what is `there` now.
     fn wait_for(&self, tokens: u64, there: u64, known: Known) -> u64 {
         if tokens <= known.tokens {
@@ -377,16 +390,36 @@ impl Lease {
         self.pass(now)
     }
 
-    /// Everything is given back, and the demand forgotten.
-    pub fn end(&mut self) {
-        self.give_all();
-        self.spent = Window::new(self.lifetime);
-        (self.low, self.most) = (0, 0);
+    /// Tokens that were spent long ago, and not used after all, go back to the bucket.
+    pub fn returned(&mut self, n: u64) {
+        self.spent.forget(n);
+        self.back += n;
+    }
+
+    /// Another quota: what is here goes back, and demand is to be seen anew.
+    pub fn change(&mut self, quota: Quota) {
+        self.empty();
+        self.quota = quota;
+        self.denied = None;
+        self.store = Standing { remaining: quota.capacity(), reset_after: None, at: self.now };
+    }
+
+    /// Whether something is to go back now. To be asked a few times in a lifetime.
+    pub fn is_due(&mut self, now: u64) -> bool {
+        let now = self.arrive(now);
+        self.back > 0 || (self.held > 0 && now - self.last_spent >= self.lifetime / 4)
+    }
+
+    /// Everything is given back, also what is still to come of a call under way, and who waits is told that nothing is decided
+    /// here.
+    pub fn end(&mut self) -> Told {
+        self.empty();
+        self.dismiss()
     }
 
     /// The tokens that are here are nobody's: the bucket begins anew.
     pub fn discard(&mut self) {
-        self.end();
+        self.empty();
         self.back = 0;
         self.denied = None;
     }
@@ -560,8 +593,19 @@ impl Lease {
     fn pass(&mut self, now: u64) -> Told {
         self.fetch = None;
         self.quiet_until = now.saturating_add(self.lifetime / 8);
+        self.dismiss()
+    }
+
+    fn dismiss(&mut self) -> Told {
         self.waits = 0;
         Told { decided: self.line.drain(..).map(|(ticket, _)| (ticket, None)).collect() }
+    }
+
+    /// Nothing lies here, and nothing may: the demand is forgotten.
+    fn empty(&mut self) {
+        self.give_all();
+        self.spent = Window::new(self.lifetime);
+        (self.low, self.most) = (0, 0);
     }
 
     /// Time goes on, and what is too old is not spent any more.
