@@ -10,6 +10,7 @@ mod cpu;
 mod error;
 mod gateway;
 mod io;
+mod keyed;
 mod out;
 mod rounds;
 mod stop;
@@ -48,6 +49,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// A limit for each of many keys against governor's and throttlecrab's: ns a decision, bytes a key, longest operation
+    Keyed {
+        #[command(flatten)]
+        args: keyed::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// Throttled copies against bare ones: ms a GiB; and how well a rate is kept
     Io {
         #[command(flatten)]
@@ -62,6 +70,9 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// One limiter that is filled with keys
+    #[command(hide = true)]
+    KeyedGrowth(keyed::growth::Args),
     /// One of the peers: a plain proxy of hyper and hyper-util
     #[command(hide = true)]
     BareHyper(gateway::bare::Args),
@@ -80,6 +91,14 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::BareHyper(args) => gateway::bare::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::KeyedGrowth(args) => {
+            keyed::growth::run(&args);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Keyed { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&keyed::run(&args, &stop)?, &report)
+        }
         Command::Bucket { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&bucket::run(&args, &stop)?, &report)

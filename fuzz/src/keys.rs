@@ -2,14 +2,14 @@
 
 use std::sync::LazyLock;
 
-use sluicegate::keyed::Keys;
+use sluicegate::memory::Limit;
 use sluicegate::quota::Quota;
 use sluicegate_server::config::limit::KeyParts;
 use sluicegate_server::config::paths::{Readings, normal};
 use sluicegate_server::config::{HostPattern, LimitRule, PathPattern};
 
 /// What hashes keys, with one seed for the process.
-static KEYED: LazyLock<Keys> = LazyLock::new(|| Keys::new(Quota::unlimited(), 1, 0));
+static LIMIT: LazyLock<Limit> = LazyLock::new(|| Limit::new(Quota::unlimited(), 1, 0));
 
 /// Two lists of a key's parts, cut at a zero byte; as text, two lines: a limit or a pattern, and a path or a host.
 pub fn keys(data: &[u8]) {
@@ -49,7 +49,7 @@ pub fn keys(data: &[u8]) {
 fn told_apart(data: &[u8]) {
     let Some(cut) = data.iter().position(|byte| *byte == 0) else { return };
     let (one, other) = (parts(&data[..cut]), parts(&data[cut + 1..]));
-    let key = |parts: &[Option<&[u8]>]| KEYED.key(parts.iter().copied());
+    let key = |parts: &[Option<&[u8]>]| LIMIT.key(parts.iter().copied());
     assert_eq!(key(&one) == key(&other), one == other, "{one:?} and {other:?}");
 }
 

@@ -94,6 +94,26 @@ impl Cell {
         })
     }
 
+    /// As [`decide`](Self::decide), without taking anything yet: for who decides over several cells, and takes from all of them
+    /// or from none. [`commit`](Self::commit) takes.
+    ///
+    /// # Errors
+    /// If the cell is retired.
+    #[inline(always)]
+    pub fn plan(&self, bucket: &Bucket, n: u64, now: u64) -> Result<Decided, Retired> {
+        let state = self.load()?;
+        Ok(Decided { state, next: bucket.after(state, n, now) })
+    }
+
+    /// Takes what was [planned](Self::plan) and would be granted, if nobody has changed the state since; says whether it did.
+    #[inline(always)]
+    #[must_use]
+    pub fn commit(&self, planned: Decided) -> bool {
+        let Some(next) = planned.next else { return false };
+        let (old, new) = (planned.state.to_word(), next.to_word());
+        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// As [`Bucket::take_up_to`].
     ///
     /// # Errors
@@ -165,6 +185,9 @@ pub struct Decided {
 }
 
 impl Decided {
+    /// Of nothing: granted, and a state that is never committed.
+    pub const NOTHING: Self = Self { state: State::RETIRED, next: None };
+
     /// Whether they were taken.
     #[inline(always)]
     #[must_use]

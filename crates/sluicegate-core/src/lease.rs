@@ -19,6 +19,8 @@
 //! longer, half of the difference is to be added to L. Of a quota in steps there may be one and a half of them more.
 //!
 //! In the long run nothing is minted and, but for a crash, nothing is lost.
+//!
+//! Longer than other files: what is held, who waits for it and what is known of the bucket change together.
 
 #[cfg(test)]
 mod tests;

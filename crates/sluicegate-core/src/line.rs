@@ -113,6 +113,13 @@ impl<T> Owner<T> {
         }
     }
 
+    const fn item(&self) -> Option<&T> {
+        match self {
+            Self::Debt => None,
+            Self::Take { item, .. } | Self::Reservation { item, .. } => Some(item),
+        }
+    }
+
     const fn item_mut(&mut self) -> Option<&mut T> {
         match self {
             Self::Debt => None,
@@ -280,6 +287,11 @@ impl<T> Line<T> {
         }
         let place = self.rest.get(ticket.0)?;
         place.due(self.planned(bucket, self.kept.total() + self.rest.up_to(ticket.0)?))
+    }
+
+    /// What all who wait have in their places.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.kept.iter().chain(self.rest.iter()).filter_map(|(.., place)| place.owner.item())
     }
 
     /// Whether a place is still waiting.

@@ -6,12 +6,14 @@
 //! | [`mistake`] | what is wrong in a file, shown in its place |
 //! | [`explain`] | what would become of a request |
 //! | [`identity`] | who a client is taken for |
-//! | [`limit`] | a limit as text: what makes up its key, and its quota |
+//! | [`cost`] | what a limit counts: requests, or the bytes of their bodies |
+//! | [`limit`] | a limit as text: what makes up its key, what it counts, and its quota |
 //! | [`log`] | how records are logged |
 //! | [`paths`] | how a path is read |
 //! | [`pattern`] | which requests a route is for |
 //! | [`settings`] | all settings, and what is right of them |
 
+pub mod cost;
 pub mod explain;
 mod file;
 pub mod identity;
@@ -24,6 +26,7 @@ pub mod read;
 pub mod settings;
 mod tree;
 
+pub use cost::Cost;
 pub use limit::{KeyPart, LimitRule};
 pub use log::LogFormat;
 pub use pattern::{HostPattern, Match, PathPattern};

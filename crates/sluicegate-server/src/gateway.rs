@@ -13,6 +13,8 @@
 //! | [`plan`] | what a configuration says, ready to serve |
 //! | [`tunnel`] | a connection that has changed protocols |
 //! | [`limits`] | which limits a request meets |
+//! | [`meter`] | what bodies cost |
+//! | [`counted`] | a socket whose bytes are counted |
 //! | [`refusal`] | a request that is not served: one typed value, rendered once |
 //! | [`wellformed`] | what a request must be to be passed on |
 //! | [`request`] | the way of a request up to its route |
@@ -27,10 +29,12 @@ pub mod activity;
 pub mod admin;
 pub mod body;
 pub mod connection;
+pub mod counted;
 pub mod forward;
 pub mod headers;
 pub mod limits;
 pub mod listener;
+pub mod meter;
 pub mod metrics;
 pub mod plan;
 pub mod refusal;
@@ -115,7 +119,7 @@ impl Gateway {
         let admin = settings.admin.map(admin::Bound::new).transpose()?;
         let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
         let time = TokioTime::new();
-        let plan = Plan::new(settings, None, time, workers.len(), time.now()).map_err(unchecked)?;
+        let plan = Plan::new(settings, None, time, workers.len()).map_err(unchecked)?;
         let shared = Arc::new(Shared::new(plan, time));
         let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
         let admin = admin.map(|bound| bound.serve(&shared));
@@ -167,13 +171,13 @@ impl Gateway {
         }
         let same_admin = settings.admin == before.settings.admin;
         let admin = settings.admin.filter(|_| !same_admin).map(admin::Bound::new).transpose()?;
-        let (time, now) = (self.shared.time, self.shared.time.now());
+        let time = self.shared.time;
         let (grace, places) = (settings.grace, settings.clients.max_connections);
-        let plan = Plan::new(settings, Some(&before), time, self.workers.len(), now).map_err(unchecked)?;
+        let plan = Plan::new(settings, Some(&before), time, self.workers.len()).map_err(unchecked)?;
         // From here nothing fails.
         let plan = Arc::new(plan);
         self.shared.plan.store(Arc::clone(&plan));
-        plan.commit(&before, now);
+        plan.commit(&before);
         self.shared.connections.resize(places, usize::MAX);
         while self.leaving.try_join_next().is_some() {}
         if self.leaving.is_empty() {

@@ -12,7 +12,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::routing::get;
 use sluicegate::permits::Permits;
 use sluicegate::timer::{Timer, TokioTime};
-use sluicegate_tower::by_key::{ByKey, Key, Keys};
+use sluicegate_tower::by_key::{ByKey, Key, Limit};
 use sluicegate_tower::deadline::DeadlineLayer;
 use sluicegate_tower::due::After;
 use sluicegate_tower::http::answering::AnsweringLayer;
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
 /// Who asks. Without an address, as in a test, there is no limit.
-fn client<'k>(request: &Request, keys: &'k Keys) -> Option<Key<'k>> {
+fn client<'k>(request: &Request, keys: &'k Limit) -> Option<Key<'k>> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(match peer.ip() {
         IpAddr::V4(address) => keys.key([Some(address.octets().as_slice())]),

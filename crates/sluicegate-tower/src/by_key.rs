@@ -4,28 +4,32 @@ use std::fmt;
 use std::sync::Arc;
 
 use sluicegate::clock::{Clock, SystemClock};
-pub use sluicegate::keyed::{Key, Keys};
-use sluicegate::keyed::{Limits, Taken};
+pub use sluicegate::memory::{Key, Limit};
+use sluicegate::memory::{Limits, Memory, Taken};
 use sluicegate::quota::Quota;
+use sluicegate::store::StoreError;
 
 use crate::cost::{Cost, One};
-use crate::limit::{Charge, Limit};
+use crate::limit::{self, Charge};
 use crate::refused::Refused;
 
 /// A limit for each key: so much for each client, each tenant, each path.
 ///
-/// The key is made by a function from the request, which is handed the table whose [`key`](Keys::key) hashes it: the
+/// The key is made by a function from the request, which is handed the limit whose [`key`](Limit::key) hashes it: the
 /// key's parts are borrowed from the request, and nothing is copied. A request for which there is no key passes without
 /// a charge. The function can be a closure that stands in the call, or a
-/// `fn key<'k>(request: &Request, keys: &'k Keys) -> Option<Key<'k>>`. Keys of full buckets are forgotten in passing; beyond `max_keys`, keys share one bucket.
+/// `fn key<'k>(request: &Request, keys: &'k Limit) -> Option<Key<'k>>`. Keys of full buckets are forgotten in passing; beyond
+/// `max_keys`, keys share one bucket.
+///
+/// Its keys are its own, or with [`in_memory`](Self::in_memory) those of a space that other limits and code decide on too.
 ///
 /// ```
-/// use sluicegate_tower::by_key::{ByKey, Keys};
+/// use sluicegate_tower::by_key::{ByKey, Limit};
 /// use sluicegate_tower::rate_limit::RateLimitLayer;
 ///
 /// struct Request { tenant: Option<String> }
 ///
-/// let limit = ByKey::new("100/s burst 200".parse()?, 10_000, |request: &Request, keys: &Keys| {
+/// let limit = ByKey::new("100/s burst 200".parse()?, 10_000, |request: &Request, keys: &Limit| {
 ///     Some(keys.key([Some(request.tenant.as_deref()?.as_bytes())]))
 /// });
 /// let layer = RateLimitLayer::new(limit);
@@ -63,7 +67,7 @@ impl<F> ByKey<F> {
     #[must_use]
     pub fn new<Req>(quota: Quota, max_keys: usize, key: F) -> Self
     where
-        F: for<'k> Fn(&Req, &'k Keys) -> Option<Key<'k>>,
+        F: for<'k> Fn(&Req, &'k Limit) -> Option<Key<'k>>,
     {
         Self::with_clock(quota, max_keys, key, SystemClock::new())
     }
@@ -74,10 +78,36 @@ impl<F, C: Clock> ByKey<F, C> {
     #[must_use]
     pub fn with_clock<Req>(quota: Quota, max_keys: usize, key: F, clock: C) -> Self
     where
-        F: for<'k> Fn(&Req, &'k Keys) -> Option<Key<'k>>,
+        F: for<'k> Fn(&Req, &'k Limit) -> Option<Key<'k>>,
     {
-        let limits = Limits::from(Arc::new(Keys::new(quota, max_keys, clock.now())));
+        let limits = Limits::from(Limit::new(quota, max_keys, clock.now()));
         Self { table: Arc::new(Table { limits, clock }), key, cost: One }
+    }
+
+    /// The keys of a space of `memory`, which bounds them, each charged by this quota.
+    ///
+    /// ```
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate_tower::by_key::{ByKey, Limit};
+    ///
+    /// let memory = Memory::new();
+    /// memory.set_max_keys("users", 10_000)?;
+    /// let limit = ByKey::in_memory(&memory, "users", "100/s".parse()?, |user: &String, keys: &Limit| {
+    ///     Some(keys.key([Some(user.as_bytes())]))
+    /// })?;
+    /// # let _ = limit;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the memory has too many spaces.
+    pub fn in_memory<Req>(memory: &Memory<C>, space: &str, quota: Quota, key: F) -> Result<Self, StoreError>
+    where
+        F: for<'k> Fn(&Req, &'k Limit) -> Option<Key<'k>>,
+        C: Clone,
+    {
+        let limits = Limits::from(memory.limit(space, quota)?);
+        Ok(Self { table: Arc::new(Table { limits, clock: memory.clock().clone() }), key, cost: One })
     }
 }
 
@@ -89,16 +119,16 @@ impl<F, C: Clock, N> ByKey<F, C, N> {
     }
 
     /// Forgets keys that are as if never used, of one of `parts` parts (counted from 0, and round again): for when there
-    /// are no requests, which do so in passing. See [`Keys::sweep`].
+    /// are no requests, which do so in passing. See [`Limit::sweep`].
     pub fn sweep(&self, part: usize, parts: usize) {
         let now = self.table.now();
-        self.table.limits.iter().for_each(|keyed| keyed.sweep(part, parts, now));
+        self.table.limits.iter().for_each(|limit| limit.sweep(part, parts, now));
     }
 }
 
-impl<Req, Res, E, F, C, N> Limit<Req, Res, E> for ByKey<F, C, N>
+impl<Req, Res, E, F, C, N> limit::Limit<Req, Res, E> for ByKey<F, C, N>
 where
-    F: for<'k> Fn(&Req, &'k Keys) -> Option<Key<'k>>,
+    F: for<'k> Fn(&Req, &'k Limit) -> Option<Key<'k>>,
     C: Clock,
     N: Cost<Req>,
     Refused: Into<E>,

@@ -119,7 +119,18 @@ impl<C: Clock> AllOf<C> {
 
     /// What [`try_take`](Self::try_take) of `n` would answer, without a change.
     pub fn peek(&self, n: u64) -> Decision {
-        self.joint.ask(n)
+        self.peek_at(n, self.now())
+    }
+
+    /// As [`peek`](Self::peek), at `now`; see [`try_take_at`](Self::try_take_at).
+    pub fn peek_at(&self, n: u64, now: u64) -> Decision {
+        self.joint.ask_at(n, now)
+    }
+
+    /// What the members' clock shows, in nanoseconds since its start: zero without members.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.joint.now()
     }
 
     /// Gives `n` tokens, times its cost, back to each member.
@@ -158,7 +169,13 @@ impl<C: Clock + 'static> AllOf<C> {
     /// Nobody gets ahead of those who [wait](Self::take) for all. `Granted` is as the tightest member stands. `Later` is as the one stands that takes longest: a retry exactly at its
     /// `retry_after` is granted if nobody else came to any of them. `Never` is said where one says so.
     pub fn try_take(&self, n: u64) -> Decision {
-        let decision = self.joint.try_take(n);
+        self.try_take_at(n, self.now())
+    }
+
+    /// As [`try_take`](Self::try_take), at `now`: what the members' clock showed when the caller looked, in nanoseconds since its
+    /// start.
+    pub fn try_take_at(&self, n: u64, now: u64) -> Decision {
+        let decision = self.joint.try_take(n, now);
         self.joint.count(decision.is_granted());
         decision
     }

@@ -38,6 +38,9 @@ pub struct Counts {
     pub waited: u64,
     /// Waits that ended without a grant because the caller left, and reservations that were dropped before their instant.
     pub cancelled: u64,
+    /// Waiters whom nobody had looked after 100 ms after their tokens were there: what should have looked stood still (a runtime
+    /// whose threads block), the clock leapt, or there is a fault. They were served then.
+    pub overdue: u64,
     /// Callers in line now.
     pub waiting: u64,
 }

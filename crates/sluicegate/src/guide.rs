@@ -17,6 +17,12 @@ pub mod tiers {}
 #[doc = include_str!("../guide/late_costs.md")]
 pub mod late_costs {}
 
+#[doc = include_str!("../guide/limiting_each_client.md")]
+pub mod limiting_each_client {}
+
+#[doc = include_str!("../guide/memory_under_attack.md")]
+pub mod memory_under_attack {}
+
 #[doc = include_str!("../guide/hot_bucket.md")]
 pub mod hot_bucket {}
 

@@ -7,7 +7,8 @@
 //! | the same, where many cores wait for each other at one bucket | [`StripedBucket`](striped::StripedBucket) |
 //! | wait for tokens, book them, pay late, watch them come | the same bucket's `take`, `reserve`, `settle`, `watch` |
 //! | ask several limits as one: tiers, dimensions | [`AllOf`](all_of::AllOf) |
-//! | allow each client so many, decided together with other limits | [`Limits`](keyed::Limits) |
+//! | allow each client so many | [`Keyed`](keyed::Keyed) |
+//! | the same, decided together with other limits | [`Limits`](memory::Limits) |
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
 //! | take tokens of a far store in advance | [`Leased`](lease::Leased) |
 //! | answer at once while a store is away | [`Guarded`](outage::Guarded) |

@@ -8,9 +8,12 @@
 //! | pay a cost that is known late | [`Reservation::settle`] |
 //! | give tokens back, or fill from outside | [`put`](TokenBucket::put) |
 //! | see tokens come | [`watch`](TokenBucket::watch) |
+//! | meet several limits by one reading of the clock | [`try_take_at`](TokenBucket::try_take_at) and its like |
 //! | change the quota | [`set_quota`](TokenBucket::set_quota) |
 //! | know what happened | [`counts`](TokenBucket::counts) |
 
+mod alarm;
+mod at;
 mod attended;
 mod crowd;
 mod node;
@@ -123,17 +126,14 @@ impl<C: Clock> TokenBucket<C> {
     /// Compiled into its caller: who asks only whether they were granted does not pay for the rest of the answer.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Decision {
-        let is_granted = |granted| self.count(if granted { GRANTED } else { REFUSED });
-        self.shared.take(n, self.shared.now(), is_granted)
+        self.try_take_at(n, self.now())
     }
 
     /// Takes as many tokens as there are now, `n` at the most, and says how many. Counts as granted where there was one.
     #[inline]
     #[must_use = "the tokens are spent"]
     pub fn take_up_to(&self, n: u64) -> u64 {
-        let taken = self.shared.take_up_to(n);
-        self.count(if taken > 0 || n == 0 { GRANTED } else { REFUSED });
-        taken
+        self.take_up_to_at(n, self.now())
     }
 
     /// Takes all tokens that are there now, and says how many. Of an unlimited quota that is `u64::MAX`.
@@ -161,15 +161,14 @@ impl<C: Clock> TokenBucket<C> {
     /// ```
     #[inline]
     pub fn put(&self, n: u64) -> u64 {
-        self.shared.put(n)
+        self.put_at(n, self.now())
     }
 
     /// Whole tokens that could be taken now, if nobody else came: 0 to the capacity.
     #[inline]
     #[must_use]
     pub fn available(&self) -> u64 {
-        let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
+        self.available_at(self.now())
     }
 
     /// As [`available`](Self::available), but below zero where more is owed than there is: to those who wait or have booked, for
@@ -178,8 +177,7 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     #[must_use]
     pub fn balance(&self) -> i64 {
-        let now = self.shared.now();
-        self.shared.on(|node| Ok(node.bucket.balance(node.cell().load()?, now)))
+        self.balance_at(self.now())
     }
 
     /// Where the bucket stands, without a change: what [`try_take`](Self::try_take) of `n` would answer.
@@ -222,6 +220,7 @@ impl<C: Clock> TokenBucket<C> {
         let mut counts = Counts::default();
         counts.waited = crowd.waited;
         counts.cancelled = crowd.cancelled;
+        counts.overdue = crowd.overdue;
         counts.waiting = crowd.len() as u64;
         counts.granted = self.shared.counts.sum(GRANTED) + crowd.waited;
         counts.refused = self.shared.counts.sum(REFUSED);
@@ -314,6 +313,8 @@ mod tests {
         let _silent = bucket.reserve(1).unwrap();
         let (mut first, mut second) = (pin!(bucket.take(1)), pin!(bucket.take(1)));
         assert!(!is_ready(first.as_mut()) && !is_ready(second.as_mut()));
+        assert_eq!(time.next(), Some(100_000_000), "the reservation's, which nobody else looks after");
+        time.set(100_000_000);
         assert_eq!(time.next(), Some(200_000_000), "its own instant, not later");
         time.set(200_000_000);
         assert!(is_ready(first.as_mut()));

@@ -1,31 +1,34 @@
 //! The store in this process.
 
+mod account;
+mod as_store;
 mod booking;
+mod limit;
+mod limits;
 mod presence;
+mod space;
 #[cfg(test)]
 mod tests;
 mod watchers;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use sluicegate_core::clock::{Clock, SystemClock, nanos};
-use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
-use crate::keyed::{Among, Asking, Digest, Entry, Keys, Verdict, decide};
-use crate::store::{Charge, Outcome, Reservation, Store, StoreError, check_distinct};
-use crate::timer::Timer;
+use crate::keyed::{Among, Asking, AtCap, Crowding, Digest, Entry, Keys, Verdict, decide};
+use crate::store::{Charge, Outcome, Reservation, StoreError, check_distinct};
 
+pub use account::Account;
 pub use booking::Booking;
+pub use limit::{Key, Limit};
+pub use limits::{Limits, Taken, Twice};
 use presence::Presence;
-use watchers::Watchers;
+use space::Space;
 
 /// How many keys a space has buckets for, if nothing else is said.
 pub const MAX_KEYS: usize = 100_000;
@@ -40,7 +43,8 @@ pub const MAX_SPACES: usize = 4096;
 /// store. Clones are the same store.
 ///
 /// Every operation of [`Store`] has a synchronous face that takes the time: `take_at` and so on. They wait for nothing but
-/// locks, which are held for a decision.
+/// locks, which are held for a decision. Limits that are the same for many requests are best prepared: a [`limit`](Self::limit)
+/// looks no name up, and [`Limits`] decides over several of them and hands out a guard.
 ///
 /// ```
 /// use sluicegate::memory::Memory;
@@ -65,14 +69,9 @@ struct Shared<C> {
     clock: C,
     start: u64,
     max_keys: AtomicUsize,
+    at_cap: Mutex<AtCap>,
     spaces: RwLock<HashMap<Box<str>, Arc<Space>>>,
     presence: Presence,
-}
-
-/// A limit's keys.
-struct Space {
-    keyed: Keys,
-    watchers: Watchers,
 }
 
 impl Memory {
@@ -94,9 +93,9 @@ impl<C: Clock> Memory<C> {
     #[must_use]
     pub fn with_clock(clock: C) -> Self {
         let start = clock.now();
-        let (max_keys, spaces) = (AtomicUsize::new(MAX_KEYS), RwLock::default());
+        let (max_keys, at_cap, spaces) = (AtomicUsize::new(MAX_KEYS), Mutex::default(), RwLock::default());
         let presence = Presence::default();
-        Self { shared: Arc::new(Shared { clock, start, max_keys, spaces, presence }) }
+        Self { shared: Arc::new(Shared { clock, start, max_keys, at_cap, spaces, presence }) }
     }
 
     /// What the store's clock shows, in nanoseconds since its start.
@@ -105,11 +104,28 @@ impl<C: Clock> Memory<C> {
         self.shared.clock.now()
     }
 
+    /// The store's clock.
+    #[must_use]
+    pub fn clock(&self) -> &C {
+        &self.shared.clock
+    }
+
     /// With buckets for so many keys (at most 2^31) in each space that is first used from now on, and has no bound of its own.
     #[must_use]
     pub fn with_max_keys(self, max_keys: usize) -> Self {
         self.shared.max_keys.store(max_keys, Ordering::Relaxed);
         self
+    }
+
+    /// With another way to deal with keys beyond the cap than [`AtCap::Share`], in each space that is first used from now on.
+    #[must_use]
+    pub fn with_at_cap(self, at_cap: AtCap) -> Self {
+        *self.at_cap() = at_cap;
+        self
+    }
+
+    fn at_cap(&self) -> MutexGuard<'_, AtCap> {
+        self.shared.at_cap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on, a space has buckets for so many keys (at most 2^31). Keys beyond a smaller bound stay until they are full
@@ -121,10 +137,39 @@ impl<C: Clock> Memory<C> {
         self.space(space).map(|space| space.keyed.set_max_keys(max_keys))
     }
 
+    /// A space and a quota, as a handle that is charged without looking the name up. The space is made if there is none.
+    ///
+    /// # Errors
+    /// If there are too many spaces.
+    pub fn limit(&self, space: &str, quota: Quota) -> Result<Limit, StoreError> {
+        self.space(space).map(|space| Limit::of(space, quota))
+    }
+
+    /// Forgets the spaces that are not to be kept, with all their keys: limits that are no more. Who has a [`Limit`] or a
+    /// booking of one goes on with it; whoever names it anew begins another.
+    pub fn retain_spaces(&self, mut keep: impl FnMut(&str) -> bool) {
+        let mut gone = Vec::new();
+        self.shared.spaces.write().unwrap_or_else(PoisonError::into_inner).retain(|name, space| {
+            let is_kept = keep(name);
+            if !is_kept {
+                gone.push(Arc::clone(space));
+            }
+            is_kept
+        });
+        // Who waits for a key of one looks the name up again.
+        gone.iter().for_each(|space| space.watchers.wake(None));
+    }
+
     /// How many keys of a space have a bucket of their own.
     #[must_use]
     pub fn keys(&self, space: &str) -> usize {
         self.find(space).map_or(0, |space| space.keyed.len())
+    }
+
+    /// What became of a space's keys that found no place.
+    #[must_use]
+    pub fn crowding(&self, space: &str) -> Crowding {
+        self.find(space).map_or_else(Crowding::default, |space| space.keyed.crowding())
     }
 
     /// How many decisions on a space were made on a shared bucket, because the cap was reached.
@@ -164,11 +209,7 @@ impl<C: Clock> Memory<C> {
     /// As [`take_at`](Self::take_at).
     pub fn take_up_to_at(&self, charge: Charge<'_>, now: u64) -> Result<u64, StoreError> {
         let space = self.space(charge.space)?;
-        let digest = space.keyed.digest(charge.key);
-        let take = space.keyed.with(digest, Some(charge.quota), now, |bucket, state, now| {
-            bucket.take_up_to(state, charge.n, now)
-        });
-        Ok(take.0)
+        Ok(space.take_up_to(space.keyed.digest(charge.key), charge.quota, charge.n, now))
     }
 
     /// [`Store::put`] at `now`.
@@ -177,12 +218,7 @@ impl<C: Clock> Memory<C> {
     /// As [`take_at`](Self::take_at).
     pub fn put_at(&self, charge: Charge<'_>, now: u64) -> Result<u64, StoreError> {
         let space = self.space(charge.space)?;
-        let digest = space.keyed.digest(charge.key);
-        let (fitted, is_shared) = space
-            .keyed
-            .with(digest, Some(charge.quota), now, |bucket, state, now| bucket.put(state, charge.n, now));
-        space.watchers.wake((!is_shared).then_some(digest));
-        Ok(fitted)
+        Ok(space.put(space.keyed.digest(charge.key), charge.quota, charge.n, now))
     }
 
     /// [`Store::reset`], at once. A key that shares a bucket with others has nothing of its own to forget.
@@ -255,10 +291,8 @@ impl<C: Clock> Memory<C> {
             ));
         }
         let made = || {
-            // No charge is on the table's own quota.
             let max_keys = self.shared.max_keys.load(Ordering::Relaxed);
-            let keyed = Keys::new(Quota::ban(), max_keys, self.shared.start);
-            Arc::new(Space { keyed, watchers: Watchers::default() })
+            Arc::new(Space::new(max_keys, *self.at_cap(), self.shared.start))
         };
         Ok(Arc::clone(spaces.entry(name.into()).or_insert_with(made)))
     }
@@ -284,79 +318,6 @@ impl Among for Request<'_> {
 
     fn quota(&self, place: usize) -> Option<&Quota> {
         Some(self.charges[place].quota)
-    }
-}
-
-impl<C: Timer> Store for Memory<C> {
-    type Hold = Booking<C>;
-
-    async fn take(&self, charges: &[Charge<'_>]) -> Result<Verdict, StoreError> {
-        self.take_at(charges, self.now())
-    }
-
-    async fn peek(&self, charges: &[Charge<'_>]) -> Result<Verdict, StoreError> {
-        self.peek_at(charges, self.now())
-    }
-
-    async fn take_up_to(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
-        self.take_up_to_at(charge, self.now())
-    }
-
-    async fn put(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
-        self.put_at(charge, self.now())
-    }
-
-    async fn reset(&self, space: &str, key: &[u8]) -> Result<(), StoreError> {
-        self.forget(space, key);
-        Ok(())
-    }
-
-    async fn reserve(
-        &self,
-        charges: &[Charge<'_>],
-        max_wait: Duration,
-    ) -> Result<Outcome<Booking<C>>, StoreError> {
-        self.reserve_at(charges, max_wait, self.now())
-    }
-
-    async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
-        let space = self.space(charge.space)?;
-        let mut place = space.watchers.enter(space.keyed.digest(charge.key));
-        let (mut sleep, mut until) = (pin!(None::<C::Sleep>), None);
-        poll_fn(|context| {
-            // In the list before the bucket is looked at, so that nothing that comes after is missed.
-            place.set(context.waker());
-            loop {
-                let now = self.now();
-                let decision = self.peek_at(&[charge], now)?.decision;
-                let Decision::Later { retry_after, .. } = decision else { return Poll::Ready(Ok(decision)) };
-                let Some(wait) = retry_after else { return Poll::Pending };
-                let at = now.saturating_add(nanos(wait));
-                if until != Some(at) {
-                    sleep.set(Some(self.shared.clock.sleep_until(at)));
-                    until = Some(at);
-                }
-                let slept = sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(context));
-                if slept != Some(Poll::Ready(())) {
-                    return Poll::Pending;
-                }
-                sleep.set(None);
-                until = None;
-            }
-        })
-        .await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn beat(&self, group: &str, instance: &[u8], ttl: Duration) -> Result<u64, StoreError> {
-        self.shared.presence.beat(group, instance, ttl, self.now())
-    }
-
-    fn supports(&self, _: &Quota) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 

@@ -56,7 +56,7 @@ use crate::store::{
 use crate::timer::Timer;
 use crate::wake::Wakers;
 use call::Who;
-use counts::{Counters, What};
+use counts::Counters;
 use shares::{Asking, Outside, Shares};
 
 pub use counts::OutageCounts;
@@ -222,17 +222,6 @@ impl<S: Store, T: Timer> Shared<S, T> {
         let by = policy(decisive.map_or("", |place| charges[place].space));
         self.count(by, verdict.is_granted(), answer.crowded);
         Ok((verdict.decided(Decided::Outage(by)), answer.wait))
-    }
-
-    fn count(&self, policy: Policy, is_granted: bool, crowded: bool) {
-        let what = match (policy, is_granted) {
-            _ if crowded => What::Crowded,
-            (Policy::LocalShare, true) => What::ShareGranted,
-            (Policy::LocalShare, false) => What::ShareRefused,
-            (_, true) => What::OpenGranted,
-            (_, false) => What::ClosedRefused,
-        };
-        self.counters.add(what, 1);
     }
 
     /// What the store has told of keys whose shares may be needed.

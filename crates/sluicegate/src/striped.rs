@@ -120,7 +120,17 @@ impl<C: Clock> StripedBucket<C> {
     /// A refusal: when to come back, or that there is no use. Nothing was taken.
     #[inline(always)]
     pub fn try_take(&self, n: u64) -> Result<(), Denied> {
-        let now = self.now();
+        self.try_take_at(n, self.shared.clock.now())
+    }
+
+    /// As [`try_take`](Self::try_take), at `now`: what the bucket's clock showed when the caller looked, in nanoseconds since the
+    /// clock's start.
+    ///
+    /// # Errors
+    /// As [`try_take`](Self::try_take).
+    #[inline(always)]
+    pub fn try_take_at(&self, n: u64, now: u64) -> Result<(), Denied> {
+        let now = now.saturating_sub(self.shared.start);
         let Shared { bucket, cell, counts, .. } = &*self.shared;
         let decision = cell.take(bucket, stripe(), n, now);
         counts.add(if decision.is_ok() { GRANTED } else { REFUSED }, 1);

@@ -102,6 +102,11 @@ impl<T> Watches<T> {
         (bucket.available(state, now) >= first.key().n).then(|| first.remove())
     }
 
+    /// What all who watch have in their places.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.waiting.values()
+    }
+
     /// Those for whom there never is enough, as long as the capacity is what it is: to be told, but not as if they had seen it.
     pub fn hopeless(&mut self, bucket: &Bucket) -> impl Iterator<Item = &mut T> {
         let more = bucket.quota().capacity().checked_add(1);

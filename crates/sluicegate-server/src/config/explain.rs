@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 
+use super::cost::Cost;
 use super::identity::{client, masked};
 use super::limit::KeyPart;
 use super::paths::Readings;
@@ -102,6 +103,8 @@ pub struct LimitMet {
     pub name: String,
     /// What makes up its key, with the values of this request.
     pub key: Vec<PartMet>,
+    /// What it counts.
+    pub cost: &'static str,
     /// Its quota, as it is written.
     pub quota: String,
     /// The same in words.
@@ -223,12 +226,13 @@ fn chosen(
     };
     let limits = route.limits.iter().filter_map(|name| {
         let limit = settings.limits.iter().find(|limit| limit.name == *name)?;
-        let quota = &limit.rule.quota;
+        let (cost, quota) = (limit.rule.cost, &limit.rule.quota);
         Some(LimitMet {
             name: name.clone(),
             key: limit.rule.key.0.iter().map(part).collect(),
-            quota: quota.to_string(),
-            meaning: words::quota(quota),
+            cost: cost.name(),
+            quota: cost.quota_text(quota),
+            meaning: words::quota(quota, cost),
         })
     });
     Some(Chosen {
@@ -303,7 +307,11 @@ impl fmt::Display for Chosen {
             writeln!(f, "limits    none")?;
         }
         for limit in &self.limits {
-            writeln!(f, "limit     {}: {} ({})", limit.name, limit.meaning, limit.quota)?;
+            write!(f, "limit     {}: {} (", limit.name, limit.meaning)?;
+            if limit.cost != Cost::default().name() {
+                write!(f, "{} ", limit.cost)?;
+            }
+            writeln!(f, "{})", limit.quota)?;
             for PartMet { part, values } in &limit.key {
                 match values.as_slice() {
                     [] if part == "global" => writeln!(f, "          for all together")?,

@@ -10,12 +10,13 @@ use http::{StatusCode, Uri};
 use sluicegate::quota::Quota;
 
 use super::LogFormat;
+use super::cost::Cost;
 use super::limit::{KeyPart, KeyParts, LimitRule};
 use super::settings::{
     ClientSettings, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings, MAX_KEYS,
     QueueSettings, Settings, TlsSettings, UpstreamSettings,
 };
-use super::tree::{Reading, Section};
+use super::tree::{Reading, Section, Wrong};
 use crate::flags::{address, duration, network, refusal_status, timeout};
 
 /// The settings that a file's tables say. What is wrong is in the reading.
@@ -152,12 +153,23 @@ fn limit<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, name: &str) ->
     reading.require(&section, "key", "what tells requests apart, such as `key = \"client.ip\"`");
     reading.require(&section, "quota", "how much each key may have, such as `quota = \"100/s burst 200\"`");
     let key = reading.text(&mut section, "key", str::parse::<KeyParts>);
-    let quota = reading.text(&mut section, "quota", str::parse::<Quota>);
+    let cost = reading.text(&mut section, "cost", str::parse::<Cost>);
+    // Of what is not known, a number of either is right.
+    let of = cost.unwrap_or(if section.has("cost") { Cost::Bytes } else { Cost::default() });
+    let quota = reading.text(&mut section, "quota", |text| quota(of, text));
     let max_keys = reading.number(&mut section, "max-keys");
     reading.close(&section);
     let key = key.unwrap_or(KeyParts(vec![KeyPart::Global]));
-    let rule = LimitRule { key, quota: quota.unwrap_or(Quota::unlimited()) };
+    let rule = LimitRule { key, cost: of, quota: quota.unwrap_or(Quota::unlimited()) };
     LimitSettings { name: name.to_owned(), rule, max_keys: max_keys.unwrap_or(MAX_KEYS) }
+}
+
+/// A quota of what is counted. Which part of one of requests is wrong is told.
+fn quota(cost: Cost, text: &str) -> Result<Quota, Wrong> {
+    if cost == Cost::Requests && Cost::Bytes.quota(text).is_err() {
+        return text.parse::<Quota>().map_err(Wrong::from);
+    }
+    cost.quota(text).map_err(Wrong::from)
 }
 
 fn queue<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, name: &str) -> QueueSettings {

@@ -1,10 +1,12 @@
-//! A limit as text: what makes up its key, and its quota.
+//! A limit as text: what makes up its key, what it counts, and its quota.
 
 use std::fmt;
 use std::str::FromStr;
 
 use http::HeaderName;
 use sluicegate::quota::Quota;
+
+use super::cost::{self, Cost};
 
 /// A part of a limit's key: what tells requests apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +70,14 @@ impl fmt::Display for KeyParts {
     }
 }
 
-/// A limit: a key and the quota of each of its values. As text: `client.ip 100/s burst 200`, `header:x-api-key+path 5/s`.
+/// A limit: a key, what it counts, and the quota of each of the key's values. As text: `client.ip 100/s burst 200`,
+/// `header:x-api-key+path 5/s`, `client.ip response-bytes 10MiB/s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRule {
     /// What makes up the key.
     pub key: KeyParts,
+    /// What it counts.
+    pub cost: Cost,
     /// The quota of each key.
     pub quota: Quota,
 }
@@ -97,14 +102,38 @@ impl FromStr for LimitRule {
         let key = key.parse().map_err(|error: LimitError| {
             wrong(format!("{} and a quota, as in `client.ip 100/s burst 200`", error.expected))
         })?;
-        let quota = quota.trim().parse().map_err(|error| wrong(format!("a quota: {error}")))?;
-        Ok(Self { key, quota })
+        let quota = quota.trim();
+        let (first, rest) = quota.split_once(char::is_whitespace).unwrap_or((quota, ""));
+        let (cost, quota) = first.parse().map_or((Cost::default(), quota), |cost| (cost, rest.trim()));
+        let is_quota = |word: &str| {
+            !word.starts_with(char::is_alphabetic) || ["stock", "unlimited", "ban"].contains(&word)
+        };
+        let quota = cost.quota(quota).map_err(|error| match cost {
+            Cost::Requests if !is_quota(first) => wrong(format!("{}, or {}", cost::EXPECTED, error.expected)),
+            _ => wrong(error.expected),
+        })?;
+        Ok(Self { key, cost, quota })
+    }
+}
+
+impl LimitRule {
+    /// What names it where nothing else does: its key, and what it counts if that is not requests.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.cost {
+            Cost::Requests => self.key.to_string(),
+            cost => format!("{}/{cost}", self.key),
+        }
     }
 }
 
 impl fmt::Display for LimitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.key, self.quota)
+        write!(f, "{} ", self.key)?;
+        if self.cost != Cost::default() {
+            write!(f, "{} ", self.cost)?;
+        }
+        f.write_str(&self.cost.quota_text(&self.quota))
     }
 }
 
@@ -116,7 +145,16 @@ mod tests {
     fn limits_as_text() {
         let rule: LimitRule = "header:X-Api-Key+path 100/s burst 200".parse().unwrap();
         assert_eq!(rule.to_string(), "header:x-api-key+path 100/s burst 200");
+        let rule: LimitRule = "client.ip  response-bytes  10485760/s".parse().unwrap();
+        assert_eq!((rule.cost, rule.quota.capacity()), (Cost::ResponseBytes, 10 << 20));
+        assert_eq!(rule.to_string(), "client.ip response-bytes 10MiB/s");
+        assert_eq!(rule.name(), "client.ip/response-bytes");
+        assert_eq!("path requests 1/s".parse::<LimitRule>().unwrap().to_string(), "path 1/s");
         for (text, expected) in [
+            ("client.ip bytes", "10MiB/s burst 64MiB"),
+            ("client.ip reply-bytes 10MiB/s", "`response-bytes`"),
+            ("client.ip bytes bytes 10MiB/s", "10MiB/s burst 64MiB"),
+            ("client.ip 10MiB/s", "`response-bytes`"),
             ("client.ip 100", "`100/s` or `stock 100`"),
             ("client.ip", "such as `100/s`"),
             ("100/s", "global, client.ip"),

@@ -71,6 +71,15 @@ pub struct LimitSettings {
     pub max_keys: usize,
 }
 
+impl LimitSettings {
+    /// The name of its space in a store. A limit with another key, or of something else, is another limit: that is in it, and
+    /// has no blank in it, so that no two limits have the same.
+    #[must_use]
+    pub fn space(&self) -> String {
+        format!("{} {} {}", self.name, self.rule.key, self.rule.cost)
+    }
+}
+
 /// Places at an upstream, and the queue for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {

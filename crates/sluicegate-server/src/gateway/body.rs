@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Busy};
 use super::headers;
+use super::meter::Gauge;
 use super::upstream::Exchange;
 
 /// A client's body on its way to the upstream.
@@ -26,6 +27,8 @@ pub enum RequestBody {
         incoming: Incoming,
         /// Where waiting for the client is noted.
         activity: Arc<Activity>,
+        /// Counts its bytes, where a limit does.
+        gauge: Option<Gauge>,
     },
 }
 
@@ -39,9 +42,12 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Stream { incoming, activity } => {
-                let mut frame = Pin::new(incoming).poll_frame(context);
+            Self::Stream { incoming, activity, gauge } => {
+                let mut frame = Pin::new(&mut *incoming).poll_frame(context);
                 activity.request_body(frame.is_pending());
+                if let Some(gauge) = gauge {
+                    note(gauge, &frame, incoming.is_end_stream());
+                }
                 if let Poll::Ready(Some(Ok(frame))) = &mut frame
                     && let Some(trailers) = frame.trailers_mut()
                 {
@@ -69,6 +75,15 @@ impl Body for RequestBody {
     }
 }
 
+/// Notes what came of a body, whose last it may have been.
+fn note<E>(gauge: &mut Gauge, frame: &Poll<Option<Result<Frame<Bytes>, E>>>, is_end: bool) {
+    match frame {
+        Poll::Ready(Some(Ok(frame))) => gauge.passed(frame.data_ref().map_or(0, Bytes::len), is_end),
+        Poll::Ready(_) => gauge.passed(0, true),
+        Poll::Pending => {}
+    }
+}
+
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Self::Stream { activity, .. } = self {
@@ -84,6 +99,8 @@ pub struct UpstreamBody {
     /// What has come of a frame and is not handed on yet.
     rest: Bytes,
     activity: Arc<Activity>,
+    /// Counts its bytes, where a limit does.
+    gauge: Option<Gauge>,
 }
 
 /// How much is handed on at once to a client of HTTP/2: what is handed on is held until the client takes it, and whether it
@@ -110,13 +127,15 @@ pub struct Switched {
     pub upgrade: OnUpgrade,
     /// The service's, and what was read of it already.
     pub upstream: (TcpStream, Bytes),
+    /// What counts the bytes to the service and to the client, where a limit does.
+    pub gauges: [Option<Gauge>; 2],
 }
 
 impl UpstreamBody {
     /// What the upstream still has to say.
     #[must_use]
-    pub fn new(exchange: Exchange, activity: Arc<Activity>) -> Self {
-        let mut body = Self { source: Source::Streams(exchange), rest: Bytes::new(), activity };
+    pub fn new(exchange: Exchange, activity: Arc<Activity>, gauge: Option<Gauge>) -> Self {
+        let mut body = Self { source: Source::Streams(exchange), rest: Bytes::new(), activity, gauge };
         body.give_back_at_end();
         body
     }
@@ -124,7 +143,8 @@ impl UpstreamBody {
     /// Not at its end before the other protocol is.
     #[must_use]
     pub fn switched(switched: Switched, activity: Arc<Activity>) -> Self {
-        Self { source: Source::Switched(Box::new(switched)), rest: Bytes::new(), activity }
+        let source = Source::Switched(Box::new(switched));
+        Self { source, rest: Bytes::new(), activity, gauge: None }
     }
 
     /// Both sides of the connection, if it changes protocols.
@@ -157,17 +177,9 @@ impl UpstreamBody {
             exchange.finish();
         }
     }
-}
 
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = &mut *self;
+    fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self;
         if !this.rest.is_empty() {
             let part = this.rest.split_to(PART.min(this.rest.len()));
             this.activity.handed_on(false);
@@ -205,6 +217,24 @@ impl Body for UpstreamBody {
                 }
             }
         }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = self.poll_part(context);
+        // Before the client has the last of it, so that its next request finds all of it charged.
+        let is_end = self.gauge.is_some() && self.is_end_stream();
+        if let Some(gauge) = &mut self.gauge {
+            note(gauge, &frame, is_end);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::body::{RequestBody, Switched, UpstreamBody};
 use super::headers::{self, Origin};
+use super::meter::Way;
 use super::refusal::{Denial, Refusal};
 use super::request::Asked;
 use super::upstream::{Upstream, UpstreamError};
@@ -49,12 +50,14 @@ impl Service<Box<Asked>> for Forward {
 }
 
 async fn forward(upstream: &Arc<Upstream>, asked: Box<Asked>) -> Result<Response<UpstreamBody>, Refusal> {
-    let Asked { mut parts, target, body, client, who, activity, .. } = *asked;
+    let Asked { mut parts, target, body, client, who, activity, meter, .. } = *asked;
     // Headers last: only what is served is worth rewriting.
+    let meter = meter.into_inner();
+    let gauge = |way| meter.as_ref().and_then(|meter| meter.gauge(way, &activity));
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
-        RequestBody::Stream { incoming: body, activity: Arc::clone(&activity) }
+        RequestBody::Stream { incoming: body, activity: Arc::clone(&activity), gauge: gauge(Way::Up) }
     };
     let forwards = who.told_by.map(|field| (who.address, field));
     let origin = Origin { peer: &client.address, forwards, tls: client.tls };
@@ -69,12 +72,14 @@ async fn forward(upstream: &Arc<Upstream>, asked: Box<Asked>) -> Result<Response
     if head.status() == StatusCode::SWITCHING_PROTOCOLS {
         let both = exchange.switched().zip(upgrade);
         let (upstream, upgrade) = both.ok_or(Refusal::Upstream(UpstreamError::Switched))?;
-        return Ok(head.map(|()| UpstreamBody::switched(Switched { upgrade, upstream }, activity)));
+        let gauges = [gauge(Way::Up), gauge(Way::Down)];
+        return Ok(head.map(|()| UpstreamBody::switched(Switched { upgrade, upstream, gauges }, activity)));
     }
     if is_event_stream(&head) {
         activity.may_be_quiet();
     }
-    Ok(head.map(|()| UpstreamBody::new(exchange, activity)))
+    let gauge = gauge(Way::Down);
+    Ok(head.map(|()| UpstreamBody::new(exchange, activity, gauge)))
 }
 
 /// Whether an answer is one that says something now and then (the type of server-sent events).

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use http::Response;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
-use sluicegate::keyed::{Key, Keys, Limits, Taken, Twice, Verdict};
+use sluicegate::memory::{self, Key, Limits, Taken, Twice};
+use sluicegate::store::{StoreError, Verdict};
 use sluicegate_tower::http::fields::{self, Name, NameError, RATELIMIT, RATELIMIT_POLICY};
 use sluicegate_tower::limit::{Charge as Charged, Limit as Limiting};
 
+use super::meter::Meter;
 use super::refusal::{Denial, Refusal};
 use super::request::Asked;
 
+use crate::config::Cost;
 use crate::config::identity::masked;
 use crate::config::limit::KeyPart;
 use crate::config::paths::Readings;
@@ -23,8 +26,8 @@ use crate::config::settings::LimitSettings;
 pub struct Limit {
     /// As an operator set it.
     pub settings: LimitSettings,
-    /// Outlives a configuration.
-    pub keys: Arc<Keys>,
+    /// Its [space](LimitSettings::space) of the gateway's memory, which outlives a configuration, by its quota.
+    pub keys: memory::Limit,
 }
 
 /// The limits of a route.
@@ -33,6 +36,8 @@ pub struct RouteLimits {
     each: Vec<Limit>,
     names: Vec<Name>,
     together: Limits,
+    /// Whether one of them counts bytes.
+    counts_bytes: bool,
     /// How much of an IPv6 address is a client, in bits.
     ipv6_prefix: u8,
     /// The `RateLimit-Policy` field, the same in every answer; none where there is no limit to tell of.
@@ -48,9 +53,13 @@ impl AsRef<Limits> for RouteLimits {
 /// A request's tokens, taken from every limit. Dropped, it puts them back.
 #[derive(Debug)]
 #[must_use = "a charge that is dropped is taken back"]
-pub struct Charge(Taken<Arc<RouteLimits>>);
+pub struct Charge {
+    taken: Taken<Arc<RouteLimits>>,
+    /// What its bodies are charged by; none where no limit counts bytes.
+    meter: Option<Arc<Meter>>,
+}
 
-/// What a request costs, in tokens.
+/// What a request costs, in tokens. Of a limit that counts bytes, that is its first one: what owes has none.
 const COST: u64 = 1;
 
 impl RouteLimits {
@@ -59,11 +68,19 @@ impl RouteLimits {
     /// # Errors
     /// If one is there twice, or has a name that can't be told.
     pub fn new(each: Vec<Limit>, ipv6_prefix: u8) -> Result<Self, RouteLimitsError> {
-        let together = Limits::new(each.iter().map(|limit| Arc::clone(&limit.keys)).collect())?;
-        let names = each.iter().map(|limit| Name::new(limit.settings.name.as_str()));
-        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let together = Limits::new(each.iter().map(|limit| limit.keys.clone()).collect())?;
+        let name = |limit: &Limit| {
+            let name = Name::new(limit.settings.name.as_str())?;
+            Ok::<_, NameError>(if limit.settings.rule.cost == Cost::Requests {
+                name
+            } else {
+                name.of_bytes()
+            })
+        };
+        let names = each.iter().map(name).collect::<Result<Vec<_>, _>>()?;
         let policy = fields::policy(names.iter().zip(each.iter().map(|limit| &limit.settings.rule.quota)));
-        Ok(Self { each, names, together, ipv6_prefix, policy })
+        let counts_bytes = each.iter().any(|limit| limit.settings.rule.cost != Cost::Requests);
+        Ok(Self { each, names, together, counts_bytes, ipv6_prefix, policy })
     }
 
     /// Charges a request to all limits, or to none.
@@ -75,7 +92,18 @@ impl RouteLimits {
         Limits::charge(Arc::clone(self), now, |place, keys| {
             Some((self.each.get(place)?.key(keys, request, client), COST))
         })
-        .map(Charge)
+        .map(|taken| Charge { meter: self.meter(&taken, now), taken })
+    }
+
+    fn meter(self: &Arc<Self>, taken: &Taken<Arc<Self>>, now: u64) -> Option<Arc<Meter>> {
+        if !self.counts_bytes {
+            return None;
+        }
+        let account = |(place, limit): (usize, &Limit)| {
+            let cost = limit.settings.rule.cost;
+            (cost != Cost::Requests).then(|| Some((taken.account(place)?, cost))).flatten()
+        };
+        Meter::new(self.each.iter().enumerate().filter_map(account), now)
     }
 
     /// Adds the fields that tell a client where it stands (draft-ietf-httpapi-ratelimit-headers).
@@ -88,13 +116,21 @@ impl RouteLimits {
         }
     }
 
-    /// The names of the limits that a verdict says were exceeded.
-    #[must_use]
-    pub fn violated(&self, verdict: &Verdict) -> Vec<&str> {
+    /// The limits that a verdict says were exceeded.
+    fn exceeded<'a>(&'a self, verdict: &Verdict) -> impl Iterator<Item = &'a LimitSettings> {
         let both = verdict.each.iter().zip(&self.each);
-        both.filter(|(decision, _)| !decision.is_granted())
-            .map(|(_, limit)| limit.settings.name.as_str())
-            .collect()
+        both.filter(|(decision, _)| !decision.is_granted()).map(|(_, limit)| &limit.settings)
+    }
+
+    /// Their names.
+    #[must_use]
+    pub fn violated<'a>(&'a self, verdict: &Verdict) -> Vec<&'a str> {
+        self.exceeded(verdict).map(|limit| limit.name.as_str()).collect()
+    }
+
+    fn refusal(&self, verdict: &Verdict) -> Refusal {
+        let of_bytes = self.exceeded(verdict).all(|limit| limit.rule.cost != Cost::Requests);
+        if of_bytes { Refusal::Volume(verdict.decision) } else { Refusal::Quota(verdict.decision) }
     }
 }
 
@@ -107,6 +143,9 @@ pub enum RouteLimitsError {
     /// One has a name that can't be told.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// There are too many for one memory.
+    #[error(transparent)]
+    Many(#[from] StoreError),
 }
 
 /// A route's limits, as the layer asks them.
@@ -117,10 +156,25 @@ impl<B> Limiting<Box<Asked>, Response<B>, Denial> for OfRoute {
     type Charge = Charge;
 
     fn charge(&self, asked: &Box<Asked>) -> Result<Charge, Denial> {
-        self.0.charge(&asked.parts, asked.who.address, asked.arrived).map_err(|verdict| {
-            let refusal = Refusal::Quota(verdict.decision);
+        let charge = self.0.charge(&asked.parts, asked.who.address, asked.arrived).map_err(|verdict| {
+            let refusal = self.0.refusal(&verdict);
             Denial { refusal, told: Some((Arc::clone(&self.0), verdict)) }
-        })
+        })?;
+        if let Some(meter) = &charge.meter {
+            // A request is charged once.
+            let _ = asked.meter.set(Arc::clone(meter));
+        }
+        Ok(charge)
+    }
+}
+
+impl Charge {
+    /// The request has been admitted: its tokens are used, and those of its bodies as they pass.
+    fn keep(self) -> Verdict {
+        if let Some(meter) = &self.meter {
+            meter.admitted();
+        }
+        self.taken.keep()
     }
 }
 
@@ -128,24 +182,24 @@ impl<B> Limiting<Box<Asked>, Response<B>, Denial> for OfRoute {
 /// it came.
 impl<B> Charged<Response<B>, Denial> for Charge {
     fn spend(self) {
-        let _ = self.0.keep();
+        let _ = self.keep();
     }
 
     fn answered(self, response: &mut Response<B>) {
-        let limits = Arc::clone(self.0.holder());
-        limits.tell(&self.0.keep(), response.headers_mut());
+        let limits = Arc::clone(self.taken.holder());
+        limits.tell(&self.keep(), response.headers_mut());
     }
 
     fn failed(self, denial: &mut Denial, admitted: bool) {
-        let limits = Arc::clone(self.0.holder());
-        let verdict = if admitted { self.0.keep() } else { self.0.take_back() };
+        let limits = Arc::clone(self.taken.holder());
+        let verdict = if admitted { self.keep() } else { self.taken.take_back() };
         denial.told = Some((limits, verdict));
     }
 }
 
 impl Limit {
     /// A request's key among `keys`; `client` is as much of its address as counts.
-    fn key<'k>(&self, keys: &'k Keys, request: &Parts, client: IpAddr) -> Key<'k> {
+    fn key<'k>(&self, keys: &'k memory::Limit, request: &Parts, client: IpAddr) -> Key<'k> {
         let (four, six, path);
         let address: &[u8] = match client {
             IpAddr::V4(address) => {
@@ -190,7 +244,7 @@ mod tests {
     fn limits(rules: &[&str]) -> Arc<RouteLimits> {
         let limit = |(at, rule): (usize, &&str)| {
             let rule: crate::config::LimitRule = rule.parse().unwrap();
-            let keys = Arc::new(Keys::new(rule.quota, 100, 0));
+            let keys = memory::Limit::new(rule.quota, 100, 0);
             Limit { settings: LimitSettings { name: format!("limit-{at}"), rule, max_keys: 100 }, keys }
         };
         Arc::new(RouteLimits::new(rules.iter().enumerate().map(limit).collect(), 64).unwrap())
@@ -202,7 +256,7 @@ mod tests {
     /// Whether two requests share a key under `rule`.
     fn same(rule: &str, one: (&Parts, IpAddr), other: (&Parts, IpAddr)) -> bool {
         let limits = limits(&[&format!("{rule} stock 1")]);
-        let _ = limits.charge(one.0, one.1, 0).unwrap().0.keep();
+        let _ = limits.charge(one.0, one.1, 0).unwrap().keep();
         limits.charge(other.0, other.1, 0).is_err()
     }
 
@@ -247,14 +301,14 @@ mod tests {
         for _ in 0..10 {
             drop(limits.charge(&request("/", &[]), CLIENT, 0).unwrap());
         }
-        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().0.keep();
+        let _ = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().keep();
         assert!(limits.charge(&request("/", &[]), CLIENT, 0).is_err());
     }
 
     #[test]
     fn fields_tell_every_limit_once() {
         let limits = limits(&["client.ip 100/s burst 200", "client.ip 3/m", "global unlimited"]);
-        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().0.keep();
+        let verdict = limits.charge(&request("/", &[]), CLIENT, 0).unwrap().keep();
         let mut headers = HeaderMap::new();
         limits.tell(&verdict, &mut headers);
         assert_eq!(headers[RATELIMIT_POLICY], r#""limit-0";q=200;w=2, "limit-1";q=3;w=60"#);

@@ -292,8 +292,8 @@ pub async fn sweep(shared: Arc<Shared>) {
     let mut part = 0;
     loop {
         shared.time.sleep_for(SWEEP).await;
-        let (plan, now) = (shared.plan.load_full(), shared.time.now());
-        plan.limits.iter().for_each(|limit| limit.keys.sweep(part, SWEEP_PARTS, now));
+        let plan = shared.plan.load_full();
+        plan.memory.sweep(part, SWEEP_PARTS);
         part = (part + 1) % SWEEP_PARTS;
         if part == 0 {
             // Without tokio's budget, which would make connections look idle that are not.

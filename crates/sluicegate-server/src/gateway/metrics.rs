@@ -223,7 +223,7 @@ impl Collector for Snapshot {
         let mut family = encoder.encode_descriptor("limit_keys", help, None, MetricType::Gauge)?;
         for limit in &plan.limits {
             let labels = [("limit", limit.settings.name.as_str())];
-            ConstGauge::new(size(limit.keys.len())).encode(family.encode_family(&labels)?)?;
+            ConstGauge::new(size(limit.keys.keys())).encode(family.encode_family(&labels)?)?;
         }
         let help = "Decisions on the bucket shared by keys beyond the cap";
         let mut family = encoder.encode_descriptor("limit_overflow", help, None, MetricType::Counter)?;

@@ -1,10 +1,11 @@
 //! What a configuration says, ready to serve: swapped as a whole when the configuration changes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 use sluicegate::clock::nanos;
-use sluicegate::keyed::Keys;
+use sluicegate::memory::Memory;
 use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
 
@@ -16,7 +17,7 @@ use super::stack::{self, Stack};
 use super::upstream::Upstream;
 use crate::config::paths::{self, Readings};
 use crate::config::pattern::{self, Ambiguous};
-use crate::config::settings::{QueueSettings, RouteSettings, Settings};
+use crate::config::settings::{LimitSettings, QueueSettings, RouteSettings, Settings};
 
 /// What a configuration says, ready to serve.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Plan {
     pub patience: Patience,
     /// Every limit, with its keys.
     pub limits: Vec<Limit>,
+    /// Where those are: the same for all configurations of a gateway.
+    pub memory: Memory<TokioTime>,
     /// Every queue, with its places.
     pub queues: Vec<Places>,
     /// Every upstream, with its connections.
@@ -84,22 +87,19 @@ impl Plan {
         before: Option<&Self>,
         time: TokioTime,
         workers: usize,
-        now: u64,
     ) -> Result<Self, RouteLimitsError> {
-        let limits: Vec<Limit> = settings
-            .limits
-            .iter()
-            .map(|wanted| {
-                let same = |had: &&Limit| {
-                    had.settings.name == wanted.name && had.settings.rule.key == wanted.rule.key
-                };
-                let keys = before.and_then(|plan| plan.limits.iter().find(same)).map_or_else(
-                    || Arc::new(Keys::new(wanted.rule.quota, wanted.max_keys, now)),
-                    |had| Arc::clone(&had.keys),
-                );
-                Limit { settings: wanted.clone(), keys }
-            })
-            .collect();
+        let memory = before.map_or_else(|| Memory::with_clock(time), |before| before.memory.clone());
+        let had = before.map(Self::spaces).unwrap_or_default();
+        let limit = |wanted: &LimitSettings| -> Result<Limit, RouteLimitsError> {
+            let space = wanted.space();
+            // The quota travels with each charge: what is in use goes on by its own meanwhile.
+            let keys = memory.limit(&space, wanted.rule.quota)?;
+            if !had.contains(&space) {
+                keys.set_max_keys(wanted.max_keys);
+            }
+            Ok(Limit { settings: wanted.clone(), keys })
+        };
+        let limits = settings.limits.iter().map(limit).collect::<Result<Vec<_>, _>>()?;
         let queues: Vec<Places> = settings
             .queues
             .iter()
@@ -148,18 +148,23 @@ impl Plan {
         let for_path = |route: &RouteSettings| route.matches.path.is_some();
         let looks_at_paths = limits.iter().any(by_path) || settings.routes.iter().any(for_path);
         let patience = Patience::new(&settings.clients);
-        Ok(Self { patience, limits, queues, upstreams, routes, looks_at_paths, settings })
+        Ok(Self { patience, limits, memory, queues, upstreams, routes, looks_at_paths, settings })
     }
 
-    /// Has what was taken over from `before` be as this plan says: quotas change, with every key's tokens kept, and so do
-    /// places, with those who hold one.
-    pub fn commit(&self, before: &Self, now: u64) {
+    /// Where its limits' keys are.
+    fn spaces(&self) -> HashSet<String> {
+        self.limits.iter().map(|limit| limit.settings.space()).collect()
+    }
+
+    /// Has what was taken over from `before` be as this plan says: limits that are no more are forgotten, and places change,
+    /// with those who hold one.
+    pub fn commit(&self, before: &Self) {
         for limit in &self.limits {
-            let had = before.limits.iter().find(|had| Arc::ptr_eq(&had.keys, &limit.keys));
-            if had.is_some_and(|had| had.settings != limit.settings) {
-                limit.keys.change(limit.settings.rule.quota, limit.settings.max_keys, now);
-            }
+            limit.keys.set_max_keys(limit.settings.max_keys);
         }
+        // What is on its way goes on with those it came under.
+        let spaces = self.spaces();
+        self.memory.retain_spaces(|space| spaces.contains(space));
         for had in &before.upstreams {
             if !self.upstreams.iter().any(|upstream| Arc::ptr_eq(upstream, had)) {
                 had.retire();

@@ -8,8 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
-use sluicegate::keyed::Verdict;
 use sluicegate::queue::Rejected;
+use sluicegate::store::Verdict;
 use sluicegate_tower::http::problem::{Problem, QUOTA_EXCEEDED, REDUCED_CAPACITY};
 use sluicegate_tower::refused::Refused;
 
@@ -24,6 +24,8 @@ use super::upstream::UpstreamError;
 pub enum Refusal {
     /// It is over a quota.
     Quota(Decision),
+    /// It is over a quota of bytes, and of nothing else.
+    Volume(Decision),
     /// No room to wait for a place at the upstream.
     QueueFull(Rejected),
     /// Its deadline has passed, while it waited for this.
@@ -57,7 +59,7 @@ impl Refusal {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Quota(_) => Reason::Quota,
+            Self::Quota(_) | Self::Volume(_) => Reason::Quota,
             Self::QueueFull(_) => Reason::QueueFull,
             Self::Deadline(_) => Reason::Deadline,
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
@@ -103,7 +105,7 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Quota(decision) => decision.retry_after(),
+            Self::Quota(decision) | Self::Volume(decision) => decision.retry_after(),
             Self::QueueFull(rejected) => rejected.retry_after(),
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Some(UNREACHABLE_RETRY)
@@ -132,6 +134,10 @@ impl Refusal {
         match self {
             Self::Quota(decision) => Failure::known(code, Transitory, format!("over a quota: {decision}"))
                 .showing("There were too many requests."),
+            Self::Volume(decision) => {
+                Failure::known(code, Transitory, format!("over a quota of bytes: {decision}"))
+                    .showing("Too much was sent or received.")
+            }
             Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
                 .showing("The service has more work than it can do."),
             Self::Deadline(stage) => {

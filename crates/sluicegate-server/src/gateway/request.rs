@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tower_service::Service;
 
 use super::activity::{Activity, Busy};
 use super::body::{ReplyBody, UpstreamBody};
+use super::meter::Meter;
 use super::metrics::{Metrics, count};
 use super::plan::{Plan, Route};
 use super::refusal::{Denial, Refusal};
@@ -118,6 +119,8 @@ pub struct Asked {
     pub activity: Arc<Activity>,
     /// When its header was complete, on the gateway's clock.
     pub arrived: u64,
+    /// What its bodies are charged by, once it has been charged; none where no limit counts bytes.
+    pub meter: OnceLock<Arc<Meter>>,
 }
 
 /// Answers a request: from the upstream, or with a refusal, rendered here and nowhere else. What it waits for is noted in
@@ -198,6 +201,7 @@ async fn serve(
         who,
         activity: Arc::clone(activity),
         arrived,
+        meter: OnceLock::new(),
     });
     // Always ready, as all of these layers are.
     route.stack(client.worker).call(asked).await

@@ -1,4 +1,5 @@
-//! A connection that has changed protocols: bytes go both ways, and nobody looks at them.
+//! A connection that has changed protocols: bytes go both ways, and nobody looks at them, but to count
+//! them where a limit does.
 
 use std::io;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use sluicegate::permits::Permit;
 
 use super::activity::Busy;
 use super::body::Switched;
+use super::counted::Counted;
 use super::socket::Socket;
 
 /// A connection that changes protocols as soon as its answer is written. It counts as one request in flight until it ends.
@@ -38,13 +40,15 @@ impl Tunnel {
     /// # Errors
     /// If one side breaks off.
     pub async fn run(self) -> Result<(), TunnelError> {
-        let Self { switched: Switched { upgrade, upstream: (socket, ahead) }, permit: _permit, busy } = self;
+        let Self { switched: Switched { upgrade, upstream, gauges }, permit: _permit, busy } = self;
+        let (socket, ahead) = upstream;
         let mut client = TokioIo::new(upgrade.await.map_err(TunnelError::Upgrade)?);
         let activity = busy.activity();
         activity.may_be_quiet();
         activity.reply_body(true);
         // What either side sends is a sign of life, noted by the sockets.
-        let mut upstream = Socket::of_service(socket, ahead, Arc::clone(activity));
+        let upstream = Socket::of_service(socket, ahead, Arc::clone(activity));
+        let mut upstream = Counted::new(upstream, gauges);
         let copied = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
         copied.map(|_| ()).map_err(TunnelError::Broken)
     }

@@ -31,9 +31,10 @@ pub struct ServeArgs {
     /// Where to serve /healthz, /readyz and /metrics; without, nowhere
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
-    /// A key and the quota of each of its values, such as `client.ip 100/s burst 200`; may repeat. Keys: global,
-    /// client.ip, header:NAME, path, or several joined by +
-    #[arg(long = "limit", value_name = "KEY QUOTA")]
+    /// A key and the quota of each of its values, such as `client.ip 100/s burst 200` or `client.ip bytes 10MiB/s`; may
+    /// repeat. Keys: global, client.ip, header:NAME, path, or several joined by +. What counts: requests (if nothing is
+    /// said), or the bytes of bodies: request-bytes, response-bytes, bytes (both)
+    #[arg(long = "limit", value_name = "KEY [COST] QUOTA")]
     pub limits: Vec<LimitRule>,
     /// How many keys each limit keeps apart; those beyond share one bucket
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
@@ -113,7 +114,7 @@ impl From<&ServeArgs> for Settings {
     fn from(args: &ServeArgs) -> Self {
         let mut limits: Vec<LimitSettings> = Vec::new();
         for rule in &args.limits {
-            let base = rule.key.to_string();
+            let base = rule.name();
             let numbered = (2..).map(|number| format!("{base}-{number}"));
             let is_free = |name: &String| limits.iter().all(|limit| limit.name != *name);
             if let Some(name) = std::iter::once(base.clone()).chain(numbered).find(is_free) {

@@ -36,6 +36,7 @@ mod tls;
 mod tools;
 mod upgrade;
 mod upstream;
+mod volume;
 
 use sluicegate_testkit::body::Script;
 use sluicegate_testkit::client::{Answer, Client, get};

@@ -88,7 +88,7 @@ impl Driver {
 
     /// What is wrong with what somebody is told who is refused `n` tokens, if anything: they must be granted exactly at the
     /// instant to come back, and not a nanosecond before. Changes nothing.
-    pub(crate) fn false_hint(&mut self, n: u64) -> Option<&'static str> {
+    pub(crate) fn false_hint(&self, n: u64) -> Option<&'static str> {
         if self.bucket.peek(n).is_granted() {
             return None;
         }
@@ -98,12 +98,9 @@ impl Driver {
         };
         let now = self.now();
         let instant = now.saturating_add(nanos(wait));
-        // Only a look ahead: who waits is not polled there.
-        self.time.set(instant.saturating_sub(1));
-        let is_early = self.try_take(n).is_granted();
-        self.time.set(instant);
-        let is_there = self.bucket.peek(n).is_granted();
-        self.set(now);
+        // Only a look ahead: for who waits it is not that late yet.
+        let is_early = self.bucket.try_take_at(n, instant.saturating_sub(1)).is_granted();
+        let is_there = self.bucket.peek_at(n, instant).is_granted();
         match (is_early, is_there) {
             (true, _) => Some("granted before it was told to come back"),
             (false, false) => Some("refused again when it came back"),

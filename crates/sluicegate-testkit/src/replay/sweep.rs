@@ -35,7 +35,7 @@ pub(crate) fn replay(
 }
 
 fn passes(rate: f64, capacity: u64, part: f64) -> Result<bool, QuotaError> {
-    let mut driver = Driver::new(setup::from_rate(rate, capacity, None)?);
+    let driver = Driver::new(setup::from_rate(rate, capacity, None)?);
     let is_right = is_close(rate, driver.bucket.rate(), part);
     let is_whole = driver.take(capacity, Some(0)) == Answer::After(0);
     let is_told_right = driver.false_hint(2).is_none();

@@ -38,14 +38,18 @@ pub trait Rig: Send + Sync + 'static {
 }
 
 /// The whole suite, a test for each promise, on what an expression of type [`Rig`](crate::store_suite::Rig) sets up anew for
-/// each of them.
+/// each of them. A store that waits for something real at each step may try fewer random sequences than the usual.
 ///
 /// ```ignore
 /// sluicegate_testkit::store_suite!(OfMemory::new());
+/// sluicegate_testkit::store_suite!(OnDisk::new(), seeds: 30);
 /// ```
 #[macro_export]
 macro_rules! store_suite {
     ($rig:expr) => {
+        $crate::store_suite!($rig, seeds: $crate::store_suite::random::SEEDS);
+    };
+    ($rig:expr, seeds: $seeds:expr) => {
         $crate::store_suite!(@tests $rig;
             all_or_nothing,
             each_charge_has_its_own_number,
@@ -70,7 +74,7 @@ macro_rules! store_suite {
         /// Every answer, whatever comes in whatever order.
         #[tokio::test]
         async fn answers_as_the_bare_machine() {
-            for seed in 0..$crate::store_suite::random::SEEDS {
+            for seed in 0..$seeds {
                 $crate::store_suite::random::run(&$rig, seed).await;
             }
         }

@@ -33,6 +33,8 @@ pub struct Name {
     plain: Box<str>,
     /// As a structured field's string (RFC 9651): in quotes, with those inside escaped.
     quoted: Box<str>,
+    /// It counts bytes, not requests.
+    of_bytes: bool,
 }
 
 /// A name that can't stand in a field.
@@ -64,7 +66,22 @@ impl Name {
             return Err(NameError { name });
         }
         let escaped = name.replace('\\', r"\\").replace('"', r#"\""#);
-        Ok(Self { quoted: format!("\"{escaped}\"").into(), plain: name.into() })
+        Ok(Self { quoted: format!("\"{escaped}\"").into(), plain: name.into(), of_bytes: false })
+    }
+
+    /// The same of a limit that counts the bytes of bodies, which its policy then says.
+    ///
+    /// ```
+    /// use sluicegate::quota::Quota;
+    /// use sluicegate_tower::http::fields::{self, Name};
+    ///
+    /// let (name, quota) = (Name::new("volume")?.of_bytes(), "1000/s".parse::<Quota>()?);
+    /// assert_eq!(fields::policy([(&name, &quota)]).unwrap(), r#""volume";q=1000;qu="content-bytes";w=1"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn of_bytes(self) -> Self {
+        Self { of_bytes: true, ..self }
     }
 
     /// The name.
@@ -87,7 +104,8 @@ pub fn policy<'a>(limits: impl IntoIterator<Item = (&'a Name, &'a Quota)>) -> Op
     let mut text = String::new();
     for (name, quota) in limits {
         let window = quota.window().map(|window| (";w=", seconds_up(window)));
-        push_item(&mut text, name, quota.capacity(), (";q=", quota.capacity()), window);
+        let unit = if name.of_bytes { ";qu=\"content-bytes\"" } else { "" };
+        push_item(&mut text, name, quota.capacity(), (";q=", quota.capacity()), unit, window);
     }
     value(text)
 }
@@ -100,7 +118,7 @@ pub fn standing<'a>(limits: impl IntoIterator<Item = (&'a Name, Decision)>) -> O
     let mut text = String::with_capacity(64 * limits.size_hint().0);
     for (name, decision) in limits {
         let reset = decision.reset_after().map(|reset| (";t=", seconds_up(reset)));
-        push_item(&mut text, name, decision.limit(), (";r=", decision.remaining()), reset);
+        push_item(&mut text, name, decision.limit(), (";r=", decision.remaining()), "", reset);
     }
     value(text)
 }
@@ -116,7 +134,14 @@ const TOLD: u64 = 1_000_000_000_000_000;
 
 type Parameter = (&'static str, u64);
 
-fn push_item(text: &mut String, name: &Name, limit: u64, one: Parameter, other: Option<Parameter>) {
+fn push_item(
+    text: &mut String,
+    name: &Name,
+    limit: u64,
+    (key, number): Parameter,
+    unit: &str,
+    other: Option<Parameter>,
+) {
     if limit >= TOLD {
         return;
     }
@@ -124,7 +149,10 @@ fn push_item(text: &mut String, name: &Name, limit: u64, one: Parameter, other: 
         text.push_str(", ");
     }
     text.push_str(&name.quoted);
-    for (key, number) in std::iter::once(one).chain(other.filter(|(_, number)| *number < TOLD)) {
+    text.push_str(key);
+    push_number(text, number);
+    text.push_str(unit);
+    if let Some((key, number)) = other.filter(|(_, number)| *number < TOLD) {
         text.push_str(key);
         push_number(text, number);
     }

@@ -13,7 +13,7 @@ use sluicegate::limiter::TokenBucket;
 use sluicegate::permits::{Permit, Permits};
 use sluicegate::timer::{ManualSleep, ManualTime, Timer};
 use sluicegate_testkit::drops::{Drops, Left, Turn};
-use sluicegate_tower::by_key::{ByKey, Key, Keys};
+use sluicegate_tower::by_key::{ByKey, Key, Limit};
 use sluicegate_tower::deadline::DeadlineLayer;
 use sluicegate_tower::due::After;
 use sluicegate_tower::hold::Hold;
@@ -294,7 +294,7 @@ fn all_layers_with_the_limit_outermost() {
 
 #[test]
 fn a_limit_by_key_over_a_queue() {
-    fn key<'k>(request: &u64, keys: &'k Keys) -> Option<Key<'k>> {
+    fn key<'k>(request: &u64, keys: &'k Limit) -> Option<Key<'k>> {
         Some(keys.key([Some(request.to_le_bytes().as_slice())]))
     }
     RULES.run_now(

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use sluicegate::keyed::{Key, Keys};
 use sluicegate::limiter::TokenBucket;
+use sluicegate::memory::{Key, Limit, Memory};
 use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
 use sluicegate_tower::by_key::ByKey;
@@ -98,7 +98,7 @@ async fn first_called_first_served() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_and_no_key_is_free() {
-    fn key<'k>(request: &&'static str, keys: &'k Keys) -> Option<Key<'k>> {
+    fn key<'k>(request: &&'static str, keys: &'k Limit) -> Option<Key<'k>> {
         (!request.is_empty()).then(|| keys.key([Some(request.as_bytes())]))
     }
     let limit = ByKey::with_clock("stock 6".parse().unwrap(), 10, key, TokioTime::new());
@@ -114,6 +114,23 @@ async fn each_key_has_its_own_and_no_key_is_free() {
         }
     }
     assert_eq!(passed, ["aaa", "bb", "aaa", "", "bb", "bb", ""]);
+}
+
+/// A layer and other code that decide on the same keys.
+#[tokio::test(start_paused = true)]
+async fn a_space_of_a_memory_is_one_for_all_who_decide_on_it() {
+    fn key<'k>(request: &u64, keys: &'k Limit) -> Option<Key<'k>> {
+        Some(keys.key([Some(request.to_le_bytes().as_slice())]))
+    }
+    let memory = Memory::with_clock(TokioTime::new());
+    let limit = ByKey::in_memory(&memory, "users", "stock 3".parse().unwrap(), key).unwrap();
+    let service = RateLimitLayer::new(limit).layer(service_fn(|_| async { Ok::<_, Infallible>(()) }));
+    let elsewhere = memory.limit("users", "stock 3".parse().unwrap()).unwrap();
+    assert_eq!(key(&7, &elsewhere).unwrap().take_up_to(2, memory.now()), 2);
+    assert!(service.clone().oneshot(7_u64).await.is_ok());
+    assert!(matches!(refusal(service.clone().oneshot(7).await), Refused::Quota(_)));
+    assert!(service.clone().oneshot(8).await.is_ok(), "another key");
+    assert_eq!(memory.keys("users"), 2);
 }
 
 /// tokio makes a task's resources pretend not to be ready once it has used up its budget. That is no overload.

@@ -1,9 +1,11 @@
 //! One line before several buckets.
 
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Wake, Waker};
 
+use sluicegate_core::cell::Decided;
 use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::{Decision, Denied};
 
@@ -15,6 +17,9 @@ use crate::limiter::{Stand, Wakes};
 
 const GRANTED: usize = 0;
 const REFUSED: usize = 1;
+
+/// So many members are decided over without a list.
+const FEW: usize = 8;
 
 /// How often the first tries again in one go, where others are quicker each time.
 const TRIES: usize = 8;
@@ -72,7 +77,10 @@ impl<C: Clock> Joint<C> {
 
     /// What all say together, without a change.
     pub(super) fn ask(&self, n: u64) -> Decision {
-        let reading = self.now();
+        self.ask_at(n, self.now())
+    }
+
+    pub(super) fn ask_at(&self, n: u64, reading: u64) -> Decision {
         let each = self.members.iter().map(|member| member.bucket.peek_at(member.charge(n), reading));
         each.fold(Decision::UNLIMITED, Decision::and)
     }
@@ -82,11 +90,54 @@ impl<C: Clock> Joint<C> {
         self.ask(n).refused()
     }
 
+    /// Takes `n` from all members, or from none, where no quota was ever changed and nobody comes in between: each state is read
+    /// once. Else nothing is taken, and there is no answer; what was put back wakes somebody perhaps.
+    #[inline]
+    fn take_at_once(&self, n: u64, reading: u64, wakes: &mut Option<Wakes>) -> Option<Decision> {
+        let members = &self.members[..];
+        let mut planned = [Decided::NOTHING; FEW];
+        if members.len() > FEW {
+            return None;
+        }
+        let mut refused = None;
+        for (member, planned) in members.iter().zip(&mut planned) {
+            let charge = member.charge(n);
+            *planned = member.bucket.plan(charge, reading)?;
+            if !planned.is_granted() {
+                let answer = member.bucket.answer(*planned, charge, reading);
+                refused = Some(refused.map_or(answer, |refused: Decision| refused.and(answer)));
+            }
+        }
+        if refused.is_some() {
+            return refused;
+        }
+        let mut tightest = None;
+        let mut least = u64::MAX;
+        for (at, (member, planned)) in members.iter().zip(&planned).enumerate() {
+            if !member.bucket.commit(*planned) {
+                cold_path();
+                let wakes = wakes.get_or_insert_default();
+                members[..at].iter().for_each(|taken| taken.bucket.put_back(taken.charge(n), wakes));
+                return None;
+            }
+            let remaining = member.bucket.answer(*planned, member.charge(n), reading).remaining();
+            if remaining <= least {
+                (tightest, least) = (Some((member, planned)), remaining);
+            }
+        }
+        // One answer is made: the tightest member's.
+        let (member, planned) = tightest?;
+        Some(member.bucket.answer(*planned, member.charge(n), reading))
+    }
+
     /// Takes `n` from all members, or from none; but for the one that has given it already, which is left as it is.
     fn take_but(&self, given: Option<usize>, n: u64, wakes: &mut Wakes) -> Decision {
+        self.take_but_at(given, n, self.now(), wakes)
+    }
+
+    /// As [`take_but`](Self::take_but), at a reading of the clock, which takes longer than asking all.
+    fn take_but_at(&self, given: Option<usize>, n: u64, reading: u64, wakes: &mut Wakes) -> Decision {
         let others = || self.members.iter().enumerate().filter(move |(at, _)| Some(*at) != given);
-        // Once, since it takes longer than asking all.
-        let reading = self.now();
         // First all are asked, so that where one refuses, none is touched.
         let mut asked = Decision::UNLIMITED;
         for (_, member) in others() {
@@ -127,7 +178,7 @@ impl<C: Clock> Joint<C> {
     }
 
     /// What the clock shows, which is one for all.
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.members.first().map_or(0, |member| member.bucket.clock().now())
     }
 
@@ -149,15 +200,19 @@ impl<C: Clock + 'static> Joint<C> {
     }
 
     /// Takes `n` from all members now, or from none. Nobody gets ahead of those in line.
-    pub(super) fn try_take(self: &Arc<Self>, n: u64) -> Decision {
+    pub(super) fn try_take(self: &Arc<Self>, n: u64, reading: u64) -> Decision {
         if n > 0 && self.waiting.load(Ordering::Acquire) > 0 {
             return self.with(|line, wakes| match line.is_empty() {
-                true => self.take_but(None, n, wakes),
+                true => self.take_but_at(None, n, reading, wakes),
                 false => self.ask_behind(line, n).refused().decision(),
             });
         }
-        let mut wakes = Wakes::default();
-        let decision = self.take_but(None, n, &mut wakes);
+        let mut wakes = None;
+        if let Some(decision) = self.take_at_once(n, reading, &mut wakes) {
+            return decision;
+        }
+        let mut wakes = wakes.unwrap_or_default();
+        let decision = self.take_but_at(None, n, reading, &mut wakes);
         wakes.wake();
         decision
     }

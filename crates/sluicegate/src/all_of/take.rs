@@ -78,13 +78,6 @@ impl<C: Clock + 'static> AllOf<C> {
     }
 }
 
-impl<C: Clock> AllOf<C> {
-    /// Nanoseconds on the members' clock.
-    pub(super) fn now(&self) -> u64 {
-        self.joint.members.first().map_or(0, |member| member.bucket.clock().now())
-    }
-}
-
 pin_project! {
     /// Waits for the tokens of several buckets; made by [`AllOf::take`]. Cancel-safe: dropped before it is ready, it gives
     /// everything back.

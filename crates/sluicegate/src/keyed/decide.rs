@@ -5,15 +5,15 @@
 //! does. So nothing is rolled back, and whoever decides the other way round at the same time waits and does not lock out.
 //! Nothing waits under these locks but for the next of them.
 
-use std::sync::atomic::Ordering;
-
 use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
+use super::hold::{Held, class_of};
 use super::overflow::Overflow;
-use super::shard::{OWN, Shard};
-use super::{Digest, Keys, SWEPT, SWEPT_AT_CAP, lock};
+use super::shard::{Shard, Wanted};
+use super::slot::BANDS;
+use super::{Digest, Keys, lock};
 
 /// What is asked of every charge of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub(crate) trait Among {
     fn table(&self, place: usize) -> &Keys;
     /// Its quota; none is the table's own.
     fn quota(&self, place: usize) -> Option<&Quota>;
+    /// The same, where it is known more exactly.
+    fn wanted(&self, place: usize) -> Wanted<'_> {
+        self.quota(place).map_or(Wanted::Own, Wanted::Quota)
+    }
 }
 
 /// A charge, and once it is decided what came of it.
@@ -48,21 +52,6 @@ pub(crate) struct Entry {
     /// The state if all keep their outcome, and if not. The two differ from what was before also where its quota has changed.
     next: State,
     stay: State,
-}
-
-/// Where a charge's state is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    /// In no place: nothing was decided.
-    Nowhere,
-    /// In a slot, whose class it has.
-    Slot(usize),
-    /// In a slot, and it has another class, which is pinned.
-    Moved(usize, u16),
-    /// In no slot yet. A place in the table is reserved for it, its class is pinned.
-    New(u16),
-    /// In a bucket shared with others, in this place.
-    Shared(usize),
 }
 
 impl Entry {
@@ -112,12 +101,27 @@ impl Entry {
         }
     }
 
+    /// What is decided on a key for which there is no place, after it was [asked](Self::ask) as a new one: what takes a token
+    /// can't be granted. Says whether it was refused for that.
+    fn without_place(&mut self, bucket: &Bucket, now: u64) -> bool {
+        let Decision::Granted { limit, .. } = self.decision else { return false };
+        if self.next != self.stay {
+            let later = Decision::Later { retry_after: None, limit, remaining: 0, reset_after: None };
+            (self.decision, self.next) = (later, self.stay);
+            return true;
+        }
+        if bucket.take(self.stay, 1, now).1 != self.stay {
+            self.decision = Decision::Granted { limit, remaining: 0, reset_after: None };
+        }
+        false
+    }
+
     /// The state that is kept. What would have been granted and is not kept stands as before.
     fn outcome(&mut self, is_kept: bool, bucket: &Bucket, now: u64) -> State {
         if is_kept {
             return self.next;
         }
-        if self.decision.is_granted() {
+        if self.decision.is_granted() && !matches!(self.bucket, Held::Unplaced(_)) {
             self.decision = bucket.peek(self.stay, now);
         }
         self.stay
@@ -145,6 +149,21 @@ pub(crate) fn decide(
     Turn { among, entries, order, now, asking }.step(0, 0, true)
 }
 
+/// The same over buckets of one table that are all in this shard, which is locked.
+pub(super) fn decide_locked(
+    among: &impl Among,
+    shard: &mut Shard,
+    entries: &mut [Entry],
+    now: u64,
+    asking: Asking,
+) -> bool {
+    let mut order = [0; BANDS];
+    (0..entries.len()).zip(&mut order).for_each(|(place, at)| *at = place);
+    let order = &order[..entries.len()];
+    let mut turn = Turn { among, entries, order, now, asking };
+    turn.table(0).is_none_or(|table| turn.locked(shard, table, (0, 0, order.len()), true))
+}
+
 struct Turn<'a, A> {
     among: &'a A,
     entries: &'a mut [Entry],
@@ -160,7 +179,8 @@ impl<'a, A: Among> Turn<'a, A> {
     }
 
     fn shard(&self, at: usize) -> Option<usize> {
-        self.entries[self.order[at]].digest.map(|digest| digest.shard())
+        let place = self.order[at];
+        self.entries[place].digest.map(|digest| self.among.table(place).shard_of(digest))
     }
 
     /// Decides the entries from place `at` of the order on: those of one shard, and with that locked the rest. `begin` is
@@ -175,21 +195,35 @@ impl<'a, A: Among> Turn<'a, A> {
         while same_table(self, end) && self.shard(end) == Some(part) {
             end += 1;
         }
+        self.locked(&mut lock(&table.shards()[part].0), table, (begin, at, end), before)
+    }
+
+    /// The same, where those from `at` to `end` are in this shard.
+    fn locked(
+        &mut self,
+        shard: &mut Shard,
+        table: &Keys,
+        (begin, at, end): (usize, usize, usize),
+        before: bool,
+    ) -> bool {
+        let same_table =
+            |turn: &Self, at: usize| turn.table(at).is_some_and(|other| std::ptr::eq(other, table));
         let now = self.now.saturating_sub(table.start);
         let order = self.order;
-
-        let mut shard = lock(&table.shards[part]);
-        table.forget(shard.sweep(SWEPT, now));
         let mut granted = before;
         for (nth, &place) in order[at..end].iter().enumerate() {
-            let quota = self.among.quota(place);
-            // Sweeping moves slots, so it is over once one is remembered.
-            let held = table.hold(&mut shard, self.entries[place].digest, quota, now, nth == 0);
+            let wanted = self.among.wanted(place);
+            // What makes room moves slots, so it is over once one is remembered.
+            let held = table.hold(shard, self.entries[place].digest, wanted, now, nth);
             let entry = &mut self.entries[place];
             (entry.bucket, entry.stay) = held;
-            let Some(class) = class_of(&shard, entry.bucket) else { continue };
+            let Some(class) = class_of(shard, entry.bucket) else { continue };
             let state = entry.stay;
             entry.ask(self.asking, shard.bucket(class), state, now);
+            let is_unplaced = matches!(entry.bucket, Held::Unplaced(_));
+            if is_unplaced && entry.without_place(shard.bucket(class), now) && self.asking != Asking::Peek {
+                table.crowding.0.refused();
+            }
             granted &= entry.decision.is_granted();
         }
         let is_shared = |turn: &Self, place: usize| matches!(turn.entries[place].bucket, Held::Shared(_));
@@ -218,13 +252,18 @@ impl<'a, A: Among> Turn<'a, A> {
                 }
             }
         }
-        for &place in &order[at..end] {
-            let entry = &mut self.entries[place];
-            let (Some(class), Some(digest)) = (class_of(&shard, entry.bucket), entry.digest) else {
-                continue;
-            };
-            let state = entry.outcome(is_kept, shard.bucket(class), now);
-            table.keep(&mut shard, digest, entry.bucket, state, now);
+        // A slot that is inserted moves others, so first those that have theirs.
+        for is_placed in [true, false] {
+            for &place in &order[at..end] {
+                let entry = &mut self.entries[place];
+                let (Some(class), Some(digest)) = (class_of(shard, entry.bucket), entry.digest) else {
+                    continue;
+                };
+                if is_placed == matches!(entry.bucket, Held::Slot(_) | Held::Moved(..)) {
+                    let state = entry.outcome(is_kept, shard.bucket(class), now);
+                    table.keep(shard, digest, entry.bucket, state, now);
+                }
+            }
         }
         granted
     }
@@ -239,9 +278,9 @@ impl<'a, A: Among> Turn<'a, A> {
         now: u64,
     ) -> bool {
         if self.asking != Asking::Peek {
-            table.overflowed.fetch_add(1, Ordering::Relaxed);
+            table.crowding.0.overflowed();
         }
-        let at = buckets.place(self.among.quota(place), now);
+        let at = buckets.place(self.among.wanted(place).quota(), now);
         let before = self.order[range].iter().take_while(|&&other| other != place);
         let last =
             before.map(|&other| self.entries[other]).filter(|other| other.bucket == Held::Shared(at)).last();
@@ -252,139 +291,5 @@ impl<'a, A: Among> Turn<'a, A> {
         // What stays if nothing is kept is what was there before all of them.
         entry.stay = shared.state;
         entry.decision.is_granted()
-    }
-}
-
-/// The class of a state that is in a shard.
-fn class_of(shard: &Shard, held: Held) -> Option<u16> {
-    match held {
-        Held::Nowhere | Held::Shared(_) => None,
-        Held::Slot(at) => Some(shard.get(at).0),
-        Held::Moved(_, class) | Held::New(class) => Some(class),
-    }
-}
-
-impl Keys {
-    /// Finds a key's place, or reserves one, and says what state it has by this quota. Looks for keys to forget, where there
-    /// is no room, if it `may_sweep`.
-    fn hold(
-        &self,
-        shard: &mut Shard,
-        digest: Option<Digest>,
-        quota: Option<&Quota>,
-        now: u64,
-        may_sweep: bool,
-    ) -> (Held, State) {
-        let Some(digest) = digest else { return (Held::Nowhere, State::FULL) };
-        let shared = (Held::Shared(usize::MAX), State::FULL);
-        if let Some(at) = shard.find(digest) {
-            let (was, state) = shard.get(at);
-            let Some(class) = shard.pin(quota, was) else { return shared };
-            if class == was {
-                shard.unpin(class);
-                return (Held::Slot(at), state);
-            }
-            let state = shard.carried(at, shard.bucket(class), now);
-            return (Held::Moved(at, class), state);
-        }
-        if !self.reserve() {
-            if may_sweep {
-                self.forget(shard.sweep(SWEPT_AT_CAP, now));
-            }
-            if !self.reserve() {
-                return shared;
-            }
-        }
-        let Some(class) = shard.pin(quota, OWN) else {
-            self.forget(1);
-            return shared;
-        };
-        (Held::New(class), shard.bucket(class).start())
-    }
-
-    /// Has a key that is [held](Self::hold) be in this state.
-    fn keep(&self, shard: &mut Shard, digest: Digest, held: Held, state: State, now: u64) {
-        match held {
-            Held::Nowhere | Held::Shared(_) => {}
-            Held::Slot(at) => shard.set(at, state),
-            Held::Moved(at, class) => shard.move_to(at, class, state, now),
-            Held::New(class) if state == shard.bucket(class).start() => {
-                shard.unpin(class);
-                self.forget(1);
-            }
-            Held::New(class) => shard.insert(digest, class, state),
-        }
-    }
-
-    /// Changes the state of one key's bucket by this quota (none is the table's own). Says what `change` has to say, and
-    /// whether the key has no place of its own.
-    pub(crate) fn with<R>(
-        &self,
-        digest: Digest,
-        quota: Option<&Quota>,
-        now: u64,
-        change: impl FnOnce(&Bucket, State, u64) -> (R, State),
-    ) -> (R, bool) {
-        let now = now.saturating_sub(self.start);
-        let mut shard = lock(&self.shards[digest.shard()]);
-        self.forget(shard.sweep(SWEPT, now));
-        let (held, state) = self.hold(&mut shard, Some(digest), quota, now, true);
-        if let Some(class) = class_of(&shard, held) {
-            let (said, next) = change(shard.bucket(class), state, now);
-            self.keep(&mut shard, digest, held, next, now);
-            return (said, false);
-        }
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
-        let mut buckets = lock(&self.overflow);
-        buckets.tidy(now);
-        let at = buckets.place(quota, now);
-        let shared = buckets.at(at);
-        let (said, next) = change(&shared.bucket, shared.state, now);
-        shared.state = next;
-        (said, true)
-    }
-
-    /// Changes what was charged: gives back what was charged beyond `actual`, or has what is missing be owed. Whatever quota
-    /// the key has by now, it is in its tokens; one that was forgotten meanwhile begins by `quota`.
-    pub(crate) fn settle(&self, charged: Charged, actual: u64, quota: Option<&Quota>, now: u64) {
-        let Charged { digest, n, is_shared } = charged;
-        if n == actual {
-            return;
-        }
-        let change = |bucket: &Bucket, state, now| {
-            if actual < n { bucket.put(state, n - actual, now).1 } else { bucket.owe(state, actual - n, now) }
-        };
-        let since = now.saturating_sub(self.start);
-        if is_shared {
-            let mut buckets = lock(&self.overflow);
-            let at = buckets.place(quota, since);
-            let shared = buckets.at(at);
-            shared.state = change(&shared.bucket, shared.state, since);
-            return;
-        }
-        let mut shard = lock(&self.shards[digest.shard()]);
-        // One that is as if never used may just as well have been forgotten.
-        if let Some(at) = shard.find(digest).filter(|at| !shard.is_unused(*at, since)) {
-            let (class, state) = shard.get(at);
-            let state = change(shard.bucket(class), state, since);
-            shard.set(at, state);
-            return;
-        }
-        drop(shard);
-        self.with(digest, quota, now, |bucket, state, now| ((), change(bucket, state, now)));
-    }
-
-    /// Has a key be as if it was never used.
-    pub(crate) fn reset(&self, digest: Digest) {
-        let mut shard = lock(&self.shards[digest.shard()]);
-        if let Some(at) = shard.find(digest) {
-            shard.remove(at);
-            self.forget(1);
-        }
-    }
-
-    /// By what keys are locked.
-    pub(crate) fn order(&self, digest: Digest) -> (usize, usize) {
-        (std::ptr::from_ref(self).addr(), digest.shard())
     }
 }

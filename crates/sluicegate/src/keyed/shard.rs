@@ -1,266 +1,396 @@
-//! One part of a keyed table, behind one lock: a dense list of keys with their states, an index into it, and the quotas
-//! that the states belong to.
+//! One part of a keyed table, behind one lock: its slots, and the quotas that their states belong to.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
-use hashbrown::HashTable;
 use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::quota::Quota;
 
-use super::Digest;
+use super::slot::{CLASSES, Slot};
+use super::table::Table;
+use super::{Digest, lock};
+
+/// Of how many keys the fullest is forgotten where a new one finds no place: some cache lines.
+const SAMPLE: usize = 16;
 
 /// The class of the table's own quota.
 pub(super) const OWN: u16 = 0;
 
 /// How many quotas a shard knows at once. A key whose quota finds no room here is decided on the shared bucket.
-pub(super) const MAX_CLASSES: usize = 1024;
+pub(super) const MAX_CLASSES: usize = 512;
+const _: () = assert!(MAX_CLASSES <= CLASSES);
 
-/// The bits of a slot's second word that tell its class, and that it is kept for a while though it may be as if never used.
-const CLASS: u64 = 0x7fff;
-const KEPT: u64 = 0x8000;
+/// A quota, compiled, and whose it is where keys have classes: the class, its place among the class's bandwidths, and how many
+/// those are. Shared by all shards that have it, so that there is one to be kept in a processor's cache.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(super) bucket: Bucket,
+    pub(super) class: u16,
+    pub(super) band: u8,
+    pub(super) bands: u8,
+}
 
-/// How long a key whose quota has changed is kept at the most, in nanoseconds: an hour, longer than it takes to roll a change
-/// out. Were it forgotten once it is full by a small quota, the next charge by a large one would find it new, and full again.
-const KEPT_FOR: u64 = 3600 * 1_000_000_000;
+impl Kind {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self { bucket: Bucket::new(quota), class: 0, band: 0, bands: 1 }
+    }
 
+    pub(super) fn of(quota: Quota) -> Arc<Self> {
+        Arc::new(Self::new(quota))
+    }
+}
+
+/// By which quota a key is decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// The table's own.
+    Own,
+    /// This one.
+    Quota(&'a Quota),
+    /// This very one.
+    Kind(&'a Arc<Kind>),
+}
+
+impl<'a> Wanted<'a> {
+    /// The quota, if it isn't the table's own.
+    pub(super) fn quota(self) -> Option<&'a Quota> {
+        match self {
+            Self::Own => None,
+            Self::Quota(quota) => Some(quota),
+            Self::Kind(kind) => Some(kind.bucket.quota()),
+        }
+    }
+}
+
+/// The quotas that shards were in want of lately: those that want the same share one.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<VecDeque<Arc<Kind>>>);
+
+impl Recent {
+    const MOST: usize = 8;
+
+    fn find(&self, quota: &Quota) -> Arc<Kind> {
+        let mut recent = lock(&self.0);
+        if let Some(kind) = recent.iter().find(|kind| kind.bucket.quota() == quota) {
+            return Arc::clone(kind);
+        }
+        let kind = Kind::of(*quota);
+        recent.truncate(Self::MOST - 1);
+        recent.push_front(Arc::clone(&kind));
+        kind
+    }
+}
+
+/// Of 56 bytes, so that it fits a cache line with its lock.
 #[derive(Debug)]
 pub(super) struct Shard {
-    /// The quotas that slots refer to. Each shard's own, so that a quota changes with its states, under their lock.
+    table: Table,
+    /// The quotas that slots refer to, by their places here. Few, as a rule one.
     classes: Vec<Class>,
-    /// Positions in `slots`.
-    index: HashTable<u32>,
-    slots: Vec<Slot>,
-    /// Until when slots are kept whose quota has changed, by their hashes.
-    kept: HashMap<u64, u64>,
-    /// The next slot to look at for being full again.
-    hand: usize,
 }
 
 /// A quota, and how many slots (and decisions on their way) refer to it: at none its place is free for another.
 #[derive(Debug)]
 struct Class {
-    bucket: Bucket,
-    users: usize,
-}
-
-/// A key: 112 of the bits of its digest (six more are told by the shard), its class and its state, in 24 bytes.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: u64,
-    rest: u64,
-    state: State,
-}
-
-impl Slot {
-    fn new(digest: Digest, class: u16, state: State) -> Self {
-        Self { hash: digest.0[0], rest: digest.0[1] & !(CLASS | KEPT) | u64::from(class), state }
-    }
-
-    fn is(&self, digest: Digest) -> bool {
-        self.hash == digest.0[0] && (self.rest ^ digest.0[1]) & !(CLASS | KEPT) == 0
-    }
-
-    fn class(&self) -> u16 {
-        (self.rest & CLASS) as u16
-    }
-
-    fn set_class(&mut self, class: u16) {
-        self.rest = self.rest & !CLASS | u64::from(class);
-    }
+    kind: Arc<Kind>,
+    users: Cell<usize>,
 }
 
 impl Shard {
-    pub(super) fn new(own: Bucket) -> Self {
-        Self {
-            classes: vec![Class { bucket: own, users: 0 }],
-            index: HashTable::new(),
-            slots: Vec::new(),
-            kept: HashMap::new(),
-            hand: 0,
-        }
+    pub(super) fn new(own: Arc<Kind>) -> Self {
+        Self { table: Table::new(), classes: vec![Class { kind: own, users: Cell::new(0) }] }
     }
 
-    /// How many keys there are.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
+    /// How many slots there are; for tests.
+    #[cfg(test)]
+    pub(super) const fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many places there are for slots.
+    pub(super) fn places(&self) -> usize {
+        self.table.places()
     }
 
     /// How many quotas are known; for tests.
     #[cfg(test)]
-    pub(super) fn classes(&self) -> usize {
+    pub(super) const fn classes(&self) -> usize {
         self.classes.len()
     }
 
     /// The table's own quota changes: every key of it keeps its tokens, as far as they fit.
-    pub(super) fn set_own(&mut self, bucket: Bucket, now: u64) {
-        for at in 0..self.slots.len() {
-            if self.slots[at].class() == OWN {
-                let state = self.carried(at, &bucket, now);
+    pub(super) fn set_own(&mut self, kind: &Arc<Kind>, now: u64) {
+        for at in 0..self.table.places() {
+            if self.get(at).is_some_and(|slot| slot.class() == OWN) {
+                let state = self.carried(at, &kind.bucket, now);
                 self.keep_for_a_while(at, now);
-                self.slots[at].state = state;
+                self.set(at, state);
             }
         }
-        self.classes[usize::from(OWN)].bucket = bucket;
+        self.classes[usize::from(OWN)].kind = Arc::clone(kind);
     }
 
     /// A key's state by another quota: its tokens are carried over, but from one that is as if never used, which begins anew.
     pub(super) fn carried(&self, at: usize, to: &Bucket, now: u64) -> State {
-        if self.is_unused(at, now) {
-            return to.start();
+        match self.get(at) {
+            Some(slot) if !is_unused(&self.classes, slot, now) => {
+                self.bucket(slot.class()).carry(slot.state, to, now)
+            }
+            _ => to.start(),
         }
-        let (class, state) = self.get(at);
-        self.bucket(class).carry(state, to, now)
     }
 
     /// Whether a key can be forgotten.
     pub(super) fn is_unused(&self, at: usize, now: u64) -> bool {
-        let slot = &self.slots[at];
-        self.bucket(slot.class()).is_unused(slot.state, now)
-            && !(slot.rest & KEPT != 0 && self.kept.get(&slot.hash).is_some_and(|until| *until > now))
+        self.get(at).is_none_or(|slot| is_unused(&self.classes, slot, now))
     }
 
-    /// Keeps a key, whose quota is about to change, until it would be full by the quota it has, or for [`KEPT_FOR`].
+    /// Keeps a key, whose quota is about to change, until it would be full by the quota it has, or for an hour.
     fn keep_for_a_while(&mut self, at: usize, now: u64) {
-        if self.is_unused(at, now) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if is_unused(&self.classes, slot, now) {
             return;
         }
-        let (class, state) = self.get(at);
-        let full_after = self.bucket(class).peek(state, now).reset_after().map_or(u64::MAX, nanos);
-        let slot = &mut self.slots[at];
-        slot.rest |= KEPT;
-        let until = self.kept.entry(slot.hash).or_default();
-        *until = now.saturating_add(full_after.min(KEPT_FOR)).max(*until);
+        let bucket = &self.classes[usize::from(slot.class())].kind.bucket;
+        slot.keep_for(bucket.peek(slot.state, now).reset_after().map_or(u64::MAX, nanos), now);
     }
 
     /// The arithmetic of a class.
+    #[inline]
     pub(super) fn bucket(&self, class: u16) -> &Bucket {
-        &self.classes[usize::from(class)].bucket
+        &self.classes[usize::from(class)].kind.bucket
     }
 
-    /// The class of a quota (none is the table's own), held until it is [let go](Self::unpin); made if it isn't known. None
-    /// where there is no room. `likely` is looked at first.
-    pub(super) fn pin(&mut self, quota: Option<&Quota>, likely: u16) -> Option<u16> {
-        let is = |class: &Class| quota.is_none_or(|quota| class.bucket.quota() == quota);
-        let place = match quota {
-            None => usize::from(OWN),
-            Some(_) if is(&self.classes[usize::from(likely)]) => usize::from(likely),
-            Some(quota) => self.classes.iter().position(is).or_else(|| self.add(quota))?,
+    /// Whether a class is the one that is wanted.
+    #[inline]
+    pub(super) fn is_class(&self, class: u16, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Own => class == OWN,
+            Wanted::Quota(quota) => self.bucket(class).quota() == quota,
+            Wanted::Kind(kind) => Arc::ptr_eq(&self.classes[usize::from(class)].kind, kind),
+        }
+    }
+
+    /// The class that is wanted, held until it is [let go](Self::unpin); made if it isn't known. None where there is no room.
+    pub(super) fn pin(&mut self, wanted: Wanted<'_>, recent: &Recent) -> Option<u16> {
+        let known = match wanted {
+            Wanted::Own => Some(usize::from(OWN)),
+            Wanted::Quota(quota) => self.classes.iter().position(|class| class.kind.bucket.quota() == quota),
+            Wanted::Kind(kind) => self.classes.iter().position(|class| Arc::ptr_eq(&class.kind, kind)),
         };
-        self.classes[place].users += 1;
+        let made = || match wanted {
+            Wanted::Kind(kind) => Arc::clone(kind),
+            Wanted::Own | Wanted::Quota(_) => {
+                wanted.quota().map_or_else(|| Kind::of(Quota::ban()), |quota| recent.find(quota))
+            }
+        };
+        let place = known.or_else(|| self.add(made))?;
+        self.hold(place);
         u16::try_from(place).ok()
     }
 
     /// A place for a new class: one that nobody uses, or one more.
-    fn add(&mut self, quota: &Quota) -> Option<usize> {
-        let class = Class { bucket: Bucket::new(*quota), users: 0 };
+    fn add(&mut self, kind: impl FnOnce() -> Arc<Kind>) -> Option<usize> {
         let others = self.classes.iter().skip(usize::from(OWN) + 1);
-        if let Some(free) = others.into_iter().position(|class| class.users == 0) {
+        if let Some(free) = others.into_iter().position(|class| class.users.get() == 0) {
             let place = free + usize::from(OWN) + 1;
-            self.classes[place] = class;
+            self.classes[place].kind = kind();
             return Some(place);
         }
         if self.classes.len() >= MAX_CLASSES {
             return None;
         }
-        self.classes.push(class);
+        if self.classes.len() == self.classes.capacity() {
+            self.classes.reserve_exact(self.classes.len().div_ceil(4));
+        }
+        self.classes.push(Class { kind: kind(), users: Cell::new(0) });
         Some(self.classes.len() - 1)
     }
 
     /// Lets a class go.
-    pub(super) fn unpin(&mut self, class: u16) {
-        self.classes[usize::from(class)].users -= 1;
+    pub(super) fn unpin(&self, class: u16) {
+        let users = &self.classes[usize::from(class)].users;
+        users.set(users.get() - 1);
     }
 
+    fn hold(&self, place: usize) {
+        let users = &self.classes[place].users;
+        users.set(users.get() + 1);
+    }
+
+    /// Which quota a class is.
+    #[inline]
+    pub(super) fn kind(&self, class: u16) -> &Kind {
+        &self.classes[usize::from(class)].kind
+    }
+
+    /// The first place where a slot of a key may be, whichever of its buckets. They stand side by side.
+    pub(super) fn seek(&self, digest: Digest) -> usize {
+        self.table.seek(digest.0[0])
+    }
+
+    /// A place of a key, whichever of its buckets is there.
+    #[inline]
+    pub(super) fn find_any(&self, digest: Digest) -> Option<usize> {
+        self.table.find(digest.0[0], |slot| slot.band_of(digest).is_some())
+    }
+
+    /// The slots of a key, with their places.
+    pub(super) fn bands(&self, digest: Digest) -> impl Iterator<Item = (usize, &Slot)> {
+        let run = (self.seek(digest)..).map_while(|at| Some((at, self.get(at)?)));
+        let run = run.take_while(move |(_, slot)| slot.hash == digest.0[0]);
+        run.filter(move |(_, slot)| slot.band_of(digest).is_some())
+    }
+
+    /// The place of a key. It is right until a slot is inserted, removed or swept.
+    #[inline]
     pub(super) fn find(&self, digest: Digest) -> Option<usize> {
-        self.index.find(digest.0[0], |&at| self.slots[at as usize].is(digest)).map(|&at| at as usize)
+        self.table.find(digest.0[0], |slot| slot.is(digest))
     }
 
-    /// The class and state of a key.
-    pub(super) fn get(&self, at: usize) -> (u16, State) {
-        (self.slots[at].class(), self.slots[at].state)
+    /// The slot at a place.
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> Option<&Slot> {
+        self.table.get(at)
+    }
+
+    /// The same, to be changed, but not its class.
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Slot> {
+        self.table.get_mut(at)
+    }
+
+    /// All keys of a class of keys get the quotas that the class has by now, and keep their tokens, as far as they fit. Says how
+    /// many slots are gone, because the class has fewer quotas.
+    pub(super) fn requote(&mut self, class: u16, kinds: &[Arc<Kind>], recent: &Recent, now: u64) -> usize {
+        let (had, mut at) = (self.table.len(), 0);
+        while at < self.table.places() {
+            let kind = self.get(at).map(|slot| self.kind(slot.class())).filter(|kind| kind.class == class);
+            match kind.map(|kind| kinds.get(usize::from(kind.band))) {
+                // The next has its place now.
+                Some(None) => self.remove(at),
+                Some(Some(kind)) => {
+                    self.give(at, kind, recent, now);
+                    at += 1;
+                }
+                None => at += 1,
+            }
+        }
+        had - self.table.len()
+    }
+
+    /// Has a slot be of this kind, with the tokens that it has.
+    pub(super) fn give(&mut self, at: usize, kind: &Arc<Kind>, recent: &Recent, now: u64) {
+        let wanted = Wanted::Kind(kind);
+        if self.get(at).is_some_and(|slot| !self.is_class(slot.class(), wanted)) {
+            let state = self.carried(at, &kind.bucket, now);
+            if let Some(class) = self.pin(wanted, recent) {
+                self.move_to(at, class, state, now);
+            }
+        }
     }
 
     /// Replaces a key's state by one of the same class.
+    #[inline]
     pub(super) fn set(&mut self, at: usize, state: State) {
-        self.slots[at].state = state;
+        if let Some(slot) = self.table.get_mut(at) {
+            slot.state = state;
+        }
     }
 
     /// Replaces a key's state by one of a class that was pinned for it.
     pub(super) fn move_to(&mut self, at: usize, class: u16, state: State, now: u64) {
         self.keep_for_a_while(at, now);
-        let had = self.slots[at].class();
+        let Some(slot) = self.table.get_mut(at) else { return self.unpin(class) };
+        let had = slot.class();
+        slot.set_class(class);
+        slot.state = state;
         self.unpin(had);
-        self.slots[at].set_class(class);
-        self.slots[at].state = state;
     }
 
-    /// One more key, of a class that was pinned for it.
-    pub(super) fn insert(&mut self, digest: Digest, class: u16, state: State) {
-        #[expect(
-            clippy::expect_used,
-            reason = "a shard of 2^32 entries is 96 GiB; max_keys is checked to be below"
-        )]
-        let at = u32::try_from(self.slots.len()).expect("fewer than 2^32 keys a shard");
-        self.slots.push(Slot::new(digest, class, state));
-        let slots = &self.slots;
-        self.index.insert_unique(digest.0[0], at, |&at| slots[at as usize].hash);
+    /// One more key, of a class that was pinned for it. Says how many others were forgotten for it.
+    pub(super) fn insert(&mut self, digest: Digest, class: u16, state: State, now: u64) -> usize {
+        let Self { table, classes } = self;
+        let had = table.len();
+        table.insert(Slot::new(digest, class, state), |table, at| forget(classes, table, at, now));
+        had + 1 - table.len()
     }
 
     /// Forgets a key.
     pub(super) fn remove(&mut self, at: usize) {
-        let gone = self.slots[at];
-        self.unpin(gone.class());
-        if gone.rest & KEPT != 0 {
-            self.kept.remove(&gone.hash);
+        if let Some(class) = self.get(at).map(Slot::class) {
+            self.table.remove(at);
+            self.unpin(class);
         }
-        let (from, last) = (place(at), place(self.slots.len() - 1));
-        if let Ok(entry) = self.index.find_entry(gone.hash, |&other| other == from) {
-            entry.remove();
-        }
-        if from != last {
-            let moved = self.slots[last as usize].hash;
-            if let Some(place) = self.index.find_mut(moved, |&other| other == last) {
-                *place = from;
-            }
-        }
-        self.slots.swap_remove(at);
     }
 
-    /// Looks at the next `count` entries and forgets those that are as if never used. Says how many those were.
+    /// Some keys from this one's place on that may be forgotten before they are full: not those that are kept for good.
+    pub(super) fn evictable(&self, digest: Digest) -> impl Iterator<Item = (usize, &Slot)> {
+        let (from, places) = (self.seek(digest), self.table.places());
+        let slots = (from..places).chain(0..from).filter_map(|at| Some((at, self.get(at)?)));
+        slots.filter(|(_, slot)| !slot.is_kept_for_good()).take(SAMPLE)
+    }
+
+    /// Of those, the place of the one that is fullest, measured by its capacity, and how many tokens it lacks.
+    pub(super) fn fullest(&self, digest: Digest, now: u64) -> Option<(usize, u64)> {
+        let sample = self.evictable(digest);
+        let lacking = sample.map(|(at, slot)| {
+            let bucket = self.bucket(slot.class());
+            let capacity = bucket.quota().capacity();
+            let missing = i128::from(capacity) - i128::from(bucket.balance(slot.state, now));
+            (at, u64::try_from(missing).unwrap_or(0), capacity)
+        });
+        // A fraction each, compared without dividing.
+        let less = |a: &(usize, u64, u64), b: &(usize, u64, u64)| {
+            (u128::from(a.1) * u128::from(b.2.max(1))).cmp(&(u128::from(b.1) * u128::from(a.2.max(1))))
+        };
+        lacking.min_by(less).map(|(at, missing, _)| (at, missing))
+    }
+
+    /// Looks at the next `count` places and forgets the keys there that are as if never used. Says how many those were.
     pub(super) fn sweep(&mut self, count: usize, now: u64) -> usize {
-        let mut forgotten = 0;
-        for _ in 0..count.min(self.slots.len()) {
-            if self.slots.is_empty() {
-                break;
-            }
-            if self.hand >= self.slots.len() {
-                self.hand = 0;
-            }
-            if self.is_unused(self.hand, now) {
-                self.remove(self.hand);
-                forgotten += 1;
-            } else {
-                self.hand += 1;
-            }
+        let Self { table, classes } = self;
+        let had = table.len();
+        table.sweep(count, |table, at| forget(classes, table, at, now));
+        had - table.len()
+    }
+
+    /// The same for all keys at once, and memory that isn't needed is given back.
+    pub(super) fn sweep_all(&mut self, now: u64) -> usize {
+        let Self { table, classes } = self;
+        let had = table.len();
+        table.make_room(0, |table, at| forget(classes, table, at, now));
+        while classes.len() > 1 && classes.last().is_some_and(|class| class.users.get() == 0) {
+            classes.pop();
         }
-        // What a flood made grow is given back when it is over.
-        if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 8 {
-            let slots = &mut self.slots;
-            slots.shrink_to(slots.len() * 2);
-            let slots = &self.slots;
-            self.index.shrink_to(slots.len() * 2, |&at| slots[at as usize].hash);
-            self.kept.shrink_to(self.kept.len() * 2);
-            while self.classes.len() > 1 && self.classes.last().is_some_and(|class| class.users == 0) {
-                self.classes.pop();
-            }
+        if classes.len() < classes.capacity() / 4 {
+            classes.shrink_to(classes.len() * 2);
         }
-        forgotten
+        had - table.len()
     }
 }
 
-/// A slot's place as the index has it.
-#[expect(clippy::cast_possible_truncation, reason = "checked when the slot was inserted")]
-const fn place(at: usize) -> u32 {
-    at as u32
+/// Whether a key can be forgotten.
+#[inline]
+fn is_unused(classes: &[Class], slot: &Slot, now: u64) -> bool {
+    classes[usize::from(slot.class())].kind.bucket.is_unused(slot.state, now) && !slot.is_kept(now)
+}
+
+/// Says whether a slot is to be forgotten, and has its class know that it is. One of several of a key stays as long as another
+/// does, so that who has a place has it for all its quotas.
+#[inline]
+fn forget(classes: &[Class], table: &Table, at: usize, now: u64) -> bool {
+    let unused = |slot: &Slot| is_unused(classes, slot, now);
+    let Some(slot) = table.get(at).filter(|slot| unused(slot)) else { return false };
+    let class = &classes[usize::from(slot.class())];
+    if class.kind.bands > 1 {
+        let beside = |at: usize| table.get(at).filter(|other| other.is_beside(slot));
+        let after = (at + 1..).map_while(beside);
+        if !(0..at).rev().map_while(beside).chain(after).all(unused) {
+            return false;
+        }
+    }
+    class.users.set(class.users.get() - 1);
+    true
 }

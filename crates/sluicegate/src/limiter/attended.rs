@@ -14,8 +14,9 @@ use super::node::Node;
 pub(super) enum Joined {
     /// Granted, refused, or told that it would take too long.
     Now(Decision),
-    /// In line, and to look after oneself at this instant at the latest: nanoseconds since the bucket's start.
-    Waits(Ticket, u64),
+    /// In line, and to look after oneself at this instant at the latest: nanoseconds since the bucket's start. An alarm may
+    /// have to be started, with this number.
+    Waits(Ticket, u64, Option<u64>),
 }
 
 /// How somebody wants to wait.
@@ -29,6 +30,8 @@ pub(super) struct Wish {
     pub(super) overdraft: bool,
     /// How late a timer of those who wait may be, in nanoseconds.
     pub(super) late: u64,
+    /// The home of the alarm that looks after it. None of who looks after itself.
+    pub(super) home: Option<u64>,
 }
 
 /// What is refused for now, of more than the capacity: such a booking is never granted at once, but it is not impossible.
@@ -145,11 +148,32 @@ impl Attended<'_> {
         let Wish { n, until, claim, .. } = wish;
         let spot = Spot { waker: None, wakes_at: u64::MAX, is_take: matches!(claim, Claim::Take { .. }) };
         let ticket = self.crowd.line.push(booked, n, claim, spot);
-        let looks = match waker {
-            Some(waker) => self.crowd.listen(&self.node.bucket, ticket, until, waker, self.wakes),
-            None => u64::MAX,
-        };
-        Joined::Waits(ticket, looks)
+        let Some(waker) = waker else { return Joined::Waits(ticket, u64::MAX, None) };
+        let (looks, start) = self.listen(ticket, until, wish.home, waker);
+        // Nobody else's instant has changed.
+        if self.crowd.line.is_first(ticket) {
+            let state = self.state();
+            self.crowd.rouse(&self.node.bucket, state, self.now, self.wakes);
+        }
+        Joined::Waits(ticket, looks, start)
+    }
+
+    /// Somebody in line is to be woken when its turn has come. It looks after itself, or has a home whose alarm does so: says
+    /// when it has to look in any case, and whether an alarm is to be started.
+    pub(super) fn listen(
+        &mut self,
+        ticket: Ticket,
+        until: u64,
+        home: Option<u64>,
+        waker: Waker,
+    ) -> (u64, Option<u64>) {
+        match home {
+            None => (self.crowd.listen(&self.node.bucket, ticket, until, waker, self.wakes), None),
+            Some(home) => {
+                self.crowd.keep(ticket, waker, self.wakes);
+                (until, self.crowd.alarms.of(home))
+            }
+        }
     }
 
     /// As [`advance`](Self::advance), but only where nobody else does: for who has no place in line, or the last one. A timer may

@@ -7,12 +7,16 @@ use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Line, Ticket, Watches};
 
+use super::alarm::Alarms;
 use super::node::Node;
 
-/// How much later than its own instant a waiter looks after itself, in nanoseconds, when it is not the first that listens: who
-/// is first has a timer for everybody. If that one's task is not polled, or its runtime stands still, nobody else waits longer
-/// than this for it, or at the most (if the second is not polled either, and others have left since) until the instant it was
-/// told; where others come, not even that.
+/// How much later than the instant of the first in line whoever looks after it only for safety's sake does so, in nanoseconds:
+/// where what should have looked stands still, nobody waits longer than this for it.
+///
+/// * An alarm of another runtime than the first's.
+/// * A waiter that looks after itself, and is not the first that does: who is first has a timer for everybody. If that one is
+///   not polled, others wait so long for it, or at the most (if the second is not polled either, and others have left since)
+///   until the instant they were told; where others come, not even that.
 ///
 /// Not less, since tokio's wheel touches a timer once more in the last 64 ms before it fires, and these hardly ever do.
 pub(crate) const SAFETY: u64 = 100_000_000;
@@ -27,8 +31,8 @@ pub(super) fn looks_at(due: Option<u64>, until: u64, is_first: bool) -> u64 {
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) line: Line<Spot>,
-    /// Those in line who have a waker, in the line's order: whether it does not go first, and its place. Reservations mostly
-    /// have none, and can't look after anybody.
+    /// Those in line who have a waker and look after themselves (threads that block, other lines), in the line's order: whether
+    /// it does not go first, and its place. Whom an alarm looks after is not here, nor are reservations that nobody waits for.
     listening: BTreeSet<(bool, Ticket)>,
     pub(super) watches: Watches<Spot>,
     /// Those whom a change of quota asked to leave, and who don't know it yet.
@@ -37,6 +41,9 @@ pub(super) struct Crowd {
     pub(super) waited: u64,
     /// Waits whose owner went away.
     pub(super) cancelled: u64,
+    /// Waiters whom nobody had looked after [`SAFETY`] after their instant.
+    pub(super) overdue: u64,
+    pub(super) alarms: Alarms,
 }
 
 /// What a place in the line keeps.
@@ -93,7 +100,21 @@ impl Wakes {
 impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
-        Self { line, listening: BTreeSet::new(), watches, left, waited: 0, cancelled: 0 }
+        let alarms = Alarms::default();
+        let (listening, waited, cancelled, overdue) = (BTreeSet::new(), 0, 0, 0);
+        Self { line, listening, watches, left, waited, cancelled, overdue, alarms }
+    }
+
+    /// Somebody in line is to be woken when its turn has come, and an alarm looks after that.
+    pub(super) fn keep(&mut self, ticket: Ticket, waker: Waker, wakes: &mut Wakes) {
+        let old = self.line.get_mut(ticket).and_then(|spot| spot.waker.replace(waker));
+        wakes.discard(old);
+    }
+
+    /// The next instant at which somebody is due or has something to see: nanoseconds since the bucket's start.
+    pub(super) fn next_at(&self, bucket: &Bucket, state: State, now: u64) -> Option<u64> {
+        let seen = self.watches.next_at(bucket, state, now);
+        self.line.next_at(bucket).into_iter().chain(seen).min()
     }
 
     /// Somebody in line is to be woken, when its turn has come or comes earlier than it was said. Hands out the waker it had.
@@ -172,7 +193,10 @@ impl Crowd {
         if !is_early || !self.watches.is_empty() || !self.line.has_room() {
             return false;
         }
-        let Some(first) = self.first_listening() else { return true };
+        if self.alarms.first_at().is_some_and(|at| self.line.next_at(bucket).is_none_or(|next| at <= next)) {
+            return true;
+        }
+        let Some(first) = self.first_listening() else { return self.alarms.first_at().is_none() };
         let at = self.due_at(bucket, first).unwrap_or(u64::MAX);
         self.line.get_mut(first).is_some_and(|spot| spot.wakes_at <= at)
     }
@@ -186,9 +210,14 @@ impl Crowd {
     pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
+        let mut is_overdue = self.line.next_at(bucket).is_some_and(|at| at.saturating_add(SAFETY) <= now);
         while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
             self.forget(ticket);
             self.waited += u64::from(spot.is_take);
+            if spot.waker.is_some() {
+                self.overdue += u64::from(is_overdue);
+                is_overdue = false;
+            }
             wakes.add(spot.waker);
         }
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
@@ -211,6 +240,24 @@ impl Crowd {
         if let Some(at) = self.watches.next_at(bucket, state, now) {
             hurry(self.watches.first_mut(), at, wakes);
         }
+        self.rouse(bucket, state, now, wakes);
+    }
+
+    /// Wakes the alarm, if it would ring too late, or for nobody.
+    pub(super) fn rouse(&mut self, bucket: &Bucket, state: State, now: u64, wakes: &mut Wakes) {
+        let Some(at) = self.alarms.first_at() else { return };
+        let is_late = self.next_at(bucket, state, now).is_some_and(|next| next < at);
+        // Nobody is left that it would ring for: no timer stays behind.
+        let is_idle = at > 0 && at < u64::MAX && self.len() == 0;
+        if is_late || is_idle {
+            self.alarms.rouse(wakes);
+        }
+    }
+
+    /// Wakes all, so that they look to it themselves who looks after them.
+    pub(super) fn wake_all(&mut self, wakes: &mut Wakes) {
+        let all = self.line.items().chain(self.watches.items());
+        all.for_each(|spot| wakes.add(spot.waker.clone()));
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::task::Waker;
 
+use sluicegate_core::cell::Decided;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
@@ -40,22 +41,29 @@ impl<C: Clock> TokenBucket<C> {
         self.shared.take(n, self.shared.since(reading), |_| ()).is_granted()
     }
 
-    /// As [`available`](Self::available), at a reading of the clock.
-    #[inline]
-    pub(crate) fn available_at(&self, reading: u64) -> u64 {
-        let now = self.shared.since(reading);
-        self.shared.on(|node| Ok(node.bucket.available(node.cell().load()?, now)))
+    /// What a take of `n` would come to at a reading of the clock: none where that takes a closer look, since the quota was
+    /// changed once.
+    #[inline(always)]
+    pub(crate) fn plan(&self, n: u64, reading: u64) -> Option<Decided> {
+        self.shared.plan(n, self.shared.since(reading))
+    }
+
+    /// Takes what was planned, if nothing has changed since.
+    #[inline(always)]
+    pub(crate) fn commit(&self, planned: Decided) -> bool {
+        self.shared.commit(planned)
+    }
+
+    /// What there is to say of what was planned for this `n` at this reading.
+    #[inline(always)]
+    pub(crate) fn answer(&self, planned: Decided, n: u64, reading: u64) -> Decision {
+        self.shared.answer(planned, n, self.shared.since(reading))
     }
 
     /// Whether a take of `n` would be granted, at a reading of the clock.
     #[inline(always)]
     pub(crate) fn allows(&self, n: u64, reading: u64) -> bool {
         self.shared.has(n, self.shared.since(reading))
-    }
-
-    /// As [`peek`](Self::peek), at a reading of the clock.
-    pub(crate) fn peek_at(&self, n: u64, reading: u64) -> Decision {
-        self.shared.ask_at(n, self.shared.since(reading))
     }
 
     /// As [`put`](Self::put), of what was taken and is not used.
@@ -85,13 +93,19 @@ impl<C: Clock> TokenBucket<C> {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Result<Option<(Ticket, Option<u64>)>, Decision> {
-        let wish =
-            Wish { n, until: u64::MAX, claim: Claim::Take { until: u64::MAX }, overdraft: false, late: 0 };
+        let wish = Wish {
+            n,
+            until: u64::MAX,
+            claim: Claim::Take { until: u64::MAX },
+            overdraft: false,
+            late: 0,
+            home: None,
+        };
         let waker = waker.clone();
         self.shared.attend_coming_into(wakes, |attended| match attended.join(wish, None) {
             Joined::Now(Decision::Granted { .. }) => Ok(None),
             Joined::Now(refused) => Err(refused),
-            Joined::Waits(ticket, _) => {
+            Joined::Waits(ticket, ..) => {
                 attended.crowd.listen_on(ticket, waker);
                 if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                     // What is granted here is granted by all, or given back.

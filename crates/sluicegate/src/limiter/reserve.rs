@@ -11,6 +11,7 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::{Decision, Denied};
 use sluicegate_core::line::{Claim, Ticket};
 
+use super::alarm::Keeper;
 use super::attended::{Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
@@ -92,11 +93,15 @@ impl<C: Clock> TokenBucket<C> {
         let joined = if is_hopeless || decision.is_granted() {
             Joined::Now(decision)
         } else {
-            self.shared.join(Wish { n, until, claim: Claim::Reservation, overdraft, late: 0 }, now, None)
+            self.shared.join(
+                Wish { n, until, claim: Claim::Reservation, overdraft, late: 0, home: None },
+                now,
+                None,
+            )
         };
         let ticket = match joined {
             Joined::Now(decision) => decision.ok().map(|_| None),
-            Joined::Waits(ticket, _) => Ok(Some(ticket)),
+            Joined::Waits(ticket, ..) => Ok(Some(ticket)),
         }?;
         Ok(Reservation { bucket: self.clone(), n, ticket })
     }
@@ -180,7 +185,8 @@ impl<C: Timer> Reservation<C> {
     /// Waits until the tokens are there. Cancel-safe: the reservation stays as it is.
     pub fn ready(&mut self) -> Ready<'_, C> {
         let clock = self.bucket.shared.clock.clone();
-        let instant = Instant { bucket: &self.bucket, ticket: self.ticket, listens: false };
+        let instant =
+            Instant { bucket: &self.bucket, ticket: self.ticket, keeper: Some(Keeper::of()), listens: false };
         Ready { timed: Timed::new(instant, clock) }
     }
 }
@@ -223,6 +229,8 @@ impl<C: Timer> Future for Ready<'_, C> {
 struct Instant<'a, C: Clock> {
     bucket: &'a TokenBucket<C>,
     ticket: Option<Ticket>,
+    /// What has an alarm look after it.
+    keeper: Option<Keeper<C>>,
     /// Whether it has a waker in line.
     listens: bool,
 }
@@ -241,15 +249,21 @@ impl<C: Clock> Wait for Instant<'_, C> {
     fn look(&mut self, context: &mut Context<'_>) -> Result<(), Option<u64>> {
         let Some(ticket) = self.ticket else { return Ok(()) };
         let start = self.bucket.shared.start;
+        let shared = &self.bucket.shared;
+        let (home, mut to_start) = (self.keeper.and_then(|keeper| keeper.home(&shared.clock)), None);
         let (waker, listens) = (context.waker().clone(), &mut self.listens);
-        self.bucket.shared.attend(Some(ticket), |attended| {
+        let looked = shared.attend(Some(ticket), |attended| {
             if !attended.crowd.line.contains(ticket) {
                 return Ok(());
             }
             *listens = true;
-            let bucket = &attended.node.bucket;
-            let looks = attended.crowd.listen(bucket, ticket, u64::MAX, waker, attended.wakes);
+            let looks;
+            (looks, to_start) = attended.listen(ticket, u64::MAX, home, waker);
             Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
-        })
+        });
+        if let Some(keeper) = self.keeper {
+            keeper.start(shared, to_start);
+        }
+        looked
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::task::Waker;
 
 use sluicegate_core::bucket::{Bucket, Carry, State};
-use sluicegate_core::cell::Retired;
+use sluicegate_core::cell::{Decided, Retired};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::Ticket;
@@ -117,17 +117,33 @@ impl<C: Clock> Shared<C> {
         }
     }
 
+    /// What a take of `n` would come to, where the quota has never changed.
+    #[inline(always)]
+    pub(super) fn plan(&self, n: u64, now: u64) -> Option<Decided> {
+        self.first.cell().plan(&self.first.bucket, n, now).ok()
+    }
+
+    /// Takes what was [planned](Self::plan), if nothing has changed since.
+    #[inline(always)]
+    pub(super) fn commit(&self, planned: Decided) -> bool {
+        self.first.cell().commit(planned)
+    }
+
+    /// What there is to say of what was planned.
+    #[inline(always)]
+    pub(super) fn answer(&self, planned: Decided, n: u64, now: u64) -> Decision {
+        planned.answer(&self.first.bucket, n, now)
+    }
+
     /// Takes as many tokens as there are.
     #[inline]
-    pub(super) fn take_up_to(&self, n: u64) -> u64 {
-        let now = self.now();
+    pub(super) fn take_up_to(&self, n: u64, now: u64) -> u64 {
         self.on(|node| node.cell().take_up_to(&node.bucket, n, now))
     }
 
     /// Puts `n` tokens.
     #[inline]
-    pub(super) fn put(&self, n: u64) -> u64 {
-        let now = self.now();
+    pub(super) fn put(&self, n: u64, now: u64) -> u64 {
         let put = self.on(|node| node.cell().put(&node.bucket, n, now));
         self.tokens_came();
         put
@@ -203,6 +219,34 @@ impl<C: Clock> Shared<C> {
         let answer = self.on_locked(|node| act(&mut Attended { node, crowd: &mut crowd, now, wakes }));
         self.recount(before, crowd.len());
         answer
+    }
+
+    /// What somebody was told who is in line no longer. Of a place that is still there, none.
+    pub(super) fn fetch(&self, ticket: Ticket) -> Option<Decision> {
+        let mut crowd = self.crowd();
+        if crowd.line.contains(ticket) {
+            return None;
+        }
+        let told = crowd.left.remove(&ticket);
+        drop(crowd);
+        told.or_else(|| Some(self.ask(0)))
+    }
+
+    /// An alarm rings: serves whoever is due, and says when it is to look again, in nanoseconds on the bucket's clock. Nothing
+    /// if it is an alarm no more.
+    #[cfg(not(sluicegate_loom))]
+    pub(super) fn ring(&self, number: u64, waker: &Waker) -> Option<Option<u64>> {
+        // Cloned before the lock: a waker is foreign code.
+        let waker = waker.clone();
+        self.locked(self.now(), |attended| {
+            let late = attended.crowd.overdue;
+            attended.serve();
+            let was_late = attended.crowd.overdue > late;
+            let next = attended.crowd.next_at(&attended.node.bucket, attended.state(), attended.now);
+            let looks = attended.crowd.alarms.look(number, was_late, next, waker, attended.wakes);
+            attended.advance();
+            looks.map(|at| at.map(|at| at.saturating_add(self.start)))
+        })
     }
 
     /// As [`attend`](Self::attend), for one that may begin to watch: says so first, and then looks at the state by a write, so
@@ -329,5 +373,13 @@ impl<C: Clock> Shared<C> {
         } else if after < before {
             self.waiting.fetch_sub(before - after, Ordering::Release);
         }
+    }
+}
+
+/// Alarms end with their bucket.
+#[cfg(not(sluicegate_loom))]
+impl<C> Drop for Shared<C> {
+    fn drop(&mut self) {
+        self.crowd.get_mut().unwrap_or_else(PoisonError::into_inner).alarms.wake_all();
     }
 }

@@ -11,6 +11,7 @@ use sluicegate_core::clock::{Clock, nanos};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::line::{Claim, Ticket};
 
+use super::alarm::Keeper;
 use super::attended::{Attended, Joined, Wish};
 use super::timed::{Timed, Wait};
 use super::{GRANTED, REFUSED, TokenBucket};
@@ -67,7 +68,8 @@ impl<C: Timer> TokenBucket<C> {
 
     fn take_until(&self, n: u64, until: u64) -> Take<C> {
         let late = self.shared.clock.resolution();
-        let turn = Turn { bucket: self.clone(), n, until, late, stage: Stage::New };
+        let keeper = Some(Keeper::of());
+        let turn = Turn { bucket: self.clone(), n, until, late, keeper, stage: Stage::New };
         Take { timed: Timed::new(turn, self.shared.clock.clone()) }
     }
 }
@@ -95,7 +97,7 @@ impl<C: Clock> TokenBucket<C> {
     }
 
     fn blocking_take_until(&self, n: u64, until: u64) -> Decision {
-        let mut turn = Turn { bucket: self.clone(), n, until, late: 0, stage: Stage::New };
+        let mut turn = Turn { bucket: self.clone(), n, until, late: 0, keeper: None, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| turn.look(context))
     }
 
@@ -106,7 +108,8 @@ impl<C: Clock> TokenBucket<C> {
         n: u64,
         mut goes_on: impl FnMut(&Context<'_>) -> Result<(), E>,
     ) -> Result<Decision, E> {
-        let mut turn = Turn { bucket: self.clone(), n, until: u64::MAX, late: 0, stage: Stage::New };
+        let bucket = self.clone();
+        let mut turn = Turn { bucket, n, until: u64::MAX, late: 0, keeper: None, stage: Stage::New };
         block_on_until(&self.shared.clock, |context| match goes_on(context) {
             Ok(()) => turn.look(context).map(Ok),
             Err(error) => Ok(Err(error)),
@@ -126,7 +129,7 @@ impl<C: Clock> TokenBucket<C> {
 
     /// As [`take_up_to`](Self::take_up_to), beside a take that was granted and counted.
     pub(crate) fn take_the_rest(&self, n: u64) -> u64 {
-        self.shared.take_up_to(n)
+        self.shared.take_up_to(n, self.shared.now())
     }
 }
 
@@ -161,13 +164,16 @@ struct Turn<C: Clock> {
     until: u64,
     /// How late a timer may be, in nanoseconds.
     late: u64,
+    /// What has an alarm look after it. None of who blocks a thread, and looks after itself.
+    keeper: Option<Keeper<C>>,
     stage: Stage,
 }
 
 #[derive(Clone, Copy)]
 enum Stage {
     New,
-    Waits(Ticket),
+    /// In line, and whether an alarm looks after it.
+    Waits(Ticket, bool),
     /// Nothing is held.
     Done,
 }
@@ -179,17 +185,20 @@ impl<C: Clock> Turn<C> {
         let decision = shared.take(self.n, now, |_| ());
         let is_worth_a_wait = matches!(decision, Decision::Later { .. }) && self.until > 0;
         let decision = if is_worth_a_wait {
+            let home = self.home();
             let wish = Wish {
                 n: self.n,
                 until: self.until,
                 claim: Claim::Take { until: self.until },
                 overdraft: false,
                 late: self.late,
+                home,
             };
             match shared.join(wish, now, Some(context.waker().clone())) {
                 Joined::Now(decision) => decision,
-                Joined::Waits(ticket, looks) => {
-                    self.stage = Stage::Waits(ticket);
+                Joined::Waits(ticket, looks, start) => {
+                    self.stage = Stage::Waits(ticket, home.is_some());
+                    self.keep(start);
                     return Err(looks);
                 }
             }
@@ -199,6 +208,16 @@ impl<C: Clock> Turn<C> {
         self.stage = Stage::Done;
         self.bucket.count(if decision.is_granted() { GRANTED } else { REFUSED });
         Ok(decision)
+    }
+
+    fn home(&self) -> Option<u64> {
+        self.keeper.and_then(|keeper| keeper.home(&self.bucket.shared.clock))
+    }
+
+    fn keep(&self, start: Option<u64>) {
+        if let Some(keeper) = self.keeper {
+            keeper.start(&self.bucket.shared, start);
+        }
     }
 
     /// What somebody was told who is in line no longer.
@@ -211,18 +230,23 @@ impl<C: Clock> Turn<C> {
 
     /// The decision, or when to look after oneself. Whoever was served before only fetches that, and looks after those in line
     /// only if nobody else does.
-    fn look_again(&self, ticket: Ticket, context: &Context<'_>) -> Result<Decision, u64> {
+    fn look_again(&self, ticket: Ticket, is_kept: bool, context: &Context<'_>) -> Result<Decision, u64> {
         let (n, until, shared) = (self.n, self.until, &self.bucket.shared);
-        let fetched = shared.locked(shared.now(), |attended| {
-            attended.look_after(self.late);
-            Self::fetch(attended, ticket)
-        });
+        let fetched = if is_kept {
+            shared.fetch(ticket)
+        } else {
+            shared.locked(shared.now(), |attended| {
+                attended.look_after(self.late);
+                Self::fetch(attended, ticket)
+            })
+        };
         if let Some(decision) = fetched {
             return Ok(decision);
         }
         // Cloned before the lock: a waker is foreign code.
         let waker = context.waker().clone();
-        shared.attend(Some(ticket), |attended| {
+        let (home, mut start) = (self.home(), None);
+        let looked = shared.attend(Some(ticket), |attended| {
             if let Some(decision) = Self::fetch(attended, ticket) {
                 attended.wakes.discard(Some(waker));
                 return Ok(decision);
@@ -234,8 +258,12 @@ impl<C: Clock> Turn<C> {
                 // Refused, even if somebody put tokens this very moment.
                 return Ok(attended.ask(n).refused().decision());
             }
-            Err(attended.crowd.listen(&attended.node.bucket, ticket, until, waker, attended.wakes))
-        })
+            let looks;
+            (looks, start) = attended.listen(ticket, until, home, waker);
+            Err(looks)
+        });
+        self.keep(start);
+        looked
     }
 }
 
@@ -245,8 +273,8 @@ impl<C: Clock> Wait for Turn<C> {
     fn look(&mut self, context: &mut Context<'_>) -> Result<Decision, Option<u64>> {
         let looked = match self.stage {
             Stage::New => self.begin(context),
-            Stage::Waits(ticket) => {
-                let looked = self.look_again(ticket, context);
+            Stage::Waits(ticket, is_kept) => {
+                let looked = self.look_again(ticket, is_kept, context);
                 if let Ok(decision) = &looked {
                     self.stage = Stage::Done;
                     if !decision.is_granted() {
@@ -265,7 +293,7 @@ impl<C: Clock> Wait for Turn<C> {
 
 impl<C: Clock> Drop for Turn<C> {
     fn drop(&mut self) {
-        let Stage::Waits(ticket) = self.stage else { return };
+        let Stage::Waits(ticket, _) = self.stage else { return };
         let n = self.n;
         self.bucket.shared.attend(Some(ticket), |attended| {
             let was_waiting = attended.remove(ticket);

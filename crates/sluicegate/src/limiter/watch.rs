@@ -12,6 +12,7 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::line::Watch;
 
 use super::TokenBucket;
+use super::alarm::Keeper;
 use super::crowd::{Spot, looks_at};
 use super::timed::{Timed, Wait};
 use crate::timer::{Timer, block_on_until};
@@ -42,7 +43,7 @@ impl<C: Timer> TokenBucket<C> {
     }
 
     fn watch_until(&self, n: u64, until: u64) -> Seen<C> {
-        let look = Look { bucket: self.clone(), n, until, watch: None };
+        let look = Look { bucket: self.clone(), n, until, keeper: Some(Keeper::of()), watch: None };
         Seen { timed: Timed::new(look, self.shared.clock.clone()) }
     }
 }
@@ -50,7 +51,7 @@ impl<C: Timer> TokenBucket<C> {
 impl<C: Clock> TokenBucket<C> {
     /// As [`watch`](Self::watch), for a thread without a runtime: blocks it.
     pub fn blocking_watch(&self, n: u64) -> Decision {
-        let mut look = Look { bucket: self.clone(), n, until: u64::MAX, watch: None };
+        let mut look = Look { bucket: self.clone(), n, until: u64::MAX, keeper: None, watch: None };
         block_on_until(&self.shared.clock, |context| look.look(context))
     }
 }
@@ -84,6 +85,8 @@ struct Look<C: Clock> {
     n: u64,
     /// Nanoseconds since the bucket's start.
     until: u64,
+    /// What has an alarm look after it. None of who blocks a thread, and looks after itself.
+    keeper: Option<Keeper<C>>,
     watch: Option<Watch>,
 }
 
@@ -93,8 +96,10 @@ impl<C: Clock> Wait for Look<C> {
     fn look(&mut self, context: &mut Context<'_>) -> Result<Decision, Option<u64>> {
         let (n, until, start, known) = (self.n, self.until, self.bucket.shared.start, self.watch);
         let waker = context.waker().clone();
+        let shared = &self.bucket.shared;
+        let (home, mut to_start) = (self.keeper.and_then(|keeper| keeper.home(&shared.clock)), None);
         let watch = &mut self.watch;
-        self.bucket.shared.attend_watching(|attended| {
+        let looked = shared.attend_watching(|attended| {
             let answer = attended.ask(n);
             let is_told = known.is_some_and(|watch| attended.crowd.watches.get_mut(watch).is_none());
             let is_over = !matches!(answer, Decision::Later { .. }) || attended.now >= until;
@@ -115,16 +120,26 @@ impl<C: Clock> Wait for Look<C> {
             }
             let (bucket, state) = (&attended.node.bucket, attended.state());
             let known = *watch.get_or_insert_with(|| attended.crowd.watches.add(n, Spot::default()));
-            let due = bucket.ready_at(state, n, attended.now);
-            let is_first = attended.crowd.watches.is_first(known);
-            let looks = looks_at(due, until, is_first);
+            let (looks, wakes_at) = if let Some(home) = home {
+                to_start = attended.crowd.alarms.of(home);
+                // Never too late for it: the alarm is woken instead.
+                (until, 0)
+            } else {
+                let due = bucket.ready_at(state, n, attended.now);
+                let looks = looks_at(due, until, attended.crowd.watches.is_first(known));
+                (looks, looks)
+            };
             if let Some(spot) = attended.crowd.watches.get_mut(known) {
-                spot.wakes_at = looks;
+                spot.wakes_at = wakes_at;
                 let old = spot.waker.replace(waker);
                 attended.wakes.discard(old);
             }
             Err((looks < u64::MAX).then(|| looks.saturating_add(start)))
-        })
+        });
+        if let Some(keeper) = self.keeper {
+            keeper.start(shared, to_start);
+        }
+        looked
     }
 }
 

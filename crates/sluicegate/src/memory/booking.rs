@@ -6,7 +6,8 @@ use std::future::Future;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::quota::Quota;
 
-use super::{Memory, Space};
+use super::Memory;
+use super::space::Space;
 use crate::keyed::Charged;
 use crate::store::{Hold, StoreError};
 use std::sync::Arc;
@@ -26,10 +27,7 @@ impl<C: Clock> Booking<C> {
 
     fn settle_at(&self, actual: impl Iterator<Item = u64>, now: u64) {
         for ((space, charged, quota), actual) in self.charges.iter().zip(actual) {
-            space.keyed.settle(*charged, actual, Some(quota), now);
-            if actual < charged.n {
-                space.watchers.wake((!charged.is_shared).then_some(charged.digest));
-            }
+            space.settle(*charged, actual, quota, now);
         }
     }
 }

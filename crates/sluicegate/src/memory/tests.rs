@@ -1,6 +1,11 @@
 //! What only this store has: bounds, and a table. What every store promises is in the testkit's suite.
 
+use sluicegate_core::decision::Decision;
+
+use std::pin::pin;
+
 use super::*;
+use crate::store::Store;
 use crate::timer::ManualTime;
 
 const SECOND: u64 = 1_000_000_000;
@@ -77,13 +82,14 @@ fn quotas_that_nobody_uses_any_more_leave_nothing() {
 /// However many quotas there are in a shard, a key has the tokens it should; those that find no room share.
 #[test]
 fn more_quotas_than_a_table_knows_share_and_are_counted() {
-    let memory = memory(MAX_KEYS);
-    for capacity in 1..=80_000_u64 {
+    // As many keys as all shards together know quotas, which are not evenly spread.
+    let memory = memory(65_536);
+    for capacity in 1..=65_536_u64 {
         let each = Quota::stock(capacity).unwrap();
         let _ = memory.take_at(&[Charge::new("s", &capacity.to_le_bytes(), &each)], 0).unwrap();
     }
     let (keys, overflowed) = (memory.keys("s") as u64, memory.overflowed("s"));
-    assert!(overflowed > 0 && keys + overflowed >= 80_000, "{keys} keys, {overflowed} shared");
+    assert!(overflowed > 0 && keys + overflowed == 65_536, "{keys} keys, {overflowed} shared");
 }
 
 #[test]
@@ -99,6 +105,88 @@ fn a_key_s_bytes_and_its_parts_are_one_key() {
     let keyed = Keys::new(quota("stock 5"), 10, 0);
     let part = Some(b"ann".as_slice());
     assert_eq!(keyed.key([part, None]).digest(), keyed.digest(&crate::store::key([part, None])));
+}
+
+#[test]
+fn a_limit_is_charged_as_its_space_is() {
+    let memory = memory(10);
+    let five = quota("stock 5");
+    let limit = memory.limit("s", five).unwrap();
+    let part = Some(b"ann".as_slice());
+    assert_eq!(limit.key([part]).take(2, 0).remaining(), 3);
+    let bytes = crate::store::key([part]);
+    assert_eq!(left(&memory.take_at(&[Charge::new("s", &bytes, &five)], 0).unwrap()), [2]);
+    assert_eq!((limit.keys(), memory.keys("s")), (1, 1));
+}
+
+/// As when a configuration changes while requests of the old one are on their way.
+#[test]
+fn two_quotas_by_turns_on_one_space_mint_nothing() {
+    let memory = memory(10);
+    let [small, large] = ["stock 5", "stock 50"].map(|text| memory.limit("s", quota(text)).unwrap());
+    let part = || [Some(b"ann".as_slice())];
+    assert_eq!(large.key(part()).take_up_to(47, 0), 47);
+    for _ in 0..10 {
+        assert!(!small.key(part()).take(4, 0).is_granted());
+        assert!(!large.key(part()).take(4, 0).is_granted());
+    }
+    assert_eq!(small.key(part()).take_up_to(9, 0) + large.key(part()).take_up_to(9, 0), 3);
+}
+
+#[test]
+fn a_space_that_is_removed_goes_on_for_those_who_have_it() {
+    let memory = memory(10);
+    let [gone, kept] = ["gone", "kept"].map(|space| memory.limit(space, quota("stock 5")).unwrap());
+    let limits = Limits::new(vec![gone.clone(), kept.clone()]).unwrap();
+    let part = || [Some(b"ann".as_slice())];
+    let take = || Limits::charge(&limits, 0, |_, limit| Some((limit.key(part()), 2))).unwrap();
+    let _ = take().keep();
+    let taken = take();
+    memory.retain_spaces(|space| space == "kept");
+    drop(taken);
+    assert_eq!((gone.key(part()).take_up_to(9, 0), kept.key(part()).take_up_to(9, 0)), (3, 3));
+    assert_eq!((memory.keys("gone"), memory.keys("kept")), (0, 1));
+    let again = memory.limit("gone", quota("stock 5")).unwrap();
+    assert_eq!(again.key(part()).take_up_to(9, 0), 5, "another limit of the same name");
+}
+
+/// What somebody waits for is the limit by its name, not the one that was removed.
+#[test]
+fn who_watches_a_space_that_is_removed_watches_the_next_of_its_name() {
+    let memory = memory(10);
+    let none = quota("1/d burst 5 initial 0");
+    let charge = || Charge::new("s", b"ann", &none);
+    let mut watch = pin!(memory.watch(charge()));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(watch.as_mut().poll(&mut context).is_pending());
+    memory.retain_spaces(|_| false);
+    assert!(watch.as_mut().poll(&mut context).is_pending());
+    memory.put_at(charge(), 0).unwrap();
+    assert!(watch.as_mut().poll(&mut context).is_ready());
+}
+
+/// What goes back with a dropped guard is told to those who wait for it.
+#[test]
+fn a_charge_that_is_dropped_wakes_who_waits_for_its_key() {
+    struct Woken(AtomicUsize);
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (memory, one) = (memory(10), quota("stock 1"));
+    let limits = Limits::from(memory.limit("s", one).unwrap());
+    let part = || [Some(b"ann".as_slice())];
+    let taken = Limits::charge(&limits, 0, |_, limit| Some((limit.key(part()), 1))).unwrap();
+    let bytes = crate::store::key(part());
+    let mut watch = pin!(memory.watch(Charge::new("s", &bytes, &one)));
+    let woken = Arc::new(Woken(AtomicUsize::new(0)));
+    let waker = Arc::clone(&woken).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(watch.as_mut().poll(&mut context).is_pending());
+    drop(taken);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert!(watch.as_mut().poll(&mut context).is_ready());
 }
 
 #[test]

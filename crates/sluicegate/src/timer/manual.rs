@@ -116,6 +116,11 @@ impl Timer for ManualTime {
     fn resolution(&self) -> u64 {
         0
     }
+
+    /// The models of threads have each who waits look after itself.
+    fn home(&self) -> Option<u64> {
+        (!cfg!(sluicegate_loom)).then_some(0)
+    }
 }
 
 /// Waits until a [`ManualTime`] has been moved to an instant. Cancel-safe: dropped, it leaves no trace.

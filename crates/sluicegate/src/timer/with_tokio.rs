@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,10 +13,28 @@ use pin_project_lite::pin_project;
 use sluicegate_core::clock::QuantaClock;
 use sluicegate_core::clock::{Clock, CoarseClock, SystemClock, nanos};
 
-use super::Timer;
+use super::{Background, Timer};
 
 /// Longest time that is waited for in one go: 30 years. Beyond, tokio's own arithmetic would refuse.
 const FAR: u64 = 30 * 365 * 86_400 * 1_000_000_000;
+
+/// The runtime that we are on.
+///
+/// # Panics
+/// Outside a tokio runtime.
+fn home() -> Option<u64> {
+    let id = tokio::runtime::Handle::current().id();
+    Some(BuildHasherDefault::<DefaultHasher>::default().hash_one(id))
+}
+
+/// A task of the runtime that we are on.
+///
+/// # Panics
+/// Outside a tokio runtime.
+fn run(background: Background) {
+    // Its owner is woken when it is dropped, so nobody has to join it.
+    drop(tokio::spawn(background));
+}
 
 /// Tokio's time: follows a paused test clock. Waits in steps of a millisecond, rounded up. Copies share their start.
 ///
@@ -66,6 +85,14 @@ impl Timer for TokioTime {
     fn sleep_until(&self, at: u64) -> Self::Sleep {
         tokio::time::sleep_until(self.start + Duration::from_nanos(at.min(FAR)))
     }
+
+    fn run(&self, background: Background) {
+        run(background);
+    }
+
+    fn home(&self) -> Option<u64> {
+        home()
+    }
 }
 
 /// Sleeps by tokio, as long as this clock says is left.
@@ -87,6 +114,14 @@ impl Timer for SystemClock {
     fn sleep_until(&self, at: u64) -> Self::Sleep {
         ClockSleep::new(*self, at)
     }
+
+    fn run(&self, background: Background) {
+        run(background);
+    }
+
+    fn home(&self) -> Option<u64> {
+        home()
+    }
 }
 
 /// Sleeps by tokio, as long as this clock says is left.
@@ -96,6 +131,14 @@ impl Timer for QuantaClock {
 
     fn sleep_until(&self, at: u64) -> Self::Sleep {
         ClockSleep::new(self.clone(), at)
+    }
+
+    fn run(&self, background: Background) {
+        run(background);
+    }
+
+    fn home(&self) -> Option<u64> {
+        home()
     }
 }
 
@@ -107,6 +150,14 @@ impl Timer for Arc<CoarseClock> {
 
     fn sleep_until(&self, at: u64) -> Self::Sleep {
         ClockSleep::new(Self::clone(self), at)
+    }
+
+    fn run(&self, background: Background) {
+        run(background);
+    }
+
+    fn home(&self) -> Option<u64> {
+        home()
     }
 }
 

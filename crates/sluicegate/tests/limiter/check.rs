@@ -14,6 +14,7 @@ impl Rig {
     pub(crate) fn poll(&mut self, index: usize) {
         let came = self.id();
         let polled = self.waiters[index].poll(came);
+        self.has_alarm |= self.time.has_alarms && polled.is_pending();
         let (id, what) = (self.waiters[index].id, self.waiters[index].what);
         let expected = match what {
             What::Take => self.expect_take(index, polled.is_pending()),
@@ -189,6 +190,7 @@ impl Rig {
             self.model.index(id).is_some()
         });
         assert_eq!(is_ready, !waits, "a reservation is ready");
+        self.has_alarm |= self.time.has_alarms && waits;
     }
 
     pub(crate) fn poll_woken(&mut self) {

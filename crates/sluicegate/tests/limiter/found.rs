@@ -10,14 +10,16 @@ use sluicegate::decision::Decision;
 use sluicegate::limiter::{Carry, TokenBucket};
 use sluicegate::timer::ManualTime;
 
+use super::time::Time;
 use super::waiters::Flag;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn bucket(quota: &str) -> (ManualTime, TokenBucket<ManualTime>) {
-    let time = ManualTime::new();
+/// Whoever waits has to look after itself.
+fn bucket(quota: &str) -> (ManualTime, TokenBucket<Time>) {
+    let time = Time::new(false);
     let bucket = TokenBucket::with_clock(quota.parse().unwrap(), time.clone());
-    (time, bucket)
+    (time.manual, bucket)
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {

@@ -13,6 +13,7 @@ mod model;
 mod ops;
 mod replan;
 mod rig;
+mod time;
 mod waiters;
 
 use proptest::prelude::*;
@@ -24,8 +25,8 @@ use rig::Rig;
 /// Steps of a history, on average.
 const STEPS: usize = 100;
 
-fn run(quota: usize, starts: u64, is_prompt: bool, ops: &[Op]) {
-    let mut rig = Rig::new(QUOTAS[quota], starts, is_prompt);
+fn run(quota: usize, starts: u64, is_prompt: bool, has_alarms: bool, ops: &[Op]) {
+    let mut rig = Rig::new(QUOTAS[quota], starts, is_prompt, has_alarms);
     for &op in ops {
         rig.step(op);
     }
@@ -53,10 +54,10 @@ macro_rules! histories {
             #![proptest_config(config($seed))]
             #[test]
             fn $name(
-                quota in 0..QUOTAS.len(), starts in 0_u64..3, is_prompt: bool,
+                quota in 0..QUOTAS.len(), starts in 0_u64..3, is_prompt: bool, has_alarms: bool,
                 ops in prop::collection::vec(op(), 0..2 * STEPS),
             ) {
-                run(quota, starts * 777_777_777, is_prompt, &ops);
+                run(quota, starts * 777_777_777, is_prompt, has_alarms, &ops);
             }
         }
     };

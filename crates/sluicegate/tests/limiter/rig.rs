@@ -5,11 +5,11 @@ use std::time::Duration;
 use sluicegate::clock::Clock;
 use sluicegate::decision::Decision;
 use sluicegate::limiter::{Carry, TokenBucket};
-use sluicegate::timer::ManualTime;
 
 use super::audit::Audit;
 use super::model::{Fate, Kind, Model};
 use super::ops::{Op, QUOTAS};
+use super::time::Time;
 use super::waiters::{Booking, Out, Waiter, What};
 
 #[derive(Debug, Default, PartialEq)]
@@ -21,10 +21,10 @@ pub(crate) struct Tally {
 }
 
 pub(crate) struct Rig {
-    pub(crate) time: ManualTime,
+    pub(crate) time: Time,
     /// What the clock showed when the bucket was made.
     pub(crate) start: u64,
-    pub(crate) bucket: TokenBucket<ManualTime>,
+    pub(crate) bucket: TokenBucket<Time>,
     pub(crate) model: Model,
     pub(crate) audit: Audit,
     pub(crate) waiters: Vec<Waiter>,
@@ -32,6 +32,8 @@ pub(crate) struct Rig {
     pub(crate) tally: Tally,
     /// Whether who is woken is polled at once.
     pub(crate) is_prompt: bool,
+    /// Whether an alarm looks after those who wait.
+    pub(crate) has_alarm: bool,
     /// Whether the bucket has looked after those who wait in this step.
     pub(crate) has_looked: bool,
     /// Whether somebody has become due since the bucket last looked, and still stands in its line.
@@ -42,9 +44,9 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(quota: &str, start: u64, is_prompt: bool) -> Self {
-        let (time, quota) = (ManualTime::new(), quota.parse().unwrap());
-        time.set(start);
+    pub(crate) fn new(quota: &str, start: u64, is_prompt: bool, has_alarms: bool) -> Self {
+        let (time, quota) = (Time::new(has_alarms), quota.parse().unwrap());
+        time.manual.set(start);
         let bucket = TokenBucket::with_clock(quota, time.clone());
         let (model, audit) = (Model::new(quota), Audit::new(quota));
         Self {
@@ -57,6 +59,7 @@ impl Rig {
             bookings: Vec::new(),
             tally: Tally::default(),
             is_prompt,
+            has_alarm: false,
             has_looked: false,
             is_behind: false,
             is_overdrawn: false,
@@ -114,7 +117,7 @@ impl Rig {
             }
             Op::Advance(by) => self.go_to(self.model.now + by),
             Op::ToEvent => {
-                if let Some(at) = self.time.next() {
+                if let Some(at) = self.time.manual.next() {
                     self.go_to(at.saturating_sub(self.start).max(self.model.now));
                 }
             }
@@ -301,12 +304,15 @@ impl Rig {
     /// The clock shows another instant, counted from the bucket's start.
     pub(crate) fn go_to(&mut self, now: u64) {
         let before = self.due_before(now);
-        self.time.set(now + self.start);
+        self.time.manual.set(now + self.start);
         assert_eq!(self.time.now(), now + self.start);
         self.has_looked = false;
         self.model.at(now);
         self.is_behind |= !self.model.grants.is_empty();
         self.serve();
+        if self.has_alarm {
+            self.look();
+        }
         self.check_timers(now, &before);
     }
 

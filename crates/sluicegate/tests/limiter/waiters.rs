@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use sluicegate::decision::Decision;
 use sluicegate::limiter::Reservation;
-use sluicegate::timer::ManualTime;
+
+use super::time::Time;
 
 /// What wakes somebody, and whether it has.
 #[derive(Debug, Default)]
@@ -85,7 +86,7 @@ impl Waiter {
 
 /// A reservation in somebody's hands.
 pub(crate) struct Booking {
-    pub(crate) reservation: Reservation<ManualTime>,
+    pub(crate) reservation: Reservation<Time>,
     /// None where the tokens were there.
     pub(crate) id: Option<u64>,
     pub(crate) n: u64,

@@ -16,13 +16,17 @@ quota = "100/s burst 200"
 [limit.all]
 key = "global"
 quota = "1000/s"
+[limit.volume]
+key = "client.ip"
+cost = "response-bytes"
+quota = "1024KiB/s burst 1GB"
 [[route]]
 name = "login"
 host = "api.example.com"
 path = "/login"
 methods = ["POST", "PUT"]
 upstream = "api"
-limits = ["all", "per-client", "client.ip+path 5/m", "header:x-api-key 1/s"]
+limits = ["all", "per-client", "client.ip+path 5/m", "header:x-api-key 1/s", "volume"]
 queue = { concurrency = 8 }
 deadline = "2s"
 [[route]]
@@ -63,12 +67,18 @@ limit     login/client.ip+path: 5 requests a minute, at most 5 at once (5/m)
           for each path; here /login
 limit     login/header:x-api-key: 1 request a second, at most 1 at once (1/s)
           for each header:x-api-key; here a and b
+limit     volume: 1MiB of response bodies a second, at most 1GB at once (response-bytes 1MiB/s burst 1GB)
+          for each client.ip; here 2001:db8:1:2::/64
 ";
     let explanation = explain(&settings(), &asked);
     assert_eq!(explanation.to_string(), expected);
     let json = serde_json::to_value(&explanation).unwrap();
     assert_eq!(json["route"]["limits"][2]["key"][1]["values"][0], "/login");
     assert_eq!(json["route"]["queue"]["concurrency"], 8);
+    assert_eq!(
+        (&json["route"]["limits"][3]["cost"], &json["route"]["limits"][4]["cost"]),
+        (&"requests".into(), &"response-bytes".into())
+    );
     assert_eq!(json["client"], "2001:db8:1:2:3:4:5:6");
 }
 

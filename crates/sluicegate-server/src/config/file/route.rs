@@ -202,7 +202,7 @@ fn name_limits(
             let name = match limit {
                 Limit::Named(name) => name,
                 Limit::Own(rule) => {
-                    let base = format!("{}/{}", route.name, rule.key);
+                    let base = format!("{}/{}", route.name, rule.name());
                     let name = free(base.clone(), &base, &mut taken);
                     reading.places.add(format!("limit.{name}"), place);
                     settings.limits.push(LimitSettings { name: name.clone(), rule, max_keys: MAX_KEYS });

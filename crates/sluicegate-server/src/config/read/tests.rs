@@ -228,3 +228,24 @@ fn only_a_file_of_a_fair_size_is_read() {
     std::fs::remove_file(&file).unwrap();
     assert!(matches!(error, ConfigError::NotText { line: 2, .. }), "{error}");
 }
+
+#[test]
+fn a_limit_says_what_it_counts() {
+    let text = "[limit.volume]\nkey = 'client.ip'\ncost = 'response-bytes'\nquota = '10MiB/s burst 1GB'\n\
+                [limit.plain]\nkey = 'path'\ncost = 'requests'\nquota = '5/s'\n\
+                [[route]]\nlimits = ['volume', 'plain', 'client.ip bytes stock 1kB', 'client.ip 5/s']\n";
+    let settings = config(text).settings;
+    let limits: Vec<_> = settings.limits.iter().map(|l| (l.name.as_str(), l.rule.to_string())).collect();
+    let expected = [
+        ("volume", "client.ip response-bytes 10MiB/s burst 1GB"),
+        ("plain", "path 5/s"),
+        ("route-1/client.ip/bytes", "client.ip bytes stock 1kB"),
+        ("route-1/client.ip", "client.ip 5/s"),
+    ];
+    assert_eq!(limits, expected.map(|(name, rule)| (name, rule.to_owned())));
+    assert_eq!(
+        settings.limits[0].space(),
+        "volume client.ip response-bytes",
+        "what it counts is a part of what it is"
+    );
+}

@@ -51,6 +51,34 @@ async fn tokens_are_kept_and_new_quotas_hold() {
     .await;
 }
 
+/// A limit is its name and what makes up its key: another key has nothing of what the first one had, and one that was not in
+/// a configuration begins anew.
+#[tokio::test]
+async fn a_limit_that_is_gone_for_a_while_and_one_with_another_key_begin_anew() {
+    let upstream = Upstream::start();
+    let with = |generation, name: &str, key: &str| {
+        let limits = format!(
+            "[limit.{name}]\nkey = \"{key}\"\nquota = \"stock 5\"\nmax-keys = 10\n[[route]]\nlimits = [\"{name}\"]\n"
+        );
+        config(&upstream, generation, &limits)
+    };
+    let served = Configured::serve(&with(1, "one", "client.ip")).await;
+    let (client, keys) = (served.gateway.client(), [("limit", "one")]);
+    for left in [4, 3] {
+        assert_eq!(fields::remaining(&client.get("/").await)["one"], left);
+    }
+    served.change_to(&with(2, "one", "client.ip+path"), 2).await;
+    served.gateway.until_metric("sluicegate_limit_keys", &keys, 0).await;
+    assert_eq!(fields::remaining(&client.get("/").await)["one"], 4);
+    served.gateway.until_metric("sluicegate_limit_keys", &keys, 1).await;
+    served.change_to(&with(3, "other", "client.ip"), 3).await;
+    assert_eq!(fields::remaining(&client.get("/").await)["other"], 4);
+    served.change_to(&with(4, "one", "client.ip"), 4).await;
+    assert_eq!(fields::remaining(&client.get("/").await)["one"], 4);
+    served.change_to(&with(5, "one", "client.ip"), 5).await;
+    assert_eq!(fields::remaining(&client.get("/").await)["one"], 3, "and one that stays goes on");
+}
+
 fn with_queue(upstream: &Upstream, generation: u32, concurrency: u32, waiting: u32) -> String {
     let queue = format!(
         "[queue.main]\nconcurrency = {concurrency}\nwaiting = {waiting}\n\

@@ -1,30 +1,11 @@
 //! Services and clients that say things early, or what nobody asked for.
-use super::{ASK, Service};
+use super::{ASK, SWITCH, Service, read_until};
 use crate::{serve, serve_url, until_idle};
 use http::StatusCode;
 use sluicegate_testkit::client::Raw;
 use sluicegate_testkit::upstream::{Echo, Upstream};
 use sluicegate_testkit::wait::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-
-/// Reads from a service's connection until `end` has come, and returns all that has.
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(end.as_bytes()) {
-        let read = within("the gateway to write", stream.read_buf(&mut text)).await.expect("it lives");
-        assert!(read > 0, "closed before {end:?}, after {:?}", String::from_utf8_lossy(&text));
-    }
-    String::from_utf8(text).unwrap()
-}
-
-impl Service {
-    async fn connection(&mut self) -> TcpStream {
-        within("a connection", self.accepted.recv()).await.expect("a connection")
-    }
-}
 
 #[tokio::test]
 async fn what_is_said_right_behind_the_heads_arrives() {

@@ -57,6 +57,30 @@ gateway.toml: 4 mistakes"#;
 fn each_mistake_says_what_would_be_right() {
     let long = format!("grace = \"{}\"", "x".repeat(1000));
     let cases: &[(&str, &[&str])] = &[
+        (
+            "[limit.a]\nkey = 'path'\ncost = 'byte'\nquota = '10MiB/s'",
+            &[
+                "3:8: `limit.a.cost` can't be `byte`; expected `requests`, `request-bytes`, `response-bytes` or `bytes`",
+            ],
+        ),
+        (
+            "[limit.a]\nkey = 'path'\nquota = '10MiB/s'",
+            &[
+                "3:9: `limit.a.quota` can't be `10MiB/s`; expected a quota of requests, such as `100/s`; one of bytes",
+            ],
+        ),
+        (
+            "[limit.a]\nkey = 'path'\ncost = 'bytes'\nquota = '10mb/s'",
+            &[
+                "4:9: `limit.a.quota` can't be `10mb/s`; expected a quota of bytes, such as `10MiB/s burst 64MiB`: ",
+            ],
+        ),
+        (
+            "[[route]]\nlimits = ['path reply-bytes 10MiB/s']",
+            &[
+                "2:11: `route.route-1.limits.0` can't be `path reply-bytes 10MiB/s`; expected `requests`, `request-bytes`",
+            ],
+        ),
         ("wrokers = 1", &["1:1: unknown key `wrokers`; expected one of admin, ", "did you mean `workers`?"]),
         ("workers = \"2\"", &["1:11: `workers` can't be a string; expected a whole number, without quotes"]),
         ("workers = 5_000", &["1:11: `workers` can't be `5000`; expected from 0 to 1024"]),

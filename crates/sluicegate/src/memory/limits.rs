@@ -1,35 +1,40 @@
-//! Several tables, decided as one.
+//! Several limits, decided as one.
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use sluicegate_core::quota::Quota;
 
-use super::{Among, Asking, Entry, Key, Keys, Verdict, decide};
+use super::account::Account;
+use super::limit::{Key, Limit};
+use crate::keyed::{Among, Asking, Entry, Keys, Verdict, decide};
 
-/// Several keyed limits, decided as one: a request passes all of them and is charged to all, or is charged to none. A
-/// [`Keys`] may be in any number of these.
+/// Several limits, decided as one: a request passes all of them and is charged to all, or is charged to none. A [`Limit`]
+/// may be in any number of these.
 ///
-/// What a request is charged is said limit by limit: a function is handed the limit's place and table, and answers with the
-/// key and how many tokens, or with none where the limit does not apply. A key can't be used with another table than it was
+/// What a request is charged is said limit by limit: a function is handed the limit and its place, and answers with the key
+/// and how many tokens, or with none where the limit does not apply. A key can't be used with another limit than it was
 /// made for: the compiler holds it to the one that was handed in.
 ///
-/// Exact and free of deadlocks: every decision locks its limits' keys in one order, that of their addresses, and holds
-/// them until it is made. Nothing waits under these locks.
+/// It is [`Memory::take_at`](super::Memory::take_at) for limits that are the same for many requests: no name is looked up and
+/// no order made, and the charge is a guard. Exact and free of deadlocks: every decision locks its limits' keys in one order,
+/// that of their addresses, and holds them until it is made. Nothing waits under these locks.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use sluicegate::keyed::{Keys, Limits};
+/// use sluicegate::memory::{Limits, Memory};
 ///
-/// let limits = Arc::new(Limits::new(vec![
-///     Arc::new(Keys::new("10/s".parse()?, 1000, 0)),
-///     Arc::new(Keys::new("stock 700".parse()?, 1000, 0)),
-/// ])?);
+/// let memory = Memory::new();
+/// let requests = memory.limit("requests", "10/s".parse()?)?;
+/// let bytes = memory.limit("bytes", "stock 700".parse()?)?;
+/// let (limits, now) = (Arc::new(Limits::new(vec![requests, bytes])?), memory.now());
 /// // A request costs one of the first, and its length of the second.
 /// let charge = |length| {
 ///     let client = b"10.0.0.1".as_slice();
-///     Limits::charge(Arc::clone(&limits), 0, |limit, keys| Some((keys.key([Some(client)]), [1, length][limit])))
+///     Limits::charge(Arc::clone(&limits), now, |at, limit| Some((limit.key([Some(client)]), [1, length][at])))
 /// };
 ///
 /// let charged = charge(500).unwrap();
@@ -43,12 +48,12 @@ use super::{Among, Asking, Entry, Key, Keys, Verdict, decide};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    limits: Vec<Arc<Keys>>,
+    limits: Vec<Limit>,
     /// Their places, in the order in which they are locked.
     order: Vec<usize>,
 }
 
-/// The same limit is there twice: a request can't be charged to it twice in one decision.
+/// The same space is there twice: a request can't be charged to it twice in one decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Twice {
     /// The place of the second.
@@ -68,10 +73,11 @@ impl Limits {
     ///
     /// # Errors
     /// If one of them is there twice.
-    pub fn new(limits: Vec<Arc<Keys>>) -> Result<Self, Twice> {
+    pub fn new(limits: Vec<Limit>) -> Result<Self, Twice> {
         let mut order: Vec<usize> = (0..limits.len()).collect();
-        order.sort_by_key(|&at| (Arc::as_ptr(&limits[at]), at));
-        let twice = order.windows(2).find(|pair| Arc::ptr_eq(&limits[pair[0]], &limits[pair[1]]));
+        let address = |at: usize| limits[at].space.address();
+        order.sort_by_key(|&at| (address(at), at));
+        let twice = order.windows(2).find(|pair| address(pair[0]) == address(pair[1]));
         match twice {
             Some(pair) => Err(Twice { place: pair[1] }),
             None => Ok(Self { limits, order }),
@@ -79,7 +85,7 @@ impl Limits {
     }
 
     /// The limits, in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Arc<Keys>> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Limit> {
         self.limits.iter()
     }
 
@@ -95,7 +101,7 @@ impl Limits {
         self.limits.is_empty()
     }
 
-    /// Charges each limit what `charge` says, at `now` (nanoseconds on the clock that the limits were started on), all or
+    /// Charges each limit what `charge` says, at `now` (nanoseconds on the limits' clock), all or
     /// none. The tokens are in a guard: dropped, it takes them back. `holder` keeps the limits alive meanwhile; it is a
     /// reference, an `Arc<Limits>`, or an `Arc` of whatever has [`Limits`] in it.
     ///
@@ -104,7 +110,7 @@ impl Limits {
     pub fn charge<H, F>(holder: H, now: u64, charge: F) -> Result<Taken<H>, Verdict>
     where
         H: Deref<Target: AsRef<Self>>,
-        F: for<'k> FnMut(usize, &'k Keys) -> Option<(Key<'k>, u64)>,
+        F: for<'k> FnMut(usize, &'k Limit) -> Option<(Key<'k>, u64)>,
     {
         let (verdict, entries) = (*holder).as_ref().decide(now, charge, Asking::Take);
         if verdict.is_granted() { Ok(Taken { holder, at: now, verdict, entries }) } else { Err(verdict) }
@@ -113,21 +119,18 @@ impl Limits {
     /// What [`charge`](Self::charge) would say, without taking anything: where it would be granted, each limit's standing.
     pub fn peek<F>(&self, now: u64, charge: F) -> Verdict
     where
-        F: for<'k> FnMut(usize, &'k Keys) -> Option<(Key<'k>, u64)>,
+        F: for<'k> FnMut(usize, &'k Limit) -> Option<(Key<'k>, u64)>,
     {
         self.decide(now, charge, Asking::Peek).0
     }
 
     fn decide<F>(&self, now: u64, mut charge: F, asking: Asking) -> (Verdict, Vec<Entry>)
     where
-        F: for<'k> FnMut(usize, &'k Keys) -> Option<(Key<'k>, u64)>,
+        F: for<'k> FnMut(usize, &'k Limit) -> Option<(Key<'k>, u64)>,
     {
-        let entry = |(place, limit): (usize, &Arc<Keys>)| {
+        let entry = |(place, limit): (usize, &Limit)| {
             charge(place, limit).map_or(Entry::NOTHING, |(key, n)| {
-                debug_assert!(
-                    std::ptr::eq(key.table, &raw const **limit),
-                    "the key of a static table that isn't this"
-                );
+                debug_assert!(std::ptr::eq(key.limit, limit), "the key of a static limit that isn't this");
                 Entry::new(key.digest, n)
             })
         };
@@ -139,7 +142,7 @@ impl Limits {
     fn take_back(&self, entries: &[Entry], at: u64) {
         for (limit, entry) in self.limits.iter().zip(entries) {
             if let Some(charged) = entry.charged() {
-                limit.settle(charged, 0, None, at);
+                limit.space.settle(charged, 0, limit.quota(), at);
             }
         }
     }
@@ -147,11 +150,11 @@ impl Limits {
 
 impl Among for Limits {
     fn table(&self, place: usize) -> &Keys {
-        &self.limits[place]
+        &self.limits[place].space.keyed
     }
 
-    fn quota(&self, _: usize) -> Option<&Quota> {
-        None
+    fn quota(&self, place: usize) -> Option<&Quota> {
+        Some(self.limits[place].quota())
     }
 }
 
@@ -186,6 +189,28 @@ impl<H: Deref<Target: AsRef<Limits>>> Taken<H> {
         Verdict::new(entries.iter().map(Entry::standing).collect())
     }
 
+    /// An account of what was charged to the limit in this place, for a cost that is known only later, or little by little.
+    /// None where it was charged nothing.
+    ///
+    /// ```
+    /// use sluicegate::memory::{Limit, Limits};
+    ///
+    /// let limits = Limits::from(Limit::new("100/s".parse()?, 1000, 0));
+    /// let charge = || Limits::charge(&limits, 0, |_, limit| Some((limit.key([Some(b"ann".as_slice())]), 1)));
+    /// let taken = charge().unwrap();
+    /// let account = taken.account(0).unwrap();
+    /// taken.keep();
+    /// account.settle(1, 250, 0);
+    /// let refused = charge().unwrap_err();
+    /// assert_eq!(refused.decision.retry_after().map(|wait| wait.as_millis()), Some(1510), "150 and one");
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    #[must_use]
+    pub fn account(&self, place: usize) -> Option<Account> {
+        let charged = self.entries.get(place)?.charged()?;
+        Some(Account::new((*self.holder).as_ref().limits[place].clone(), charged))
+    }
+
     /// What has the limits.
     pub const fn holder(&self) -> &H {
         &self.holder
@@ -210,15 +235,15 @@ impl AsRef<Self> for Limits {
 }
 
 /// One limit alone.
-impl From<Arc<Keys>> for Limits {
-    fn from(limit: Arc<Keys>) -> Self {
+impl From<Limit> for Limits {
+    fn from(limit: Limit) -> Self {
         Self { limits: vec![limit], order: vec![0] }
     }
 }
 
 impl<'a> IntoIterator for &'a Limits {
-    type Item = &'a Arc<Keys>;
-    type IntoIter = std::slice::Iter<'a, Arc<Keys>>;
+    type Item = &'a Limit;
+    type IntoIter = std::slice::Iter<'a, Limit>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()

@@ -1,0 +1,202 @@
+//! What looks after a bucket's line, in no need of anybody who waits there.
+//!
+//! An alarm runs in the background, from when a task first waits until the bucket is dropped. It sleeps until the first in line
+//! is due, serves whoever is due then, and sleeps again. So a task that waits has no timer of its own, which would be most of
+//! what a wait costs; and that one is not polled any more keeps nobody from being served.
+//!
+//! A background runs in some runtime, which may end or stand still. So each runtime on which somebody waits has an alarm: the
+//! first that came rings in time, the others [`SAFETY`] later; and one that has to serve somebody who is overdue is the first from
+//! then on. When one ends, all who wait are woken, and look to it who looks after them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
+
+use super::crowd::{SAFETY, Wakes};
+use super::shared::Shared;
+use crate::timer::Timer;
+
+/// How often an alarm looks in one poll, where the next instant has passed each time.
+const ROUNDS: usize = 4;
+
+/// The alarms of a bucket, the first of which rings in time.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    list: Vec<Entry>,
+    made: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    home: u64,
+    /// When it looks at the latest: nanoseconds since the bucket's start. Zero from when it is woken, or made, until it has looked.
+    at: u64,
+    waker: Option<Waker>,
+}
+
+impl Alarms {
+    /// When the first looks at the latest. None if there is none.
+    pub(super) fn first_at(&self) -> Option<u64> {
+        self.list.first().map(|first| first.at)
+    }
+
+    /// Somebody at home here waits: the number of an alarm that is to be started for it, if there is none.
+    pub(super) fn of(&mut self, home: u64) -> Option<u64> {
+        if self.list.iter().any(|entry| entry.home == home) {
+            return None;
+        }
+        self.made += 1;
+        self.list.push(Entry { number: self.made, home, at: 0, waker: None });
+        Some(self.made)
+    }
+
+    /// Has the first look.
+    pub(super) fn rouse(&mut self, wakes: &mut Wakes) {
+        if let Some(first) = self.list.first_mut() {
+            first.at = 0;
+            wakes.add(first.waker.clone());
+        }
+    }
+
+    /// An alarm has looked, and is woken by this `waker`. `next` is when somebody is due; `was_late` is whether somebody was
+    /// overdue. Says when it is to look again, in no more than `next` and [`SAFETY`]; nothing if it is an alarm no more.
+    pub(super) fn look(
+        &mut self,
+        number: u64,
+        was_late: bool,
+        next: Option<u64>,
+        waker: Waker,
+        wakes: &mut Wakes,
+    ) -> Option<Option<u64>> {
+        let Some(place) = self.list.iter().position(|entry| entry.number == number) else {
+            wakes.discard(Some(waker));
+            return None;
+        };
+        let place = if was_late {
+            self.list[..=place].rotate_right(1);
+            0
+        } else {
+            place
+        };
+        let at = if place == 0 { next } else { next.map(|next| next.saturating_add(SAFETY)) };
+        let entry = &mut self.list[place];
+        entry.at = at.unwrap_or(u64::MAX);
+        wakes.discard(entry.waker.replace(waker));
+        Some(at)
+    }
+
+    /// An alarm is no more. Says whether it was one.
+    fn end(&mut self, number: u64, wakes: &mut Wakes) -> bool {
+        let place = self.list.iter().position(|entry| entry.number == number);
+        let ended = place.map(|place| self.list.remove(place));
+        ended.map(|ended| wakes.discard(ended.waker)).is_some()
+    }
+
+    /// The bucket is no more: all of them look, and end.
+    #[cfg(not(sluicegate_loom))]
+    pub(super) fn wake_all(&mut self) {
+        self.list.drain(..).filter_map(|entry| entry.waker).for_each(Waker::wake);
+    }
+}
+
+/// How an alarm is had for a bucket's clock, if that is a timer.
+pub(super) struct Keeper<C> {
+    home: fn(&C) -> Option<u64>,
+    start: fn(&Arc<Shared<C>>, u64),
+}
+
+impl<C> Clone for Keeper<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Keeper<C> {}
+
+impl<C: Timer> Keeper<C> {
+    pub(super) fn of() -> Self {
+        Self { home: C::home, start: start::<C> }
+    }
+}
+
+impl<C> Keeper<C> {
+    /// The home of who is polled now. None where it is to look after itself.
+    pub(super) fn home(self, clock: &C) -> Option<u64> {
+        (self.home)(clock)
+    }
+
+    /// Starts the alarm of this number, if there is one to be started. Under no lock.
+    pub(super) fn start(self, shared: &Arc<Shared<C>>, number: Option<u64>) {
+        if let Some(number) = number {
+            (self.start)(shared, number);
+        }
+    }
+}
+
+/// No alarm is in the models.
+#[cfg(sluicegate_loom)]
+fn start<C: Timer>(_: &Arc<Shared<C>>, _: u64) {}
+
+#[cfg(not(sluicegate_loom))]
+fn start<C: Timer>(shared: &Arc<Shared<C>>, number: u64) {
+    let clock = shared.clock.clone();
+    let alarm = Alarm { shared: Arc::downgrade(shared), clock, number, at: None, sleep: None };
+    shared.clock.run(Box::pin(alarm));
+}
+
+pin_project! {
+    /// What runs in the background.
+    struct Alarm<C: Timer> {
+        shared: Weak<Shared<C>>,
+        clock: C,
+        number: u64,
+        at: Option<u64>,
+        #[pin]
+        sleep: Option<C::Sleep>,
+    }
+
+    impl<C: Timer> PinnedDrop for Alarm<C> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let Some(shared) = this.shared.upgrade() else { return };
+            let number = *this.number;
+            shared.locked(0, |attended| {
+                if attended.crowd.alarms.end(number, attended.wakes) {
+                    attended.crowd.wake_all(attended.wakes);
+                }
+            });
+        }
+    }
+}
+
+impl<C: Timer> Future for Alarm<C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let mut this = self.as_mut().project();
+            let Some(shared) = this.shared.upgrade() else { return Poll::Ready(()) };
+            let Some(at) = shared.ring(*this.number, context.waker()) else { return Poll::Ready(()) };
+            drop(shared);
+            if at != *this.at || this.sleep.is_none() {
+                *this.at = at;
+                this.sleep.set(at.map(|at| this.clock.sleep_until(at)));
+            }
+            match this.sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(context)) {
+                Some(Poll::Ready(())) => this.sleep.set(None),
+                _ => return Poll::Pending,
+            }
+        }
+        // Others have their turn in between.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(sluicegate_loom))]
+mod tests;
