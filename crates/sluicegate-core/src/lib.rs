@@ -18,6 +18,7 @@
 //! | [`mod@line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
 //! | [`breaker`] | when to stop asking, and what is answered meanwhile |
+//! | [`lease`] | tokens taken in advance: how many, and when they go back |
 //!
 //! ```
 //! use sluicegate_core::{bucket::Bucket, quota::Quota};
@@ -36,6 +37,7 @@ pub mod bucket;
 pub mod cell;
 pub mod clock;
 pub mod decision;
+pub mod lease;
 pub mod line;
 pub mod queue;
 pub mod quota;

@@ -115,7 +115,7 @@ pub async fn run<R: Rig>(rig: &R, seed: u64) {
     let quotas: Vec<Quota> = quotas.into_iter().filter(is_asked).collect();
     assert!(quotas.len() > 3, "hardly any quota is supported");
     let mut of_key = KEYS.map(|_| *dice.of(&quotas));
-    let (mut oracle, mut held) = (Oracle::default(), Vec::<(Reservation<_>, Booked, u64)>::new());
+    let (mut oracle, mut held) = (Oracle::new(R::KEPT_STEP), Vec::<(Reservation<_>, Booked, u64)>::new());
     for step in 0..STEPS {
         if dice.below(3) == 0 {
             let most = *dice.of(&[1_000, 1_000_000, 100_000_000, 1_000_000_000, 4_000_000_000_000]);

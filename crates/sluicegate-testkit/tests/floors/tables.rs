@@ -72,6 +72,7 @@ pub(crate) const CRATES: &[Place] = &[
             "store",     // where buckets live
             "memory",    // the store in this process
             "outage",    // what to do when a store is away
+            "lease",     // its tokens, taken in advance
             "io",        // readers and writers with a rate
             "pool",      // buffers, bounded
             "queue",     // work in front of workers
