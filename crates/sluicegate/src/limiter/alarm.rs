@@ -88,8 +88,8 @@ impl Alarms {
         }
     }
 
-    /// An alarm has looked, and is woken by this `waker`. `next` is when somebody is due; `was_late` is whether somebody was
-    /// overdue. Says when it is to look again, in no more than `next` and [`SAFETY`]; nothing if it is an alarm no more.
+    /// An alarm has looked, and is woken by this `waker`. `next` is when somebody is due; `was_late` is whether it had something to
+    /// do that the first should have done. Says when it is to look again, in no more than `next` and [`SAFETY`]; nothing if it is an alarm no more.
     pub(super) fn look(
         &mut self,
         number: u64,
@@ -222,7 +222,3 @@ impl<C: Timer> Future for Alarm<C> {
         Poll::Pending
     }
 }
-
-#[cfg(test)]
-#[cfg(not(sluicegate_loom))]
-mod tests;

@@ -43,6 +43,8 @@ pub(super) struct Crowd {
     pub(super) cancelled: u64,
     /// Waiters whom nobody had looked after [`SAFETY`] after their instant.
     pub(super) overdue: u64,
+    /// Those who watched and were told.
+    pub(super) told: u64,
     pub(super) alarms: Alarms,
 }
 
@@ -103,8 +105,8 @@ impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
         let alarms = Alarms::default();
-        let (listening, waited, cancelled, overdue) = (BTreeSet::new(), 0, 0, 0);
-        Self { line, listening, watches, left, waited, cancelled, overdue, alarms }
+        let (listening, waited, cancelled, overdue, told) = (BTreeSet::new(), 0, 0, 0, 0);
+        Self { line, listening, watches, left, waited, cancelled, overdue, told, alarms }
     }
 
     /// Somebody in line is to be woken when its turn has come, and an alarm looks after that; it may have looked after itself
@@ -224,6 +226,7 @@ impl Crowd {
             wakes.add(spot.waker);
         }
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
+            self.told += 1;
             wakes.add(spot.waker);
         }
     }

@@ -239,9 +239,10 @@ impl<C: Clock> Shared<C> {
         // Cloned before the lock: a waker is foreign code.
         let waker = waker.clone();
         self.locked(self.now(), |attended| {
-            let late = attended.crowd.overdue;
+            // A watch does not know since when there was something to see; but the first alarm would have told it.
+            let late = (attended.crowd.overdue, attended.crowd.told);
             attended.serve();
-            let was_late = attended.crowd.overdue > late;
+            let was_late = (attended.crowd.overdue, attended.crowd.told) != late;
             let next = attended.crowd.next_at(&attended.node.bucket, attended.state(), attended.now);
             let looks = attended.crowd.alarms.look(number, was_late, next, waker, attended.wakes);
             attended.advance();

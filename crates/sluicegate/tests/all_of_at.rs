@@ -1,4 +1,4 @@
-//! What a review of decisions over several found.
+//! Several limits decided at an instant.
 #![cfg(not(sluicegate_loom))]
 
 use std::future::Future;
@@ -11,7 +11,7 @@ use sluicegate::timer::ManualTime;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// of two that are as tight, the quick way answers with the last, the long way and `peek` with the first.
+/// Of two that are as tight, the first is the one that speaks, whichever way it is decided.
 #[test]
 fn what_peek_said_is_what_is_answered_where_two_are_as_tight() {
     let time = ManualTime::new();
@@ -28,7 +28,7 @@ fn what_peek_said_is_what_is_answered_where_two_are_as_tight() {
     assert_eq!(quick, long);
 }
 
-/// where somebody waits, the wait that is told counts from the clock and not from the reading.
+/// The wait that is told counts from the reading, and not from the clock.
 #[test]
 fn a_wait_counts_from_the_reading_where_somebody_waits_too() {
     let time = ManualTime::new();
