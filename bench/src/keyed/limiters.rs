@@ -19,7 +19,7 @@ use crate::bucket::clocks::{At, Shared};
 
 /// A key's capacity, and what is taken of it when it comes: so much that none is full again while it is measured, at one
 /// token a minute.
-const BURST: u32 = 100_000_000;
+const BURST: u32 = 50_000_000;
 const FIRST: u32 = 1000;
 
 /// Who is asked.

@@ -165,7 +165,8 @@ impl Bucket {
     /// The first half of [`take`](Self::take), and all that has to be done again when a race is lost: the state after
     /// `n` tokens, none where they are not granted. Small, so that it is compiled into its caller.
     #[inline(always)]
-    pub(crate) fn after(&self, state: State, n: u64, now: u64) -> Option<State> {
+    #[must_use]
+    pub fn after(&self, state: State, n: u64, now: u64) -> Option<State> {
         let Flow::Exact { rate } = self.scale.flow else { return self.after_otherwise(state, n, now) };
         if n == 0 {
             return Some(state);
@@ -202,7 +203,7 @@ impl Bucket {
     /// The second half of [`take`](Self::take): what to say of a state and what came [`after`](Self::after) it. Compiled
     /// into its caller; there, what nobody looks at is not computed.
     #[inline(always)]
-    pub(crate) fn answer(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
+    pub fn answer(&self, state: State, next: Option<State>, n: u64, now: u64) -> Decision {
         if !matches!(self.scale.flow, Flow::Exact { .. }) {
             // Wrapped, so that it comes in another place than the answer's: a place that is known to a function which is not
             // compiled into its caller is filled whole, even where nobody looks at most of it.

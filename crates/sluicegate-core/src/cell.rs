@@ -185,7 +185,7 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// Of nothing: granted, and a state that is never committed.
+    /// Of nothing, and never committed: to fill a list with, before there is a plan.
     pub const NOTHING: Self = Self { state: State::RETIRED, next: None };
 
     /// Whether they were taken.

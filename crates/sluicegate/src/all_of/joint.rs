@@ -121,7 +121,8 @@ impl<C: Clock> Joint<C> {
                 return None;
             }
             let remaining = member.bucket.answer(*planned, member.charge(n), reading).remaining();
-            if remaining <= least {
+            // Of several the first, as everywhere.
+            if tightest.is_none() || remaining < least {
                 (tightest, least) = (Some((member, planned)), remaining);
             }
         }
@@ -204,7 +205,7 @@ impl<C: Clock + 'static> Joint<C> {
         if n > 0 && self.waiting.load(Ordering::Acquire) > 0 {
             return self.with(|line, wakes| match line.is_empty() {
                 true => self.take_but_at(None, n, reading, wakes),
-                false => self.ask_behind(line, n).refused().decision(),
+                false => self.ask_behind(line, n, reading).refused().decision(),
             });
         }
         let mut wakes = None;
@@ -231,7 +232,7 @@ impl<C: Clock + 'static> Joint<C> {
                 }
             }
             // Nobody is served before its tokens have flowed behind those of who came before.
-            let asked = self.ask_behind(line, n);
+            let asked = self.ask_behind(line, n, now);
             let due = asked.retry_after().map(|wait| now.saturating_add(nanos(wait)));
             let is_late = due.is_some_and(|due| due > until);
             if matches!(asked, Decision::Never { .. }) || is_late || !line.has_room() {
@@ -281,11 +282,10 @@ impl<C: Clock + 'static> Joint<C> {
     }
 
     /// What a take of `n` would be answered behind all who wait: a bound from below, exact for each member alone.
-    fn ask_behind(&self, line: &Line, n: u64) -> Decision {
-        let each =
-            self.members.iter().enumerate().map(|(at, member)| {
-                member.bucket.peek_behind(member.charge(n), member.charge(line.behind(at)))
-            });
+    fn ask_behind(&self, line: &Line, n: u64, reading: u64) -> Decision {
+        let each = self.members.iter().enumerate().map(|(at, member)| {
+            member.bucket.peek_behind(member.charge(n), member.charge(line.behind(at)), reading)
+        });
         each.fold(Decision::UNLIMITED, Decision::and)
     }
 

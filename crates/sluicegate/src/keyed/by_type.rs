@@ -12,6 +12,7 @@
 //!
 //! All of it also with the time as an argument, as `…_at`: nanoseconds on the limiter's clock.
 
+mod back;
 mod build;
 mod change;
 mod heaviest;
@@ -25,6 +26,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
+use sluicegate_core::bucket::State;
 use sluicegate_core::clock::{Clock, SystemClock};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
@@ -173,9 +175,36 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
     /// [`try_take`](Self::try_take) at `now`.
     #[inline]
     pub fn try_take_at(&self, key: &K, n: u64, now: u64) -> Decision {
-        let decision = self.decide(key, n, now, Asking::Take);
+        let (digest, since) = (self.digest(key), self.since(now));
+        let mut shard = self.keys.shard(digest);
+        // A key that is there and has one quota: nothing else is looked at, and nothing is shared but its shard. Compiled into its
+        // caller, so that who asks only whether tokens were granted does not pay for the rest of the answer.
+        if let Some((at, kind, state)) = self.alone(&shard, digest, since) {
+            let next = kind.bucket.after(state, n, since);
+            let answer = kind.bucket.answer(state, next, n, since);
+            if let Some(next) = next.filter(|next| *next != state) {
+                shard.set(at, next);
+            }
+            // What a key's copy does is not ours.
+            drop(shard);
+            self.count(key, now, next.is_some());
+            return answer;
+        }
+        let decision = self.locked_in(shard, (key, digest), now, |shard, digest, kinds| {
+            self.ask(shard, digest, kinds, n, now, Asking::Take)
+        });
         self.count(key, now, decision.is_granted());
         decision
+    }
+
+    /// The only bucket of a key that is known.
+    #[inline]
+    fn alone<'s>(&self, shard: &'s Shard, digest: Digest, since: u64) -> Option<(usize, &'s Kind, State)> {
+        let at = shard.find_any(digest)?;
+        let slot = shard.get(at)?;
+        let kind = shard.kind(slot.class());
+        let is_its = self.classify.is_none() || !shard.is_unused(at, since);
+        (kind.bands == 1 && is_its).then_some((at, kind, slot.state))
     }
 
     /// What [`try_take`](Self::try_take) would say, without taking anything. Of no tokens: where the key stands.
@@ -185,7 +214,7 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
 
     /// [`peek`](Self::peek) at `now`.
     pub fn peek_at(&self, key: &K, n: u64, now: u64) -> Decision {
-        self.decide(key, n, now, Asking::Peek)
+        self.locked(key, now, |shard, digest, kinds| self.ask(shard, digest, kinds, n, now, Asking::Peek))
     }
 
     /// Takes as many tokens of this key as there are now in each of its buckets, `n` at the most, and says how many. Counts as
@@ -210,55 +239,6 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
         });
         self.count(key, now, taken > 0 || n == 0);
         taken
-    }
-
-    /// Puts `n` tokens into each of the key's buckets, as many as there is room for, and says how many those were at most.
-    pub fn put(&self, key: &K, n: u64) -> u64 {
-        self.put_at(key, n, self.clock.now())
-    }
-
-    /// [`put`](Self::put) at `now`.
-    pub fn put_at(&self, key: &K, n: u64, now: u64) -> u64 {
-        self.locked(key, now, |shard, digest, kinds| {
-            let put = |(band, kind)| {
-                let change = |bucket: &super::Bucket, state, now| bucket.put(state, n, now);
-                let digest = digest.band(band);
-                let put = self.keys.with_locked(shard, digest, Wanted::Kind(kind), self.since(now), change);
-                self.keys.put_to(put)
-            };
-            kinds.iter().enumerate().map(put).max().unwrap_or(0)
-        })
-    }
-
-    /// Has a key's buckets be as new. It keeps a class that it was [given](Self::set_class). Tokens that it shares with others
-    /// for want of a place are not its own, and stay as they are.
-    pub fn reset(&self, key: &K) {
-        let digest = self.digest(key);
-        let mut shard = self.keys.shard(digest);
-        loop {
-            let other = shard.bands(digest).find(|(_, slot)| !slot.is_kept_for_good());
-            let Some(at) = other.map(|(at, _)| at) else { break };
-            shard.remove(at);
-            self.keys.forget(1);
-        }
-        let kept = shard.bands(digest).next().map(|(at, slot)| (at, shard.bucket(slot.class()).start()));
-        if let Some((at, state)) = kept {
-            shard.set(at, state);
-        }
-    }
-
-    /// Forgets a key altogether: its buckets, and the class that it was [given](Self::set_class). Says whether anything was
-    /// known of it.
-    pub fn remove(&self, key: &K) -> bool {
-        let digest = self.digest(key);
-        let mut shard = self.keys.shard(digest);
-        let mut known = false;
-        while let Some(at) = shard.find_any(digest) {
-            shard.remove(at);
-            self.keys.forget(1);
-            known = true;
-        }
-        known
     }
 
     /// How many buckets there are now, one for each quota of a key that isn't full in all of them: at most the cap. Keys that are
@@ -307,27 +287,6 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
     /// Nanoseconds since the table's start.
     const fn since(&self, now: u64) -> u64 {
         now.saturating_sub(self.keys.start)
-    }
-
-    #[inline]
-    fn decide(&self, key: &K, n: u64, now: u64, asking: Asking) -> Decision {
-        let (digest, since) = (self.digest(key), self.since(now));
-        let mut shard = self.keys.shard(digest);
-        // A key that is there and has one quota: nothing else is looked at, and nothing is shared but its shard.
-        if let Some((at, slot)) = shard.find_any(digest).and_then(|at| Some((at, *shard.get(at)?))) {
-            let kind = shard.kind(slot.class());
-            let is_its = self.classify.is_none() || !shard.is_unused(at, since);
-            if kind.bands == 1 && is_its {
-                let (decision, next) = kind.bucket.take(slot.state, n, since);
-                if asking != Asking::Peek && next != slot.state {
-                    shard.set(at, next);
-                }
-                return decision;
-            }
-        }
-        self.locked_in(shard, (key, digest), now, |shard, digest, kinds| {
-            self.ask(shard, digest, kinds, n, now, asking)
-        })
     }
 
     /// Decides over all of a key's quotas.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::quota::Quota;
+use smallvec::{SmallVec, smallvec};
 
 use super::slot::{CLASSES, Slot};
 use super::table::Table;
@@ -19,7 +20,7 @@ const SAMPLE: usize = 16;
 pub(super) const OWN: u16 = 0;
 
 /// How many quotas a shard knows at once. A key whose quota finds no room here is decided on the shared bucket.
-pub(super) const MAX_CLASSES: usize = 1024;
+pub(super) const MAX_CLASSES: usize = 512;
 const _: () = assert!(MAX_CLASSES <= CLASSES);
 
 /// A quota, compiled, and whose it is where keys have classes: the class, its place among the class's bandwidths, and how many
@@ -83,12 +84,11 @@ impl Recent {
     }
 }
 
-/// Of 56 bytes, so that it fits a cache line with its lock.
 #[derive(Debug)]
 pub(super) struct Shard {
     table: Table,
-    /// The quotas that slots refer to, by their places here. Few, as a rule one.
-    classes: Vec<Class>,
+    /// The quotas that slots refer to, by their places here. Few, as a rule one beside the table's own.
+    classes: SmallVec<[Class; 2]>,
 }
 
 /// A quota, and how many slots (and decisions on their way) refer to it: at none its place is free for another.
@@ -100,7 +100,7 @@ struct Class {
 
 impl Shard {
     pub(super) fn new(own: Arc<Kind>) -> Self {
-        Self { table: Table::new(), classes: vec![Class { kind: own, users: Cell::new(0) }] }
+        Self { table: Table::new(), classes: smallvec![Class { kind: own, users: Cell::new(0) }] }
     }
 
     /// How many slots there are; for tests.
@@ -116,7 +116,7 @@ impl Shard {
 
     /// How many quotas are known; for tests.
     #[cfg(test)]
-    pub(super) const fn classes(&self) -> usize {
+    pub(super) fn classes(&self) -> usize {
         self.classes.len()
     }
 
@@ -365,7 +365,7 @@ impl Shard {
             classes.pop();
         }
         if classes.len() < classes.capacity() / 4 {
-            classes.shrink_to(classes.len() * 2);
+            classes.shrink_to_fit();
         }
         had - table.len()
     }

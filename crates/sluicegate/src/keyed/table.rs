@@ -13,10 +13,16 @@
 //! It knows nothing of quotas: what is to be forgotten is said by a function, which is told a slot's place and answers. What it says
 //! yes to is gone.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::slot::Slot;
 
 /// Slots of a block: 3 KiB. A table that needs fewer has one block that is smaller.
 const BLOCK: usize = 128;
+
+/// So many blocks are found without a list on the heap, which would be one more place in memory to wait for: enough for a table of
+/// [`KEYS_A_SHARD`](super::KEYS_A_SHARD), and for some more.
+const NEAR: usize = 11;
 
 /// Slots of the smallest block.
 const LEAST: usize = 8;
@@ -29,10 +35,10 @@ const ROOMY: usize = 85;
 /// That room may still be too small, once in some hundred tables that are as full as can be; then the table grows early.
 const BEHIND: usize = 32;
 
-/// See the module. Of 40 bytes, so that it fits a cache line beside a lock.
+/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    blocks: Vec<Box<[Slot]>>,
+    blocks: SmallVec<[Box<[Slot]>; NEAR]>,
     len: u32,
     /// The next place to look at for what may be forgotten.
     hand: u32,
@@ -40,8 +46,8 @@ pub(super) struct Table {
 
 impl Table {
     /// An empty table. It has no memory yet.
-    pub(super) const fn new() -> Self {
-        Self { blocks: Vec::new(), len: 0, hand: 0 }
+    pub(super) fn new() -> Self {
+        Self::default()
     }
 
     /// How many slots there are.
@@ -263,7 +269,7 @@ impl Table {
             if let Some(old) = self.blocks.first() {
                 first[..old.len()].copy_from_slice(old);
             }
-            self.blocks = vec![first];
+            self.blocks = smallvec![first];
         }
         let blocks = size.div_ceil(BLOCK);
         if self.blocks.len() < blocks {

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 
-use super::crowd::{SAFETY, Wakes};
+use super::crowd::{SAFETY, Spot, Wakes};
 use super::shared::Shared;
 use crate::timer::Timer;
 
@@ -44,14 +44,40 @@ impl Alarms {
         self.list.first().map(|first| first.at)
     }
 
+    /// Whether there is one of this home.
+    fn has(&self, home: u64) -> bool {
+        self.list.iter().any(|entry| entry.home == home)
+    }
+
+    /// The home whose alarm may look after somebody there. None where one did, and is no more: what drives it is shutting down,
+    /// or its timer panics. Another one would not fare better, and its end would wake who waits, for ever.
+    pub(super) fn trusted(&self, home: Option<u64>, spot: Option<&mut Spot>) -> Option<u64> {
+        let Some(spot) = spot else { return home };
+        let trusted = home.filter(|home| spot.kept_by != Some(*home) || self.has(*home));
+        spot.kept_by = home;
+        trusted
+    }
+
     /// Somebody at home here waits: the number of an alarm that is to be started for it, if there is none.
     pub(super) fn of(&mut self, home: u64) -> Option<u64> {
-        if self.list.iter().any(|entry| entry.home == home) {
+        if self.has(home) {
             return None;
         }
         self.made += 1;
         self.list.push(Entry { number: self.made, home, at: 0, waker: None });
         Some(self.made)
+    }
+
+    /// Somebody is due at `next`: has those look that would do so too late, the first for that instant and the others for
+    /// [`SAFETY`] later. Not only the first, whose runtime may stand still.
+    pub(super) fn hurry(&mut self, next: u64, wakes: &mut Wakes) {
+        for (place, entry) in self.list.iter_mut().enumerate() {
+            let by = if place == 0 { next } else { next.saturating_add(SAFETY) };
+            if entry.at > by {
+                entry.at = 0;
+                wakes.add(entry.waker.clone());
+            }
+        }
     }
 
     /// Has the first look.

@@ -146,7 +146,8 @@ impl Attended<'_> {
 
     fn stand_in_line(&mut self, booked: &Booked, wish: Wish, waker: Option<Waker>) -> Joined {
         let Wish { n, until, claim, .. } = wish;
-        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take: matches!(claim, Claim::Take { .. }) };
+        let is_take = matches!(claim, Claim::Take { .. });
+        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take, kept_by: None };
         let ticket = self.crowd.line.push(booked, n, claim, spot);
         let Some(waker) = waker else { return Joined::Waits(ticket, u64::MAX, None) };
         let (looks, start) = self.listen(ticket, until, wish.home, waker);
@@ -167,7 +168,7 @@ impl Attended<'_> {
         home: Option<u64>,
         waker: Waker,
     ) -> (u64, Option<u64>) {
-        match home {
+        match self.crowd.alarms.trusted(home, self.crowd.line.get_mut(ticket)) {
             None => (self.crowd.listen(&self.node.bucket, ticket, until, waker, self.wakes), None),
             Some(home) => {
                 self.crowd.keep(ticket, waker, self.wakes);

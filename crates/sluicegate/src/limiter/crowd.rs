@@ -55,6 +55,8 @@ pub(super) struct Spot {
     pub(super) wakes_at: u64,
     /// Whether somebody is granted tokens here, rather than told an instant.
     pub(super) is_take: bool,
+    /// The home whose alarm was to look after its owner.
+    pub(super) kept_by: Option<u64>,
 }
 
 /// Wakers to be woken, or dropped, once the lock is free: they are foreign code, which may come back here.
@@ -105,8 +107,10 @@ impl Crowd {
         Self { line, listening, watches, left, waited, cancelled, overdue, alarms }
     }
 
-    /// Somebody in line is to be woken when its turn has come, and an alarm looks after that.
+    /// Somebody in line is to be woken when its turn has come, and an alarm looks after that; it may have looked after itself
+    /// until now.
     pub(super) fn keep(&mut self, ticket: Ticket, waker: Waker, wakes: &mut Wakes) {
+        self.forget(ticket);
         let old = self.line.get_mut(ticket).and_then(|spot| spot.waker.replace(waker));
         wakes.discard(old);
     }
@@ -210,14 +214,13 @@ impl Crowd {
     pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
         self.line.agree(bucket, state);
-        let mut is_overdue = self.line.next_at(bucket).is_some_and(|at| at.saturating_add(SAFETY) <= now);
-        while let Some((ticket, spot)) = self.line.pop_due(bucket, now) {
+        while let Some(at) = self.line.next_at(bucket)
+            && let Some((ticket, spot)) = self.line.pop_due(bucket, now)
+        {
             self.forget(ticket);
             self.waited += u64::from(spot.is_take);
-            if spot.waker.is_some() {
-                self.overdue += u64::from(is_overdue);
-                is_overdue = false;
-            }
+            // Where nobody waits, as for most reservations, nobody is late.
+            self.overdue += u64::from(spot.waker.is_some() && at.saturating_add(SAFETY) <= now);
             wakes.add(spot.waker);
         }
         while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
@@ -243,13 +246,13 @@ impl Crowd {
         self.rouse(bucket, state, now, wakes);
     }
 
-    /// Wakes the alarm, if it would ring too late, or for nobody.
+    /// Wakes the alarms that would ring too late, and the first if it would ring for nobody.
     pub(super) fn rouse(&mut self, bucket: &Bucket, state: State, now: u64, wakes: &mut Wakes) {
         let Some(at) = self.alarms.first_at() else { return };
-        let is_late = self.next_at(bucket, state, now).is_some_and(|next| next < at);
-        // Nobody is left that it would ring for: no timer stays behind.
-        let is_idle = at > 0 && at < u64::MAX && self.len() == 0;
-        if is_late || is_idle {
+        if let Some(next) = self.next_at(bucket, state, now) {
+            self.alarms.hurry(next, wakes);
+        } else if at > 0 && at < u64::MAX && self.len() == 0 {
+            // Nobody is left that it would ring for: no timer stays behind.
             self.alarms.rouse(wakes);
         }
     }

@@ -71,9 +71,9 @@ impl<C: Clock> TokenBucket<C> {
         self.shared.attend_into(wakes, None, |attended| attended.put(n));
     }
 
-    /// What a take of `n` would be answered if so many others were booked before.
-    pub(crate) fn peek_behind(&self, n: u64, behind: u64) -> Decision {
-        let now = self.shared.now();
+    /// What a take of `n` would be answered at a reading of the clock if so many others were booked before.
+    pub(crate) fn peek_behind(&self, n: u64, behind: u64, reading: u64) -> Decision {
+        let now = self.shared.since(reading);
         self.shared.on(|node| {
             let state = node.cell().load()?;
             // What can never be booked is refused for good, whoever comes.

@@ -120,6 +120,8 @@ impl<C: Clock> Wait for Look<C> {
             }
             let (bucket, state) = (&attended.node.bucket, attended.state());
             let known = *watch.get_or_insert_with(|| attended.crowd.watches.add(n, Spot::default()));
+            let crowd = &mut *attended.crowd;
+            let home = crowd.alarms.trusted(home, crowd.watches.get_mut(known));
             let (looks, wakes_at) = if let Some(home) = home {
                 to_start = attended.crowd.alarms.of(home);
                 // Never too late for it: the alarm is woken instead.

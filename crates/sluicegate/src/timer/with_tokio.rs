@@ -18,12 +18,9 @@ use super::{Background, Timer};
 /// Longest time that is waited for in one go: 30 years. Beyond, tokio's own arithmetic would refuse.
 const FAR: u64 = 30 * 365 * 86_400 * 1_000_000_000;
 
-/// The runtime that we are on.
-///
-/// # Panics
-/// Outside a tokio runtime.
+/// The runtime that we are on. None outside one: who waits there for what only a `put` brings needs no timer at all.
 fn home() -> Option<u64> {
-    let id = tokio::runtime::Handle::current().id();
+    let id = tokio::runtime::Handle::try_current().ok()?.id();
     Some(BuildHasherDefault::<DefaultHasher>::default().hash_one(id))
 }
 

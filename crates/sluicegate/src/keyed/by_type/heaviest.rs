@@ -28,7 +28,7 @@ impl<K: Hash + ToOwned<Owned: Send + Sync + 'static> + ?Sized> KeyedBuilder<K> {
     ///
     /// Whoever makes more than one in `8 * k` of the decisions is found, and no more than `8 * k` keys are kept, each copied when it
     /// comes on the list. One in 16 decisions is looked at, by whoever finds nobody else looking; so no
-    /// thread waits for it, and it costs some ten nanoseconds a decision, or three or four times that where most keys are new.
+    /// thread waits for it, and it costs some ten nanoseconds a decision, or twice that where most keys are new.
     #[must_use]
     pub fn heaviest(mut self, k: usize) -> Self {
         self.names = (k > 0).then(|| Names { sampled: Sampled::new(k), own: own::<K> });

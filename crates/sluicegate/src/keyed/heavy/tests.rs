@@ -75,8 +75,9 @@ static LIMITER: OnceLock<Keyed<Counted, ManualClock>> = OnceLock::new();
 impl Clone for Counted {
     fn clone(&self) -> Self {
         if COPIES.fetch_add(1, Ordering::Relaxed) == 0 {
-            // Were the sketch locked, this would wait for itself.
-            assert!(LIMITER.get().is_some_and(|limiter| limiter.heaviest_at(0).is_empty()));
+            // Were the sketch or the key's place locked, this would wait for itself.
+            let limiter = LIMITER.get().unwrap();
+            assert!(limiter.heaviest_at(0).is_empty() && !limiter.peek_at(self, 1, 0).is_granted());
         }
         Self(self.0)
     }
