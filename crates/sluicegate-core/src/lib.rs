@@ -19,6 +19,7 @@
 //! | [`queue`] | who is served, who waits, who is turned away |
 //! | [`heaviest`] | who weighs most of all, in memory for a few |
 //! | [`breaker`] | when to stop asking, and what is answered meanwhile |
+//! | [`lease`] | tokens taken in advance: how many, and when they go back |
 //!
 //! ```
 //! use sluicegate_core::{bucket::Bucket, quota::Quota};
@@ -38,6 +39,7 @@ pub mod cell;
 pub mod clock;
 pub mod decision;
 pub mod heaviest;
+pub mod lease;
 pub mod line;
 pub mod queue;
 pub mod quota;

@@ -34,5 +34,13 @@ pub mod queues {}
 #[doc = include_str!("../guide/throttling_a_copy.md")]
 pub mod throttling_a_copy {}
 
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/leases.md")]
+pub mod leases {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/store_away.md")]
+pub mod store_away {}
+
 #[doc = include_str!("../guide/failures.md")]
 pub mod failures {}

@@ -10,6 +10,7 @@
 //! | allow each client so many | [`Keyed`](keyed::Keyed) |
 //! | the same, decided together with other limits | [`Limits`](memory::Limits) |
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
+//! | take tokens of a far store in advance | [`Leased`](lease::Leased) |
 //! | answer at once while a store is away | [`Guarded`](outage::Guarded) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
@@ -34,7 +35,7 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, quota, span, units};
+pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
 
 pub mod all_of;
 #[cfg(feature = "tokio")]
@@ -44,6 +45,7 @@ pub mod failure;
 pub mod guide;
 pub mod io;
 pub mod keyed;
+pub mod lease;
 pub mod limiter;
 pub mod memory;
 mod numbers;

@@ -50,11 +50,13 @@ use sluicegate_core::clock::nanos;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
-use crate::store::{Charge, Decided, Outcome, Reservation, Store, StoreError, Verdict, check_distinct};
+use crate::store::{
+    Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
+};
 use crate::timer::Timer;
 use crate::wake::Wakers;
 use call::Who;
-use counts::{Counters, What};
+use counts::Counters;
 use shares::{Asking, Outside, Shares};
 
 pub use counts::OutageCounts;
@@ -87,6 +89,8 @@ pub use upkeep::Upkeep;
 /// ```
 pub struct Guarded<S: Store, T: Timer> {
     shared: Arc<Shared<S, T>>,
+    /// The last one that is dropped ends the upkeep.
+    _handle: Arc<Handle<S, T>>,
 }
 
 struct Shared<S, T> {
@@ -131,7 +135,8 @@ impl<S: Store, T: Timer> Guarded<S, T> {
             counters: Counters::default(),
             settings,
         });
-        (Self { shared: Arc::clone(&shared) }, Upkeep::new(shared))
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
     }
 
     /// The store behind it.
@@ -169,8 +174,7 @@ impl<S: Store, T: Timer> Guarded<S, T> {
     ///
     /// Cancel-safe: the upkeep ends all the same.
     pub async fn close(&self) {
-        self.shared.closing.store(true, Ordering::Release);
-        self.shared.ring();
+        self.shared.close();
         loop {
             let seen = self.shared.rung.load(Ordering::Acquire);
             if !self.shared.attended.load(Ordering::Acquire) {
@@ -182,6 +186,11 @@ impl<S: Store, T: Timer> Guarded<S, T> {
 }
 
 impl<S: Store, T: Timer> Shared<S, T> {
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+    }
+
     fn standing(&self) -> Standing {
         self.breaker().standing(self.timer.now())
     }
@@ -213,17 +222,6 @@ impl<S: Store, T: Timer> Shared<S, T> {
         let by = policy(decisive.map_or("", |place| charges[place].space));
         self.count(by, verdict.is_granted(), answer.crowded);
         Ok((verdict.decided(Decided::Outage(by)), answer.wait))
-    }
-
-    fn count(&self, policy: Policy, is_granted: bool, crowded: bool) {
-        let what = match (policy, is_granted) {
-            _ if crowded => What::Crowded,
-            (Policy::LocalShare, true) => What::ShareGranted,
-            (Policy::LocalShare, false) => What::ShareRefused,
-            (_, true) => What::OpenGranted,
-            (_, false) => What::ClosedRefused,
-        };
-        self.counters.add(what, 1);
     }
 
     /// What the store has told of keys whose shares may be needed.
@@ -320,7 +318,7 @@ impl<S: Store + 'static, T: Timer> Store for Guarded<S, T> {
     async fn reset(&self, space: &str, key: &[u8]) -> Result<(), StoreError> {
         self.shared.ask(Who::Request, self.shared.store.reset(space, key)).await?;
         let mut shares = self.shared.shares();
-        shares.forget(Charge::new(space, key, &Quota::ban()).name());
+        shares.forget(Named { space, key });
         self.shared.count_owing(&shares);
         Ok(())
     }
@@ -366,9 +364,20 @@ impl<S: Store + 'static, T: Timer> Store for Guarded<S, T> {
     }
 }
 
+/// What all clones have in common; dropped with the last.
+struct Handle<S: Store, T: Timer> {
+    shared: Arc<Shared<S, T>>,
+}
+
+impl<S: Store, T: Timer> Drop for Handle<S, T> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
 impl<S: Store, T: Timer> Clone for Guarded<S, T> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared), _handle: Arc::clone(&self._handle) }
     }
 }
 

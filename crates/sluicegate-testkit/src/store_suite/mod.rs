@@ -24,6 +24,15 @@ pub trait Rig: Send + Sync + 'static {
     /// is rounded up.
     const RESOLUTION: Duration = Duration::from_nanos(1);
 
+    /// The steps, since every key's bucket began, in which the store counts how long a key whose quota has changed is not begun
+    /// anew: until it would have been full by the old quota, an hour at the most, rounded up.
+    const KEPT_STEP: Duration = Duration::from_nanos(1);
+
+    /// Whether the store rounds what the machine has to round: flows that are no small number of units a nanosecond, such as
+    /// `12345/s`. Where it is exact instead, its answers are a hair better at times, and random sequences leave such quotas
+    /// out. Its own tests then hold it to exact answers for them; the promises by name are kept all the same.
+    const ROUNDS: bool = true;
+
     /// The store.
     fn store(&self) -> &Self::Store;
 

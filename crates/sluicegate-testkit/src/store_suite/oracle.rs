@@ -1,6 +1,7 @@
 //! The bare machine in a plain map: what a store's answers are compared with.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sluicegate::bucket::{Bucket, State};
 use sluicegate::clock::nanos;
@@ -15,8 +16,12 @@ const KEPT_FOR: u64 = 3600 * 1_000_000_000;
 type Name = (String, Vec<u8>);
 
 /// The buckets of all keys.
-#[derive(Debug, Default)]
-pub struct Oracle(HashMap<Name, Entry>);
+#[derive(Debug)]
+pub struct Oracle {
+    keys: HashMap<Name, Entry>,
+    /// In which steps a key is kept whose quota has changed, in nanoseconds.
+    kept_step: u64,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -30,18 +35,25 @@ struct Entry {
 pub type Booked = Vec<(Name, u64, Quota)>;
 
 impl Oracle {
+    /// No key is known.
+    #[must_use]
+    pub fn new(kept_step: Duration) -> Self {
+        Self { keys: HashMap::new(), kept_step: nanos(kept_step) }
+    }
+
     /// A key's bucket by the quota of a charge: if that is another, its tokens are carried over, once for all. One that is as
     /// if never used, and whose quota has not changed lately, begins anew.
     fn entry(&mut self, charge: &Charge<'_>, now: u64) -> &mut Entry {
         let bucket = Bucket::new(*charge.quota);
         let fresh = Entry { bucket, state: bucket.start(), kept_until: 0 };
-        let entry = self.0.entry((charge.space.to_owned(), charge.key.to_vec())).or_insert(fresh);
+        let entry = self.keys.entry((charge.space.to_owned(), charge.key.to_vec())).or_insert(fresh);
         if entry.bucket.is_unused(entry.state, now) && entry.kept_until <= now {
             // Whether it is forgotten or not is no difference.
             *entry = fresh;
         } else if entry.bucket != bucket {
             let full = entry.bucket.peek(entry.state, now).reset_after().map_or(KEPT_FOR, nanos);
-            entry.kept_until = entry.kept_until.max(now + full.min(KEPT_FOR));
+            let until = (now + full.min(KEPT_FOR)).next_multiple_of(self.kept_step);
+            entry.kept_until = entry.kept_until.max(until);
             entry.state = entry.bucket.carry(entry.state, &bucket, now);
             entry.bucket = bucket;
         }
@@ -108,7 +120,7 @@ impl Oracle {
     /// As `Reservation::settle`, and with nothing but zeros as `give_back`.
     pub fn settle(&mut self, booked: &Booked, actual: &[u64], now: u64) {
         for (((space, key), n, quota), actual) in booked.iter().zip(actual) {
-            let quota = match self.0.get(&(space.clone(), key.clone())) {
+            let quota = match self.keys.get(&(space.clone(), key.clone())) {
                 Some(entry) if !entry.bucket.is_unused(entry.state, now) || entry.kept_until > now => {
                     *entry.bucket.quota()
                 }
@@ -141,6 +153,6 @@ impl Oracle {
 
     /// As `reset`.
     pub fn reset(&mut self, space: &str, key: &[u8]) {
-        self.0.remove(&(space.to_owned(), key.to_vec()));
+        self.keys.remove(&(space.to_owned(), key.to_vec()));
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sluicegate::clock::nanos;
 use sluicegate::decision::Decision;
-use sluicegate::quota::Quota;
+use sluicegate::quota::{Quota, Refill};
 use sluicegate::store::{Charge, Outcome, Reservation, Store, Verdict};
+use sluicegate::units::{Flow, Scale};
 
 use super::Rig;
 use super::oracle::{Booked, Oracle};
@@ -94,6 +95,13 @@ impl Step<'_> {
     }
 }
 
+/// Whether the machine can't hold to a flow exactly.
+fn is_rounded(quota: &Quota) -> bool {
+    let Refill::Smooth { tokens, interval } = quota.refill() else { return false };
+    let scale = Scale::smooth(tokens, interval.get(), quota.capacity());
+    scale.is_some_and(|scale| matches!(scale.flow, Flow::Scaled { .. }))
+}
+
 /// One sequence, on a store that is empty.
 ///
 /// # Panics
@@ -103,10 +111,11 @@ pub async fn run<R: Rig>(rig: &R, seed: u64) {
     let store = rig.store();
     let resolution = nanos(R::RESOLUTION);
     let quotas: Vec<Quota> = QUOTAS.iter().filter_map(|text| text.parse().ok()).collect();
-    let quotas: Vec<Quota> = quotas.into_iter().filter(|quota| store.supports(quota).is_ok()).collect();
+    let is_asked = |quota: &Quota| store.supports(quota).is_ok() && (R::ROUNDS || !is_rounded(quota));
+    let quotas: Vec<Quota> = quotas.into_iter().filter(is_asked).collect();
     assert!(quotas.len() > 3, "hardly any quota is supported");
     let mut of_key = KEYS.map(|_| *dice.of(&quotas));
-    let (mut oracle, mut held) = (Oracle::default(), Vec::<(Reservation<_>, Booked, u64)>::new());
+    let (mut oracle, mut held) = (Oracle::new(R::KEPT_STEP), Vec::<(Reservation<_>, Booked, u64)>::new());
     for step in 0..STEPS {
         if dice.below(3) == 0 {
             let most = *dice.of(&[1_000, 1_000_000, 100_000_000, 1_000_000_000, 4_000_000_000_000]);

@@ -6,6 +6,7 @@ mod cancel;
 mod door;
 mod flaws;
 mod io;
+mod lease;
 mod limiter;
 mod outage;
 mod permits;

@@ -73,6 +73,7 @@ pub(crate) const CRATES: &[Place] = &[
             "store",     // where buckets live
             "memory",    // the store in this process
             "outage",    // what to do when a store is away
+            "lease",     // its tokens, taken in advance
             "io",        // readers and writers with a rate
             "pool",      // buffers, bounded
             "queue",     // work in front of workers
@@ -113,7 +114,24 @@ pub(crate) const CRATES: &[Place] = &[
     Place {
         name: "sluicegate-redis",
         imports: &[CORE, LIBRARY],
-        modules: None,
+        modules: Some(&[
+            "numbers",    // a quota, as the script counts
+            "names",      // what keys are called
+            "settings",   // where Redis is
+            "watchers",   // who waits for a put
+            "said",       // what the script says
+            "job",        // what there is to do
+            "script",     // the script's words
+            "error",      // what an error means
+            "connection", // as the client library has it
+            "link",       // the way to Redis
+            "driver",     // the task that talks
+            "shared",     // the way to it
+            "booking",    // tokens booked ahead
+            "watch",      // until tokens are there
+            "store",      // the store
+            "guide",      // chapters, no code
+        ]),
         forbidden: QUIET,
         except: &[],
     },

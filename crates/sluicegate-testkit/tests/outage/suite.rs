@@ -26,6 +26,9 @@ impl Rig for OfGuarded {
     type Store = Guarded<Memory<ManualTime>, ManualTime>;
     type Timer = ManualTime;
 
+    /// A key has room for a minute's number.
+    const KEPT_STEP: Duration = Duration::from_secs(60);
+
     fn store(&self) -> &Self::Store {
         &self.store
     }

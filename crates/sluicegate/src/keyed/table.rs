@@ -150,8 +150,8 @@ impl Table {
                     self.hand = 0;
                     if roomy(self.len()) * 4 <= self.places() {
                         self.make_room(0, |_, _| false);
+                        return;
                     }
-                    return;
                 }
                 _ => self.hand += 1,
             }

@@ -43,7 +43,7 @@ pub enum Decided {
     /// The buckets themselves, wherever they are.
     #[default]
     Store,
-    /// A lease: tokens that were taken from the store before, or a denial that it told.
+    /// A [lease](crate::lease): tokens that were taken from the store before, or a denial that it told.
     Lease,
     /// What is to be answered while the store is [away](crate::outage).
     Outage(Policy),

@@ -1,5 +1,8 @@
 //! What has happened.
 
+use sluicegate_core::breaker::Policy;
+
+use super::Shared;
 use crate::counts::Stripes;
 
 /// What has happened so far. All of it only grows.
@@ -70,5 +73,19 @@ impl Counters {
             crowded: of(What::Crowded),
             paid: of(What::Paid),
         }
+    }
+}
+
+impl<S, T> Shared<S, T> {
+    /// A request was answered by this policy.
+    pub(super) fn count(&self, policy: Policy, is_granted: bool, crowded: bool) {
+        let what = match (policy, is_granted) {
+            _ if crowded => What::Crowded,
+            (Policy::LocalShare, true) => What::ShareGranted,
+            (Policy::LocalShare, false) => What::ShareRefused,
+            (_, true) => What::OpenGranted,
+            (_, false) => What::ClosedRefused,
+        };
+        self.counters.add(what, 1);
     }
 }

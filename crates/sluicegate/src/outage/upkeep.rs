@@ -31,7 +31,7 @@ impl<S: Store, T: Timer> Upkeep<S, T> {
         Self { shared }
     }
 
-    /// Works until the guard is [closed](super::Guarded::close). Never fails: what the store does not answer is tried again later.
+    /// Works until the guard is [closed](super::Guarded::close), or nobody has it any more. Never fails: what the store does not answer is tried again later.
     ///
     /// Cancel-safe: dropped, requests do what is necessary by themselves.
     pub async fn run(self) {

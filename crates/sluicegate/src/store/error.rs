@@ -54,6 +54,20 @@ pub enum StoreError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The connection broke after the request had left. Whether the store has decided is not known, as after a
+    /// [`Timeout`](Self::Timeout).
+    Lost {
+        /// What is known of why.
+        cause: Arc<dyn Error + Send + Sync>,
+    },
+    /// Under the name that the store has for a key, somebody else keeps something. Nothing was changed. The store is not at fault,
+    /// and other keys are as they should be.
+    Foreign {
+        /// The name that the store has for the key, as far as it is text.
+        name: String,
+        /// What is there.
+        what: String,
+    },
     /// The store has answered what can't be right, or has refused to do its work.
     Broken {
         /// What is wrong, and where that can be, what would help.
@@ -67,7 +81,7 @@ impl StoreError {
     /// Whether the store is at fault, so that another answer is needed for as long as it is; not what it was asked.
     #[must_use]
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Away { .. } | Self::Timeout { .. } | Self::Broken { .. })
+        matches!(self, Self::Away { .. } | Self::Timeout { .. } | Self::Lost { .. } | Self::Broken { .. })
     }
 
     /// A field that a store can't do; for stores.
@@ -93,6 +107,15 @@ impl fmt::Display for StoreError {
                 f.write_str("the store could not be reached, and is not asked for a moment")
             }
             Self::Timeout { after } => write!(f, "the store has not answered within {after:?}"),
+            Self::Lost { cause } => {
+                write!(f, "the connection to the store broke before it had answered: {cause}")
+            }
+            Self::Foreign { name, what } => {
+                write!(
+                    f,
+                    "`{name}` holds {what}: expected a bucket, or nothing; delete it, or use another prefix"
+                )
+            }
             Self::Broken { what, .. } => write!(f, "the store does not work: {what}"),
         }
     }
@@ -101,7 +124,9 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Away { cause: Some(cause) } | Self::Broken { cause: Some(cause), .. } => Some(&**cause),
+            Self::Away { cause: Some(cause) }
+            | Self::Broken { cause: Some(cause), .. }
+            | Self::Lost { cause } => Some(&**cause),
             _ => None,
         }
     }

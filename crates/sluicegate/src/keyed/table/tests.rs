@@ -14,7 +14,7 @@ fn slot(hash: u64, which: u64) -> Slot {
 }
 
 fn digest(hash: u64, which: u64) -> Digest {
-    Digest([hash, which << 32])
+    Digest([hash, which << 40])
 }
 
 fn find(table: &Table, hash: u64, which: u64) -> Option<usize> {

@@ -1,0 +1,4 @@
+//! The guide. Every example in it is compiled.
+
+#[doc = include_str!("../guide/sharing_a_quota.md")]
+pub mod sharing_a_quota {}

@@ -1,0 +1,70 @@
+//! What is held goes back, however it ends.
+
+use sluicegate::store::{Charge, Decided};
+
+use crate::support::{House, quota, requests, take};
+use sluicegate::lease::Settings;
+
+#[tokio::test(start_paused = true)]
+async fn closed_it_gives_everything_back() {
+    let (house, some) = (House::new(), quota("1/h burst 1000"));
+    let (instance, upkeep) = house.parts(Settings::default());
+    let upkeep = tokio::spawn(upkeep.run());
+    tokio::task::yield_now().await;
+    for key in 0..5_u8 {
+        assert_eq!(requests(&instance, Charge::new("s", &[key], &some), 100).await, 100);
+    }
+    assert!(instance.held() > 50);
+    instance.close().await;
+    upkeep.await.unwrap();
+    assert_eq!(instance.held(), 0);
+    for key in 0..5_u8 {
+        assert_eq!(house.left(Charge::new("s", &[key], &some)), 900);
+    }
+    assert_eq!(take(&instance, Charge::new("s", b"k", &some)).await.by, Decided::Store);
+    instance.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_it_does_when_nobody_has_it_any_more() {
+    let (house, some) = (House::new(), quota("1/h burst 1000"));
+    let (instance, upkeep) = house.parts(Settings::default());
+    let upkeep = tokio::spawn(upkeep.run());
+    tokio::task::yield_now().await;
+    let charge = Charge::new("s", b"k", &some);
+    assert_eq!(requests(&instance.clone(), charge, 100).await, 100);
+    drop(instance);
+    upkeep.await.unwrap();
+    assert_eq!(house.left(charge), 900);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_idle_goes_back_by_itself() {
+    let (house, some) = (House::new(), quota("1/h burst 1000"));
+    let instance = house.instance().await;
+    let charge = Charge::new("s", b"k", &some);
+    assert_eq!(requests(&instance, charge, 100).await, 100);
+    assert!(instance.held() > 0);
+    // A quarter of a lifetime, the time until it is looked at, and the way.
+    house.sleep(100 + 25 + 2).await;
+    assert_eq!((instance.held(), house.left(charge)), (0, 900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_upkeep_was_aborted_requests_go_to_the_store() {
+    let (house, some) = (House::new(), quota("1000/s"));
+    let (instance, upkeep) = house.parts(Settings::default());
+    let charge = Charge::new("s", b"k", &some);
+    assert_eq!(take(&instance, charge).await.by, Decided::Store, "it does not run yet");
+    let upkeep = tokio::spawn(upkeep.run());
+    tokio::task::yield_now().await;
+    let waits = take(&instance, charge);
+    let aborts = async {
+        tokio::task::yield_now().await;
+        upkeep.abort();
+    };
+    let (verdict, ()) = futures_util::future::join(waits, aborts).await;
+    assert_eq!((verdict.is_granted(), verdict.by), (true, Decided::Store));
+    assert_eq!(take(&instance, charge).await.by, Decided::Store);
+    instance.close().await;
+}

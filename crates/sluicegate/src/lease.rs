@@ -1,0 +1,391 @@
+//! Tokens of a store, taken in advance and spent here: for stores that are far away, and keys that are asked often.
+//!
+//! [`Leased`] stands before a store, and is one. A key that is asked often has a lease: tokens that were taken from the store
+//! and are spent here, for the price of a lock and a look into a table. How many those are follows demand; they are fetched before
+//! they run out, by one call at a time for a key; and what is not spent within a lifetime, or lies idle for a quarter of it,
+//! goes back. What the store has refused is refused here until it is time to ask again. The policy is
+//! [a machine](sluicegate_core::lease); what fetches and gives back is the [`Upkeep`], which is to be run by a task of yours.
+//!
+//! # Bounds
+//! With C and q/I a quota, L the [lifetime](Settings::with_lifetime), and any number of instances:
+//!
+//! * At most C + q·(t + L)/I tokens are used in any span of t, and half of what flows while a call of the store is under way;
+//!   what the store grants is within C + q·t/I, as ever. In the long run it is the quota, exactly. (In steps of more than one
+//!   token: one and a half steps more.)
+//! * An instance holds at most half of what it spent of the key in the last L; so all of them together hold at most half of
+//!   what was used then. Others are refused for it, if they come just then: it is what a lease costs. It goes back within L.
+//! * A crash loses what was held, until it has flowed again: less is granted, never more. So does a call that had no answer.
+//!
+//! # Where it differs from its store
+//! * `remaining` and `reset_after` are what the store told last, with what is held here; others may have taken since.
+//! * A refusal that is remembered stands until its time, though somebody else puts tokens meanwhile.
+//! * While others hold what nobody uses, there may be a refusal that the store alone would not have made; so a retry at
+//!   its time may be refused once more.
+//! * A reset forgets what this instance holds; other instances keep what they have.
+//! * A request on several keys is decided on their leases, one after the other; all or nothing, too. One on a key that can't be
+//!   leased (a stock, `unlimited`, `ban`) is the store's as a whole, which then does not know what is held here.
+//!
+//! # With a store that may be away
+//! `Leased<Guarded<S>>`: what is held is spent first; then the [guard's](crate::outage) policy decides. What it grants in the
+//! store's place is never held.
+
+mod acquire;
+mod counts;
+mod hold;
+mod settings;
+mod table;
+mod upkeep;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use sluicegate_core::decision::Decision;
+use sluicegate_core::lease::{Ask, Told, is_leased};
+use sluicegate_core::quota::Quota;
+
+use crate::store::{
+    Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
+};
+use crate::timer::Timer;
+use crate::wake::Wakers;
+use counts::{Counters, What};
+use table::Table;
+
+pub use counts::LeaseCounts;
+pub use hold::LeasedHold;
+pub use settings::Settings;
+pub use upkeep::Upkeep;
+
+/// A store whose tokens are taken in advance. Clones are the same.
+///
+/// ```
+/// use sluicegate::lease::{Leased, Settings};
+/// use sluicegate::memory::Memory;
+/// use sluicegate::store::{Charge, Store, StoreError};
+/// use sluicegate::timer::TokioTime;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), StoreError> {
+/// // In place of one across a network.
+/// let far = Memory::new();
+/// let (store, upkeep) = Leased::new(far.clone(), TokioTime::new(), Settings::default());
+/// let upkeep = tokio::spawn(upkeep.run());
+/// # tokio::task::yield_now().await;
+///
+/// let quota = "10000/s".parse().expect("a quota");
+/// for _ in 0..1000 {
+///     assert!(store.take(&[Charge::new("requests", b"ann", &quota)]).await?.is_granted());
+/// }
+/// assert!(store.counts().fetched < 30);
+///
+/// store.close().await;
+/// upkeep.await.expect("it has ended");
+/// assert_eq!(store.held(), 0, "all has gone back");
+/// # Ok(()) }
+/// ```
+pub struct Leased<S: Store, T: Timer> {
+    shared: Arc<Shared<S, T>>,
+    /// The last one that is dropped ends the upkeep.
+    _handle: Arc<Handle<S, T>>,
+}
+
+struct Shared<S, T> {
+    store: S,
+    timer: T,
+    settings: Settings,
+    table: Table,
+    /// How often it was rung, and for whom.
+    rung: AtomicU64,
+    bell: Wakers,
+    /// Whether the upkeep runs, and whether it is to end.
+    attended: AtomicBool,
+    closing: AtomicBool,
+    counters: Counters,
+}
+
+impl<S: Store + 'static, T: Timer> Leased<S, T> {
+    /// Leases from this store, and their upkeep, which is to be run: `tokio::spawn(upkeep.run())`. Until it runs, everything
+    /// is asked of the store. `timer` may be another clock than the store's.
+    pub fn new(store: S, timer: T, settings: Settings) -> (Self, Upkeep<S, T>) {
+        let shared = Arc::new(Shared {
+            store,
+            timer,
+            table: Table::new(settings.lifetime, settings.max_keys),
+            settings,
+            rung: AtomicU64::new(0),
+            bell: Wakers::default(),
+            attended: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            counters: Counters::default(),
+        });
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
+    }
+}
+
+impl<S: Store, T: Timer> Leased<S, T> {
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.shared.store
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> LeaseCounts {
+        self.shared.counters.read()
+    }
+
+    /// How many keys have a lease now.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        self.shared.table.len()
+    }
+
+    /// Unspent tokens of all keys together that are held here now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.shared.table.held()
+    }
+
+    /// Gives everything back and ends the upkeep; it is over when this is. Those who wait, and all who come later, ask the store.
+    ///
+    /// Cancel-safe: all is given back and ended all the same.
+    pub async fn close(&self) {
+        self.shared.close();
+        loop {
+            let seen = self.shared.rung.load(Ordering::Acquire);
+            if !self.shared.attended.load(Ordering::Acquire) {
+                return;
+            }
+            let mut place = self.shared.bell.enter();
+            poll_fn(|context| {
+                place.set(context.waker());
+                if self.shared.rung.load(Ordering::Acquire) == seen { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+        }
+    }
+}
+
+impl<S: Store, T: Timer> Shared<S, T> {
+    fn ring(&self) {
+        self.rung.fetch_add(1, Ordering::Release);
+        self.bell.wake();
+    }
+
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether somebody fetches tokens.
+    fn is_open(&self) -> bool {
+        self.attended.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether these charges are decided here.
+    fn is_ours(&self, charges: &[Charge<'_>]) -> bool {
+        let ours =
+            !charges.is_empty() && charges.iter().all(|charge| is_leased(charge.quota)) && self.is_open();
+        if !ours {
+            self.counters.add(What::Passed, 1);
+        }
+        ours
+    }
+
+    /// What leases say; none if it is for the store to decide.
+    async fn ours(&self, charges: &[Charge<'_>]) -> Result<Option<Verdict>, StoreError> {
+        let each = match charges {
+            // Nearly always, and at once.
+            [charge] => match self.ask(charge, self.timer.now()) {
+                Ask::Decided(decision) => Some(vec![decision]),
+                Ask::Pass => None,
+                Ask::Wait(ticket) => self.wait(charge, ticket).await.map(|decision| vec![decision]),
+            },
+            _ => {
+                check_distinct(charges)?;
+                self.decide_all(charges).await
+            }
+        };
+        if each.is_none() {
+            self.counters.add(What::Passed, 1);
+        }
+        Ok(each.map(|each| Verdict::new(each).decided(Decided::Lease)))
+    }
+
+    /// What the store itself has decided: how its buckets stand, and the demand that it has met.
+    fn met(&self, charges: &[Charge<'_>], verdict: &Verdict) {
+        if verdict.by != Decided::Store {
+            return;
+        }
+        let now = self.timer.now();
+        for (charge, decision) in charges.iter().zip(&verdict.each) {
+            let met = self.table.with(charge.name(), |lease| {
+                if lease.quota() != charge.quota {
+                    return ((), Told::default());
+                }
+                if verdict.is_granted() {
+                    lease.used(charge.n, now);
+                }
+                ((), lease.heard(*decision, now))
+            });
+            if let Some(((), changes)) = met {
+                self.said(changes);
+            }
+        }
+    }
+}
+
+impl<S: Store + 'static, T: Timer> Store for Leased<S, T> {
+    type Hold = LeasedHold<S, T>;
+
+    async fn take(&self, charges: &[Charge<'_>]) -> Result<Verdict, StoreError> {
+        let shared = &self.shared;
+        if shared.is_ours(charges)
+            && let Some(verdict) = shared.ours(charges).await?
+        {
+            return Ok(verdict);
+        }
+        let verdict = shared.store.take(charges).await?;
+        shared.met(charges, &verdict);
+        Ok(verdict)
+    }
+
+    async fn peek(&self, charges: &[Charge<'_>]) -> Result<Verdict, StoreError> {
+        let (shared, now) = (&self.shared, self.shared.timer.now());
+        // What is held is there too.
+        let held: Vec<u64> = charges.iter().map(|charge| shared.table.held_of(charge, now)).collect();
+        let rest = |(charge, held): (&Charge<'_>, &u64)| {
+            if charge.n > charge.quota.capacity() { charge.n } else { charge.n.saturating_sub(*held) }
+        };
+        let rest: Vec<Charge<'_>> =
+            charges.iter().zip(&held).map(|both| Charge { n: rest(both), ..*both.0 }).collect();
+        let verdict = shared.store.peek(&rest).await?;
+        let each = verdict.each.iter().zip(&held).map(|(decision, held)| beside(*decision, *held)).collect();
+        Ok(Verdict::new(each).decided(verdict.by))
+    }
+
+    async fn take_up_to(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
+        let shared = &self.shared;
+        let here = shared.take_here(&charge);
+        if here == charge.n {
+            return Ok(here);
+        }
+        let spent = shared.spent(charge.name(), here);
+        match shared.store.take_up_to(charge.of(charge.n - here)).await {
+            Ok(more) => {
+                spent.keep();
+                shared.used(charge.name(), more);
+                Ok(here + more)
+            }
+            Err(_) if here > 0 => {
+                spent.keep();
+                Ok(here)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
+        let fitted = self.shared.store.put(charge).await?;
+        self.shared.put(charge.name(), fitted);
+        Ok(fitted)
+    }
+
+    async fn reset(&self, space: &str, key: &[u8]) -> Result<(), StoreError> {
+        let forgotten = self.shared.table.with(Named { space, key }, |lease| {
+            lease.discard();
+            ((), Told::default())
+        });
+        if let Some(((), changes)) = forgotten {
+            self.shared.said(changes);
+        }
+        self.shared.store.reset(space, key).await
+    }
+
+    async fn reserve(
+        &self,
+        charges: &[Charge<'_>],
+        max_wait: Duration,
+    ) -> Result<Outcome<LeasedHold<S, T>>, StoreError> {
+        let shared = &self.shared;
+        if shared.is_ours(charges)
+            && let Some(verdict) = shared.ours(charges).await?
+        {
+            if verdict.is_granted() {
+                let hold = LeasedHold::spent(charges, shared);
+                return Ok(Outcome::Reserved(Reservation::new(hold, charges.len(), Duration::ZERO, verdict)));
+            }
+            if max_wait.is_zero() {
+                return Ok(Outcome::Refused(verdict));
+            }
+        }
+        // What is not here is booked there.
+        Ok(match shared.store.reserve(charges, max_wait).await? {
+            Outcome::Refused(verdict) => Outcome::Refused(verdict),
+            Outcome::Reserved(reservation) => {
+                shared.met(charges, reservation.verdict());
+                Outcome::Reserved(reservation.map(|hold| LeasedHold::stored(hold, shared)))
+            }
+        })
+    }
+
+    async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
+        let known = self.shared.table.peek(&charge, self.shared.timer.now());
+        match known.filter(|known| known.is_granted() || known.is_never()) {
+            Some(decision) => Ok(decision),
+            None => self.shared.store.watch(charge).await,
+        }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.shared.store.ping().await
+    }
+
+    async fn beat(&self, group: &str, instance: &[u8], ttl: Duration) -> Result<u64, StoreError> {
+        self.shared.store.beat(group, instance, ttl).await
+    }
+
+    fn supports(&self, quota: &Quota) -> Result<(), StoreError> {
+        self.shared.store.supports(quota)
+    }
+}
+
+/// The store's decision, where so many more are held.
+fn beside(mut decision: Decision, held: u64) -> Decision {
+    let (Decision::Granted { limit, remaining, .. }
+    | Decision::Later { limit, remaining, .. }
+    | Decision::Never { limit, remaining, .. }) = &mut decision;
+    *remaining = remaining.saturating_add(held).min(*limit);
+    decision
+}
+
+/// What all clones have in common; dropped with the last.
+struct Handle<S: Store, T: Timer> {
+    shared: Arc<Shared<S, T>>,
+}
+
+impl<S: Store, T: Timer> Drop for Handle<S, T> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl<S: Store, T: Timer> Clone for Leased<S, T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), _handle: Arc::clone(&self._handle) }
+    }
+}
+
+impl<S: Store, T: Timer> fmt::Debug for Leased<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leased")
+            .field("leases", &self.leases())
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
