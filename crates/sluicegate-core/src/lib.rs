@@ -17,6 +17,7 @@
 //! | [`cell`] | that state in one atomic word, or [`striped`](cell::striped) where many cores contend for it |
 //! | [`mod@line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
+//! | [`heaviest`] | who weighs most of all, in memory for a few |
 //! | [`breaker`] | when to stop asking, and what is answered meanwhile |
 //! | [`lease`] | tokens taken in advance: how many, and when they go back |
 //!
@@ -37,6 +38,7 @@ pub mod bucket;
 pub mod cell;
 pub mod clock;
 pub mod decision;
+pub mod heaviest;
 pub mod lease;
 pub mod line;
 pub mod queue;

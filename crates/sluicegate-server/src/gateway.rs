@@ -23,7 +23,8 @@
 //! | [`connection`] | one client connection and its timeouts |
 //! | [`workers`] | the threads that serve |
 //! | [`listener`] | sockets, the accept loop and draining |
-//! | [`admin`] | health, readiness and metrics over HTTP |
+//! | [`listing`] | where the limits stand, and who asks most |
+//! | [`admin`] | health, readiness, metrics and limits over HTTP |
 
 pub mod activity;
 pub mod admin;
@@ -34,6 +35,7 @@ pub mod forward;
 pub mod headers;
 pub mod limits;
 pub mod listener;
+pub mod listing;
 pub mod meter;
 pub mod metrics;
 pub mod plan;

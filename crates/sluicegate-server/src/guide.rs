@@ -45,7 +45,7 @@ mod tests {
                 fence => assert_eq!(fence, "text"),
             }
         }
-        assert_eq!((right, wrong), (7, 2));
+        assert_eq!((right, wrong), (8, 2));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 mod at_cap;
 mod by_type;
 mod decide;
+mod heavy;
 mod hold;
 mod overflow;
 mod parts;
@@ -39,6 +40,8 @@ use sluicegate_core::quota::Quota;
 pub use at_cap::{AtCap, Crowding};
 pub use by_type::{Keyed, KeyedBuilder, KeyedCounts, KeyedError, MAX_KEYS, Standing};
 pub(crate) use decide::{Among, Asking, Charged, Entry, decide};
+pub use heavy::Heavy;
+pub(crate) use heavy::Sampled;
 use overflow::Overflow;
 pub(crate) use parts::encode;
 use shard::{Kind, Recent, Shard};
@@ -66,6 +69,13 @@ const SWEPT_AT_CAP: usize = 16;
 /// A key's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest([u64; 2]);
+
+impl Digest {
+    /// Half of it, by which a key can be told from others. It shows neither of the two words that say where the key stands.
+    pub(crate) const fn fingerprint(self) -> u64 {
+        self.0[0] ^ self.0[1]
+    }
+}
 
 /// A key of one table, hashed. Made by [`Keys::key`]; its type keeps it to the table that it was made for.
 ///

@@ -35,7 +35,7 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, quota, span, units};
+pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
 
 pub mod all_of;
 #[cfg(feature = "tokio")]

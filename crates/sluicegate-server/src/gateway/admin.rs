@@ -1,4 +1,4 @@
-//! Health, readiness and metrics over HTTP, on an address of their own.
+//! Health, readiness, metrics and limits over HTTP, on an address of their own.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::ServeError;
 use super::listener::{EXHAUSTED, listen};
+use super::listing::Listing;
 use super::metrics;
 use super::request::Shared;
 
@@ -31,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a Prometheus server expects of this format.
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// The admin side of a running gateway; ends when dropped.
@@ -116,20 +118,25 @@ fn respond(shared: &Arc<Shared>, request: &Request<Incoming>) -> Response<Full<B
         "/readyz" if shared.is_draining() => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => plain(StatusCode::OK, "ready\n"),
         "/metrics" => match metrics::text(shared) {
-            Ok(text) => {
-                let mut response = Response::new(Full::from(text));
-                response.headers_mut().insert(header::CONTENT_TYPE, OPENMETRICS);
-                response
-            }
+            Ok(text) => of_type(OPENMETRICS, text.into()),
             Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be written\n"),
         },
-        _ => plain(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n"),
+        "/limits" => match serde_json::to_vec_pretty(&Listing::of(shared)) {
+            Ok(json) => of_type(JSON, json.into()),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the limits can't be written\n"),
+        },
+        _ => plain(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /limits\n"),
     }
 }
 
+fn of_type(media: HeaderValue, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    response
+}
+
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+    let mut response = of_type(TEXT, text.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response
 }

@@ -1,5 +1,7 @@
 //! Which limits a request meets, and what it is told of them.
 
+mod called;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -90,7 +92,9 @@ impl RouteLimits {
     pub fn charge(self: &Arc<Self>, request: &Parts, client: IpAddr, now: u64) -> Result<Charge, Verdict> {
         let client = masked(client, self.ipv6_prefix);
         Limits::charge(Arc::clone(self), now, |place, keys| {
-            Some((self.each.get(place)?.key(keys, request, client), COST))
+            let limit = self.each.get(place)?;
+            let called = || limit.called(keys, request, (client, self.ipv6_prefix));
+            Some((limit.key(keys, request, client).named(now, called), COST))
         })
         .map(|taken| Charge { meter: self.meter(&taken, now), taken })
     }
@@ -233,7 +237,7 @@ impl Limit {
 mod tests {
     use super::*;
 
-    fn request(path: &str, fields: &[(&str, &str)]) -> Parts {
+    pub(super) fn request(path: &str, fields: &[(&str, &str)]) -> Parts {
         let mut builder = http::Request::builder().uri(path);
         for (name, value) in fields {
             builder = builder.header(*name, *value);
@@ -241,7 +245,7 @@ mod tests {
         builder.body(()).unwrap().into_parts().0
     }
 
-    fn limits(rules: &[&str]) -> Arc<RouteLimits> {
+    pub(super) fn limits(rules: &[&str]) -> Arc<RouteLimits> {
         let limit = |(at, rule): (usize, &&str)| {
             let rule: crate::config::LimitRule = rule.parse().unwrap();
             let keys = memory::Limit::new(rule.quota, 100, 0);
@@ -250,7 +254,7 @@ mod tests {
         Arc::new(RouteLimits::new(rules.iter().enumerate().map(limit).collect(), 64).unwrap())
     }
 
-    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    pub(super) const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
     /// Whether two requests share a key under `rule`.

@@ -12,6 +12,7 @@ use sluicegate::timer::TokioTime;
 use super::activity::Patience;
 use super::forward::Forward;
 use super::limits::{Limit, OfRoute, RouteLimits, RouteLimitsError};
+use super::listing::HEAVIEST;
 use super::refusal::Refusal;
 use super::stack::{self, Stack};
 use super::upstream::Upstream;
@@ -96,6 +97,10 @@ impl Plan {
             let keys = memory.limit(&space, wanted.rule.quota)?;
             if !had.contains(&space) {
                 keys.set_max_keys(wanted.max_keys);
+            }
+            // Without an admin address nobody could ask for them.
+            if settings.admin.is_some() {
+                keys.keep_heaviest(HEAVIEST);
             }
             Ok(Limit { settings: wanted.clone(), keys })
         };

@@ -28,7 +28,7 @@ pub struct ServeArgs {
     /// Where to serve; port 0 is any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
-    /// Where to serve /healthz, /readyz and /metrics; without, nowhere
+    /// Where to serve /healthz, /readyz, /metrics and /limits, for operators only; without, nowhere
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// A key and the quota of each of its values, such as `client.ip 100/s burst 200` or `client.ip bytes 10MiB/s`; may

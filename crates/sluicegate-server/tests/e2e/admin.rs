@@ -17,7 +17,7 @@ async fn is_healthy_and_ready() {
 async fn the_public_port_knows_nothing_of_it() {
     let upstream = Upstream::start();
     let gateway = serve(&upstream, &[]).await;
-    for target in ["/healthz", "/readyz", "/metrics"] {
+    for target in ["/healthz", "/readyz", "/metrics", "/limits"] {
         let echo: Echo = gateway.client().get(target).await.json();
         assert_eq!(echo.target, target, "the upstream's own");
     }

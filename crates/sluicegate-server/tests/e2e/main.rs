@@ -20,6 +20,7 @@ mod drain;
 mod events;
 mod fields;
 mod headers;
+mod heaviest;
 mod hostile;
 mod http2;
 mod limits;

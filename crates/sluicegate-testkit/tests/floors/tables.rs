@@ -42,6 +42,7 @@ pub(crate) const CRATES: &[Place] = &[
             "cell",        // the bucket's one atomic word
             "line",        // who is next
             "queue",       // what is admitted, what is shed
+            "heaviest",    // who weighs most
             "concurrency", // how many at once
             "deadline",    // until when
             "hedge",       // when to ask a second time

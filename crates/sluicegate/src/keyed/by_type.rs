@@ -8,13 +8,14 @@
 //! | have a key begin anew | [`reset`](Keyed::reset), [`remove`](Keyed::remove) |
 //! | give a key another class | [`set_class`](Keyed::set_class), [`reset_class`](Keyed::reset_class) |
 //! | change a quota | [`set_quota`](Keyed::set_quota), [`set_quotas`](Keyed::set_quotas) |
-//! | know what happened | [`counts`](Keyed::counts), [`len`](Keyed::len) |
+//! | know what happened, and who it was | [`counts`](Keyed::counts), [`len`](Keyed::len), [`heaviest`](Keyed::heaviest) |
 //!
 //! All of it also with the time as an argument, as `…_at`: nanoseconds on the limiter's clock.
 
 mod back;
 mod build;
 mod change;
+mod heaviest;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use super::{Crowding, Digest, Keys, digest};
 use crate::counts::Stripes;
 
 pub use build::{KeyedBuilder, KeyedError};
+use heaviest::Names;
 pub use standing::Standing;
 
 /// How many keys have a bucket of their own, if nothing else is said.
@@ -104,6 +106,7 @@ pub struct Keyed<K: ?Sized, C: Clock = SystemClock> {
     changing: Mutex<()>,
     classify: Option<Box<Classify<K>>>,
     counts: Stripes<2>,
+    names: Option<Names<K>>,
     clock: C,
     key: PhantomData<fn(&K)>,
 }
@@ -142,13 +145,19 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
     #[must_use]
     pub fn with_clock(quota: Quota, max_keys: usize, clock: C) -> Self {
         let (classes, keys) = (vec![kinds(0, &[quota])], Keys::new(Quota::ban(), max_keys, clock.now()));
-        Self::of(keys, classes, None, clock)
+        Self::of(keys, classes, None, None, clock)
     }
 
-    fn of(keys: Keys, classes: Classes, classify: Option<Box<Classify<K>>>, clock: C) -> Self {
+    fn of(
+        keys: Keys,
+        classes: Classes,
+        classify: Option<Box<Classify<K>>>,
+        names: Option<Names<K>>,
+        clock: C,
+    ) -> Self {
         let classes = ArcSwap::from_pointee(classes);
         let (changing, counts) = (Mutex::default(), Stripes::new());
-        Self { keys, classes, changing, classify, counts, clock, key: PhantomData }
+        Self { keys, classes, changing, classify, counts, names, clock, key: PhantomData }
     }
 
     /// What the limiter's clock shows, in nanoseconds.
@@ -176,19 +185,16 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
             if let Some(next) = next.filter(|next| *next != state) {
                 shard.set(at, next);
             }
-            self.count(next.is_some());
+            // What a key's copy does is not ours.
+            drop(shard);
+            self.count(key, now, next.is_some());
             return answer;
         }
         let decision = self.locked_in(shard, (key, digest), now, |shard, digest, kinds| {
             self.ask(shard, digest, kinds, n, now, Asking::Take)
         });
-        self.count(decision.is_granted());
+        self.count(key, now, decision.is_granted());
         decision
-    }
-
-    #[inline]
-    fn count(&self, is_granted: bool) {
-        self.counts.add(if is_granted { GRANTED } else { REFUSED }, 1);
     }
 
     /// The only bucket of a key that is known.
@@ -231,7 +237,7 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
                 }
             }
         });
-        self.count(taken > 0 || n == 0);
+        self.count(key, now, taken > 0 || n == 0);
         taken
     }
 

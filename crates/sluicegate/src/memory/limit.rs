@@ -7,7 +7,10 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 use super::space::Space;
-use crate::keyed::{AtCap, Crowding, Digest};
+use crate::keyed::{AtCap, Crowding, Digest, Heavy, Sampled};
+
+/// How many bytes of a name are kept.
+const NAME: usize = 128;
 
 /// A space of a [`Memory`](super::Memory) and the quota that its keys are charged by: so that a decision looks no name up.
 /// Made by [`Memory::limit`](super::Memory::limit); cheap to clone.
@@ -92,6 +95,38 @@ impl Limit {
         self.space.keyed.crowding()
     }
 
+    /// Keeps what the `k` keys (at most 1000) are [called](Key::named) that are charged most, whichever handle of the space charges
+    /// them, so that [`heaviest`](Self::heaviest) can tell. Who asked first said how many.
+    ///
+    /// Whoever makes more than one in `8 * k` of the charges is found; of no more than `8 * k` keys there is a name of up to 128
+    /// bytes. See [`Heavy`] for what the counts mean.
+    ///
+    /// ```
+    /// use sluicegate::memory::Limit;
+    ///
+    /// let per_client = Limit::new("2/s".parse()?, 1000, 0);
+    /// per_client.keep_heaviest(5);
+    /// for nth in 0..100_000_u32 {
+    ///     let client = if nth % 2 == 0 { 7 } else { nth };
+    ///     let key = per_client.key([Some(client.to_be_bytes().as_slice())]);
+    ///     let _ = key.named(0, || format!("client {client}")).take(1, 0);
+    /// }
+    /// let heaviest = per_client.heaviest(0);
+    /// assert_eq!(&*heaviest[0].key, "client 7");
+    /// assert!(heaviest[0].at_least > 45_000 && heaviest[1].at_least < 2000);
+    /// # Ok::<(), sluicegate::quota::QuotaError>(())
+    /// ```
+    pub fn keep_heaviest(&self, k: usize) {
+        self.space.names.get_or_init(|| Sampled::new(k));
+    }
+
+    /// The keys that were charged most in the minutes before `now` (nanoseconds on the limit's clock), the heaviest first. Empty if
+    /// nobody has [asked](Self::keep_heaviest) for them.
+    #[must_use]
+    pub fn heaviest(&self, now: u64) -> Vec<Heavy<Arc<str>>> {
+        self.space.names.get().map(|names| names.top(now)).unwrap_or_default()
+    }
+
     /// Forgets the keys that are as if never used, of one of `parts` parts (counted from 0, and round again). See
     /// [`Memory::sweep`](super::Memory::sweep), which does so for all of its limits.
     pub fn sweep(&self, part: usize, parts: usize, now: u64) {
@@ -129,6 +164,25 @@ pub struct Key<'k> {
 }
 
 impl Key<'_> {
+    /// Has it count as charged once more at `now` (nanoseconds on the limit's clock) among the
+    /// [heaviest](Limit::keep_heaviest). `name` says what it is called: whatever tells an operator who it is, and nothing that must
+    /// not be seen. It is asked seldom, and never where the list isn't kept. Of a name, the first 128 bytes count.
+    #[inline]
+    #[must_use]
+    pub fn named(self, now: u64, name: impl FnOnce() -> String) -> Self {
+        if let Some(names) = self.limit.space.names.get() {
+            names.note(|| self.digest, now, || short(name()));
+        }
+        self
+    }
+
+    /// A number that tells it from other keys without saying what it is: half of its hash, whose seed is random and differs from
+    /// space to space and from process to process.
+    #[must_use]
+    pub const fn fingerprint(&self) -> u64 {
+        self.digest.fingerprint()
+    }
+
     /// Takes `n` tokens of this key at `now` (nanoseconds on the limit's clock), all or none.
     pub fn take(&self, n: u64, now: u64) -> Decision {
         let Limit { space, quota } = self.limit;
@@ -145,6 +199,15 @@ impl Key<'_> {
     pub fn put(&self, n: u64, now: u64) -> u64 {
         self.limit.space.put(self.digest, &self.limit.quota, n, now)
     }
+}
+
+/// As much of a name as is kept.
+fn short(mut name: String) -> Arc<str> {
+    if name.len() > NAME {
+        name.truncate(name.floor_char_boundary(NAME - "…".len()));
+        name.push('…');
+    }
+    name.into()
 }
 
 impl PartialEq for Key<'_> {

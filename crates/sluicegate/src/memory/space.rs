@@ -1,21 +1,25 @@
 //! A limit's keys, and who waits for tokens of theirs.
 
+use std::sync::{Arc, OnceLock};
+
 use sluicegate_core::quota::Quota;
 
 use super::watchers::Watchers;
-use crate::keyed::{AtCap, Charged, Digest, Keys};
+use crate::keyed::{AtCap, Charged, Digest, Keys, Sampled};
 
 /// A table of keys that has no quota of its own: every charge brings one.
 pub(super) struct Space {
     pub(super) keyed: Keys,
     pub(super) watchers: Watchers,
+    /// What the heaviest keys are called, if somebody wants to know.
+    pub(super) names: OnceLock<Sampled<Arc<str>>>,
 }
 
 impl Space {
     pub(super) fn new(max_keys: usize, at_cap: AtCap, start: u64) -> Self {
         // No charge is on the table's own quota.
         let keyed = Keys::new(Quota::ban(), max_keys, start).with_at_cap(at_cap);
-        Self { keyed, watchers: Watchers::default() }
+        Self { keyed, watchers: Watchers::default(), names: OnceLock::new() }
     }
 
     pub(super) fn take_up_to(&self, digest: Digest, quota: &Quota, n: u64, now: u64) -> u64 {

@@ -2,7 +2,7 @@
 use super::{Configured, config};
 use crate::{fields, spawn_get, until_idle};
 use http::StatusCode;
-use sluicegate_testkit::client::{Http2, Raw};
+use sluicegate_testkit::client::{Answer, Http2, Raw, get};
 use sluicegate_testkit::upstream::Upstream;
 
 const OK: StatusCode = StatusCode::OK;
@@ -49,6 +49,26 @@ async fn tokens_are_kept_and_new_quotas_hold() {
         (client.get("/").await.status == OK).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_asks_most_is_known_after_a_change_of_the_quota() {
+    let upstream = Upstream::start();
+    let with = |generation, quota| with_quotas(&upstream, generation, quota, "stock 5");
+    let served = Configured::serve(&with(1, "100000/s")).await;
+    // One in 16 is looked at: that none of these is would be once in 10^11.
+    let mut link = served.gateway.client().link().await.unwrap();
+    for _ in 0..400 {
+        Answer::read(link.send(get("/")).await.unwrap()).await.unwrap();
+    }
+    served.change_to(&with(2, "5/h"), 2).await;
+    let told: serde_json::Value = served.gateway.admin().get("/limits").await.json();
+    let limit = told["limits"].as_array().unwrap().iter().find(|limit| limit["name"] == "used-up").unwrap();
+    assert_eq!(
+        (&limit["quota"], &limit["heaviest"][0]["key"]),
+        (&"5/h".into(), &"127.0.0.1".into()),
+        "{told}"
+    );
 }
 
 /// A limit is its name and what makes up its key: another key has nothing of what the first one had, and one that was not in

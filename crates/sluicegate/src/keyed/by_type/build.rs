@@ -6,6 +6,7 @@ use std::hash::Hash;
 use sluicegate_core::clock::{Clock, SystemClock};
 use sluicegate_core::quota::Quota;
 
+use super::heaviest::Names;
 use super::{BANDS, Classify, Keyed, MAX_KEYS, kinds};
 use crate::keyed::{AtCap, Keys};
 
@@ -33,11 +34,12 @@ pub struct KeyedBuilder<K: ?Sized> {
     classify: Option<Box<Classify<K>>>,
     max_keys: usize,
     at_cap: AtCap,
+    pub(super) names: Option<Names<K>>,
 }
 
 impl<K: Hash + ?Sized> KeyedBuilder<K> {
     pub(super) const fn new() -> Self {
-        Self { classes: Vec::new(), classify: None, max_keys: MAX_KEYS, at_cap: AtCap::Share }
+        Self { classes: Vec::new(), classify: None, max_keys: MAX_KEYS, at_cap: AtCap::Share, names: None }
     }
 
     /// One more class of keys, with its quotas: 1 to 8. Where there are several, a decision takes from each of them, or from
@@ -88,7 +90,7 @@ impl<K: Hash + ?Sized> KeyedBuilder<K> {
         check(&self.classes.iter().map(Vec::len).collect::<Vec<_>>())?;
         let keys = Keys::new(Quota::ban(), self.max_keys, clock.now()).with_at_cap(self.at_cap);
         let classes = (0..).zip(&self.classes).map(|(class, quotas)| kinds(class, quotas)).collect();
-        Ok(Keyed::of(keys, classes, self.classify, clock))
+        Ok(Keyed::of(keys, classes, self.classify, self.names, clock))
     }
 }
 
