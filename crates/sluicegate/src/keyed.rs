@@ -1,9 +1,9 @@
 //! A limit for each key.
 //!
-//! A [`Keys`] holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
+//! A `Keys` holds a bucket for each key. It keeps a 128-bit keyed hash (SipHash with a random seed) instead of the
 //! key: long keys cost no more than short ones, and who chooses keys can't make them collide. Every key's bucket is taken
 //! to have begun with the table; so a key is forgotten once its bucket is full again, when it is no different from a key
-//! never seen. Each decision on a key that is not there looks at four places for that, [`Keys::sweep`] at all of them, and what
+//! never seen. Each decision on a key that is not there looks at four places for that, `sweep` at all of them, and what
 //! is about to grow too. A hard cap bounds the keys; [`AtCap`] says what becomes of those that find no place, which are counted.
 //!
 //! A million keys take 30 MB or less: 24 bytes each, in flat tables that are 85 to 92 % full while they grow.
@@ -78,43 +78,25 @@ impl Digest {
 }
 
 /// A key of one table, hashed. Made by [`Keys::key`]; its type keeps it to the table that it was made for.
-///
-/// ```
-/// use sluicegate::keyed::Keys;
-///
-/// let per_client = Keys::new("2/s".parse()?, 1000, 0);
-/// let client = per_client.key([Some(b"10.0.0.1".as_slice())]);
-/// assert!(client.take(2, 0).is_granted());
-/// assert!(!client.take(1, 0).is_granted());
-/// assert_eq!(client.put(1, 0), 1);
-/// assert_eq!(client.take_up_to(5, 0), 1);
-/// # Ok::<(), sluicegate::quota::QuotaError>(())
-/// ```
 #[derive(Clone, Copy)]
-pub struct Key<'k> {
+pub(crate) struct Key<'k> {
     table: &'k Keys,
     digest: Digest,
 }
 
+/// By the table's own quota; for tests.
+#[cfg(test)]
 impl Key<'_> {
-    /// Takes `n` tokens of this key at `now` (nanoseconds on the clock that the table was started on), all or none.
-    pub fn take(&self, n: u64, now: u64) -> Decision {
-        let table = self.table;
-        let (said, is_without) =
-            table.with(self.digest, None, now, |bucket, state, now| bucket.take(state, n, now));
-        if is_without && table.at_cap == AtCap::Refuse { without_place(said) } else { said }
+    pub(crate) fn take(&self, n: u64, now: u64) -> Decision {
+        self.table.take(self.digest, None, n, now)
     }
 
-    /// Takes as many tokens as there are, `n` at the most, and says how many.
-    #[must_use = "the tokens are spent"]
-    pub fn take_up_to(&self, n: u64, now: u64) -> u64 {
+    pub(crate) fn take_up_to(&self, n: u64, now: u64) -> u64 {
         self.table.with(self.digest, None, now, |bucket, state, now| bucket.take_up_to(state, n, now)).0
     }
 
-    /// Puts `n` tokens, as many as there is room for, and says how many those were.
-    pub fn put(&self, n: u64, now: u64) -> u64 {
-        let table = self.table;
-        table.put_to(table.with(self.digest, None, now, |bucket, state, now| bucket.put(state, n, now)))
+    pub(crate) fn put(&self, n: u64, now: u64) -> u64 {
+        self.table.put(self.digest, None, n, now).0
     }
 }
 
@@ -141,7 +123,7 @@ impl fmt::Debug for Key<'_> {
 
 /// A quota for each key.
 #[derive(Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// Made when the first key comes: as many as the cap asks for then.
     shards: OnceLock<Box<[Part]>>,
     hasher: SipHasher13,
@@ -183,7 +165,7 @@ impl Keys {
     /// of them grows with the keys there: a cap of some ten million keys, or one that was raised to more than ten times of
     /// what it was when the first key came, makes the longest operation longer than some ten microseconds.
     #[must_use]
-    pub fn new(quota: Quota, max_keys: usize, start: u64) -> Self {
+    pub(crate) fn new(quota: Quota, max_keys: usize, start: u64) -> Self {
         let seed = || RandomState::new().hash_one(0_u8);
         Self {
             shards: OnceLock::new(),
@@ -200,22 +182,8 @@ impl Keys {
 
     /// With another way to deal with keys beyond the cap than [`AtCap::Share`].
     #[must_use]
-    pub fn with_at_cap(self, at_cap: AtCap) -> Self {
+    pub(crate) fn with_at_cap(self, at_cap: AtCap) -> Self {
         Self { at_cap, ..self }
-    }
-
-    /// Changes the quota, and how many keys have a bucket of their own. Every key keeps the whole tokens it has, as far as
-    /// they fit the new quota; nothing is minted. A key that is not known here begins as the new quota says. Keys beyond a
-    /// smaller bound stay until they are full again.
-    ///
-    /// Takes the locks one after the other: while it runs, some keys are decided by the old quota and others by the new.
-    pub fn change(&self, quota: Quota, max_keys: usize, now: u64) {
-        let (kind, now) = (Kind::of(quota), now.saturating_sub(self.start));
-        self.set_max_keys(max_keys);
-        for part in self.shards() {
-            lock(&part.0).set_own(&kind, now);
-        }
-        lock(&self.overflow).set_own(kind.bucket, now);
     }
 
     pub(crate) fn set_max_keys(&self, max_keys: usize) {
@@ -225,7 +193,7 @@ impl Keys {
     /// The key made of `parts`, each of which may be absent. Parts are told apart by their lengths: `("a", "bc")` and
     /// `("ab", "c")` are two keys, and an absent part is not an empty one.
     #[must_use]
-    pub fn key<'a>(&self, parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Key<'_> {
+    pub(crate) fn key<'a>(&self, parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Key<'_> {
         let mut hasher = self.hasher;
         encode(parts, |piece| hasher.write(piece));
         Key { table: self, digest: digest(&hasher) }
@@ -240,38 +208,38 @@ impl Keys {
 
     /// The quota of each key.
     #[must_use]
-    pub fn quota(&self) -> Quota {
+    pub(crate) fn quota(&self) -> Quota {
         *lock(&self.overflow).own().quota()
     }
 
     /// How many keys have a bucket of their own now: at most the cap.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.0.load(Ordering::Relaxed)
     }
 
     /// Whether no key has.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many decisions were made on the shared bucket, because the cap was reached.
     #[must_use]
-    pub fn overflowed(&self) -> u64 {
+    pub(crate) fn overflowed(&self) -> u64 {
         self.crowding().overflowed
     }
 
     /// What became of keys that found no place.
     #[must_use]
-    pub fn crowding(&self) -> Crowding {
+    pub(crate) fn crowding(&self) -> Crowding {
         self.crowding.0.read()
     }
 
     /// Forgets the keys that are as if never used, of one of `parts` parts (counted from 0, and round again), and gives back
     /// memory that isn't needed. Decisions on new keys do so in passing; this is for when there are none. Call it now and then
     /// with the next part: a pass over all keys at once may take long. It holds one lock at a time, for some microseconds.
-    pub fn sweep(&self, part: usize, parts: usize, now: u64) {
+    pub(crate) fn sweep(&self, part: usize, parts: usize, now: u64) {
         let now = now.saturating_sub(self.start);
         let shards = self.shards.get().map_or(&[][..], |shards| shards);
         for part in shards.iter().skip(part % parts.max(1)).step_by(parts.max(1)) {
@@ -304,6 +272,19 @@ impl Keys {
     #[inline]
     fn shard(&self, digest: Digest) -> MutexGuard<'_, Shard> {
         lock(&self.shards()[self.shard_of(digest)].0)
+    }
+
+    /// Takes `n` tokens of one key by this quota (none is the table's own).
+    pub(crate) fn take(&self, digest: Digest, quota: Option<&Quota>, n: u64, now: u64) -> Decision {
+        let (said, is_without) =
+            self.with(digest, quota, now, |bucket, state, now| bucket.take(state, n, now));
+        if is_without && self.at_cap == AtCap::Refuse { without_place(said) } else { said }
+    }
+
+    /// Puts `n` tokens to one key. Says how many there was room for, and whether the key has no place of its own.
+    pub(crate) fn put(&self, digest: Digest, quota: Option<&Quota>, n: u64, now: u64) -> (u64, bool) {
+        let put = self.with(digest, quota, now, |bucket, state, now| bucket.put(state, n, now));
+        (self.put_to(put), put.1)
     }
 
     /// How many tokens were put, where that was said of a key that may have no place.

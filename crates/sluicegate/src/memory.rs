@@ -38,7 +38,7 @@ pub const MAX_SPACES: usize = 4096;
 
 /// The store in this process: exact to the nanosecond, synchronous where nobody waits, bounded.
 ///
-/// Each space is a table of its own, as a [`Keys`] is: keys are hashed, forgotten once they are full again (in passing, and
+/// Each space is a table of its own: keys are hashed, forgotten once they are full again (in passing, and
 /// by [`sweep`](Self::sweep)), and beyond a cap they share a bucket for each quota, and are counted. Every bucket begins with the
 /// store. Clones are the same store.
 ///
@@ -179,7 +179,7 @@ impl<C: Clock> Memory<C> {
     }
 
     /// Forgets the keys that are as if never used, of one of `parts` parts (counted from 0, and round again). Decisions do
-    /// so in passing; this is for when there are none. See [`Keys::sweep`].
+    /// so in passing; this is for when there are none. It holds one lock at a time, for some microseconds.
     pub fn sweep(&self, part: usize, parts: usize) {
         let now = self.now();
         let spaces: Vec<Arc<Space>> =
@@ -187,7 +187,7 @@ impl<C: Clock> Memory<C> {
         spaces.iter().for_each(|space| space.keyed.sweep(part, parts, now));
     }
 
-    /// [`Store::take`] at `now`, in nanoseconds on the store's clock.
+    /// [`Store::take`](crate::store::Store::take) at `now`, in nanoseconds on the store's clock.
     ///
     /// # Errors
     /// If a key is charged twice, or there are too many spaces. So do all that follow.
@@ -195,7 +195,7 @@ impl<C: Clock> Memory<C> {
         self.decide(charges, now, Asking::Take).map(|decided| decided.verdict)
     }
 
-    /// [`Store::peek`] at `now`.
+    /// [`Store::peek`](crate::store::Store::peek) at `now`.
     ///
     /// # Errors
     /// As [`take_at`](Self::take_at).
@@ -203,7 +203,7 @@ impl<C: Clock> Memory<C> {
         self.decide(charges, now, Asking::Peek).map(|decided| decided.verdict)
     }
 
-    /// [`Store::take_up_to`] at `now`.
+    /// [`Store::take_up_to`](crate::store::Store::take_up_to) at `now`.
     ///
     /// # Errors
     /// As [`take_at`](Self::take_at).
@@ -212,7 +212,7 @@ impl<C: Clock> Memory<C> {
         Ok(space.take_up_to(space.keyed.digest(charge.key), charge.quota, charge.n, now))
     }
 
-    /// [`Store::put`] at `now`.
+    /// [`Store::put`](crate::store::Store::put) at `now`.
     ///
     /// # Errors
     /// As [`take_at`](Self::take_at).
@@ -221,7 +221,7 @@ impl<C: Clock> Memory<C> {
         Ok(space.put(space.keyed.digest(charge.key), charge.quota, charge.n, now))
     }
 
-    /// [`Store::reset`], at once. A key that shares a bucket with others has nothing of its own to forget.
+    /// [`Store::reset`](crate::store::Store::reset), at once. A key that shares a bucket with others has nothing of its own to forget.
     pub fn forget(&self, space: &str, key: &[u8]) {
         if let Some(space) = self.find(space) {
             let digest = space.keyed.digest(key);
@@ -230,7 +230,7 @@ impl<C: Clock> Memory<C> {
         }
     }
 
-    /// [`Store::reserve`] at `now`.
+    /// [`Store::reserve`](crate::store::Store::reserve) at `now`.
     ///
     /// # Errors
     /// As [`take_at`](Self::take_at).

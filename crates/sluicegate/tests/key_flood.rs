@@ -1,11 +1,14 @@
 //! Keys without an end, as an attacker makes them up: the table stays within its cap, in memory too, and who is limited
 //! stays limited. Fifty million of them with `SLUICEGATE_HEAVY`, in a release build where the time a decision takes matters:
-//! `SLUICEGATE_HEAVY=1 cargo test --release -p sluicegate --test key_flood -- --nocapture --test-threads 1`.
+//! `SLUICEGATE_HEAVY=1 cargo test --release -p sluicegate --test key_flood -- --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
+use std::sync::{Mutex, PoisonError};
+
 use sluicegate::clock::{Clock, SystemClock};
-use sluicegate::keyed::{AtCap, Keyed, Keys};
+use sluicegate::keyed::{AtCap, Keyed};
+use sluicegate::memory::Limit;
 
 const MAX_KEYS: usize = 100_000;
 
@@ -14,6 +17,9 @@ const KEY: u64 = 32;
 
 /// What the allocator and the test itself may take besides.
 const SLACK: u64 = 1 << 20;
+
+/// One at a time, since each looks at the memory of the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// How much memory of this process is resident, in bytes: now, and at its most.
 fn resident() -> (u64, u64) {
@@ -42,8 +48,9 @@ const fn at(n: u64) -> u64 {
 
 #[test]
 fn fifty_million_keys_take_no_more_than_the_cap_and_free_nobody() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let keys = flood(300_000);
-    let keyed = Keys::new("5/h".parse().unwrap(), MAX_KEYS, 0);
+    let keyed = Limit::new("5/h".parse().unwrap(), MAX_KEYS, 0);
     let ask = |name: &[u8], now| keyed.key([Some(name)]).take(1, now).is_granted();
 
     // Somebody who has used up its quota, and goes on asking.
@@ -57,7 +64,7 @@ fn fifty_million_keys_take_no_more_than_the_cap_and_free_nobody() {
         granted += u64::from(ask(&name(n).to_le_bytes(), now));
         if n % 10_000 == 0 {
             assert!(!ask(b"heavy", now), "after {n} keys, who was limited has got a fresh bucket");
-            most = most.max(keyed.len());
+            most = most.max(keyed.keys());
         }
     }
     let took = clock.now() - began;
@@ -66,12 +73,12 @@ fn fifty_million_keys_take_no_more_than_the_cap_and_free_nobody() {
     println!(
         "{keys} distinct keys, {MAX_KEYS} kept at most: {} kept, {granted} granted, {} decisions on the shared bucket, memory \
          grew by {} KiB, {} ns a decision",
-        keyed.len(),
+        keyed.keys(),
         keyed.overflowed(),
         grown / 1024,
         took / keys,
     );
-    assert!(most <= MAX_KEYS && keyed.len() == MAX_KEYS, "{most} keys");
+    assert!(most <= MAX_KEYS && keyed.keys() == MAX_KEYS, "{most} keys");
     // Those that found no place share one bucket of the same quota: five, and what a few seconds refill.
     assert!((MAX_KEYS as u64 - 1..MAX_KEYS as u64 + 5).contains(&granted), "{granted} granted");
     assert!(grown <= MAX_KEYS as u64 * KEY + SLACK, "the table took {grown} bytes");
@@ -81,6 +88,7 @@ fn fifty_million_keys_take_no_more_than_the_cap_and_free_nobody() {
 /// The same flood by each policy, of keys that are full again and forgotten while others come. Nobody calls `sweep`.
 #[test]
 fn whatever_becomes_of_them_memory_is_bounded() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let keys = flood(200_000);
     for at_cap in [AtCap::Share, AtCap::Refuse, AtCap::Evict] {
         let builder =

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// | [`Evict`](Self::Evict) | gets a bucket for each key, for as long as there are fuller ones to forget | gets a bucket |
 ///
 /// ```
-/// use sluicegate::keyed::{AtCap, Keys};
+/// use sluicegate::keyed::AtCap;
+/// use sluicegate::memory::Limit;
 ///
-/// let keys = Keys::new("5/s".parse()?, 1, 0).with_at_cap(AtCap::Refuse);
+/// let keys = Limit::with_at_cap("5/s".parse()?, 1, AtCap::Refuse, 0);
 /// assert!(keys.key([Some(b"first".as_slice())]).take(1, 0).is_granted());
 /// let refused = keys.key([Some(b"second".as_slice())]).take(1, 0);
 /// assert!(!refused.is_granted() && refused.retry_after().is_none(), "nobody knows when there will be a place");

@@ -267,7 +267,7 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
     }
 
     /// Forgets the keys that are full again, of one of `parts` parts (counted from 0, and round again), and gives memory back.
-    /// Decisions on new keys do so in passing, so this is for when there are none. See [`Keys::sweep`].
+    /// Decisions on new keys do so in passing, so this is for when there are none. It holds one lock at a time, for some microseconds.
     pub fn sweep(&self, part: usize, parts: usize) {
         self.sweep_at(part, parts, self.clock.now());
     }

@@ -25,12 +25,6 @@ impl Overflow {
         &self.0[0].bucket
     }
 
-    pub(super) fn set_own(&mut self, bucket: Bucket, now: u64) {
-        let own = &mut self.0[0];
-        own.state = own.bucket.carry(own.state, &bucket, now);
-        own.bucket = bucket;
-    }
-
     pub(super) fn at(&mut self, place: usize) -> &mut Shared {
         &mut self.0[place]
     }

@@ -120,18 +120,6 @@ impl Shard {
         self.classes.len()
     }
 
-    /// The table's own quota changes: every key of it keeps its tokens, as far as they fit.
-    pub(super) fn set_own(&mut self, kind: &Arc<Kind>, now: u64) {
-        for at in 0..self.table.places() {
-            if self.get(at).is_some_and(|slot| slot.class() == OWN) {
-                let state = self.carried(at, &kind.bucket, now);
-                self.keep_for_a_while(at, now);
-                self.set(at, state);
-            }
-        }
-        self.classes[usize::from(OWN)].kind = Arc::clone(kind);
-    }
-
     /// A key's state by another quota: its tokens are carried over, but from one that is as if never used, which begins anew.
     pub(super) fn carried(&self, at: usize, to: &Bucket, now: u64) -> State {
         match self.get(at) {

@@ -140,22 +140,6 @@ fn a_key_that_is_refused_or_asks_for_nothing_takes_no_place() {
 }
 
 #[test]
-fn a_changed_quota_keeps_every_key_s_tokens_and_mints_none() {
-    let keyed = keyed("10/s burst 20", 2);
-    for (key, n) in [(1, 20), (2, 5), (3, 8)] {
-        assert!(name(&keyed, key).take(n, 0).is_granted(), "the third shares a bucket");
-    }
-    keyed.change("1/s burst 12".parse().unwrap(), 2, SECOND);
-    let left = |key, now| name(&keyed, key).take(0, now).remaining();
-    assert_eq!((left(1, SECOND), left(2, SECOND), left(3, SECOND)), (10, 12, 12));
-    assert_eq!(left(1, 2 * SECOND), 11, "and from then on the new rate");
-    keyed.change("100/s burst 200".parse().unwrap(), 3, 2 * SECOND);
-    assert_eq!((left(1, 2 * SECOND), left(3, 2 * SECOND)), (11, 200), "a key never seen is new");
-    assert_eq!(keyed.quota().to_string(), "100/s burst 200");
-    assert_eq!(left(1, 3 * SECOND), 111);
-}
-
-#[test]
 fn a_table_begins_when_it_is_made() {
     let keyed = Keys::new("stock 5 max 10".parse().unwrap(), 10, 0);
     assert_eq!(name(&keyed, 1).take(0, 0).remaining(), 5);

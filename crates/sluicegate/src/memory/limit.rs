@@ -186,7 +186,7 @@ impl Key<'_> {
     /// Takes `n` tokens of this key at `now` (nanoseconds on the limit's clock), all or none.
     pub fn take(&self, n: u64, now: u64) -> Decision {
         let Limit { space, quota } = self.limit;
-        space.keyed.with(self.digest, Some(quota), now, |bucket, state, now| bucket.take(state, n, now)).0
+        space.keyed.take(self.digest, Some(quota), n, now)
     }
 
     /// Takes as many tokens as there are, `n` at the most, and says how many.

@@ -27,8 +27,7 @@ impl Space {
     }
 
     pub(super) fn put(&self, digest: Digest, quota: &Quota, n: u64, now: u64) -> u64 {
-        let put = self.keyed.with(digest, Some(quota), now, |bucket, state, now| bucket.put(state, n, now));
-        let (fitted, is_shared) = put;
+        let (fitted, is_shared) = self.keyed.put(digest, Some(quota), n, now);
         self.watchers.wake((!is_shared).then_some(digest));
         fitted
     }

@@ -159,3 +159,10 @@ fn nobody_is_evicted_for_what_another_limit_refuses_or_for_a_look() {
     let _ = charge(&limits, 6, &[1, 1], 0).unwrap().keep();
     assert_eq!((crowding().evicted, crowding().minted), (1, 7), "the one with 3 left");
 }
+
+#[test]
+fn a_key_alone_that_is_refused_for_want_of_a_place_is_told_no_instant_and_takes_nothing_in() {
+    let limit = full("10/s", AtCap::Refuse, &[(2, 1)]);
+    let refused = name(&limit, 3).take(1, 0);
+    assert_eq!((refused.is_granted(), refused.retry_after(), name(&limit, 3).put(5, 0)), (false, None, 0));
+}
