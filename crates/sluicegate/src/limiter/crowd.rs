@@ -261,6 +261,7 @@ impl Crowd {
     }
 
     /// Wakes all, so that they look to it themselves who looks after them.
+    #[cfg(not(sluicegate_loom))]
     pub(super) fn wake_all(&mut self, wakes: &mut Wakes) {
         let all = self.line.items().chain(self.watches.items());
         all.for_each(|spot| wakes.add(spot.waker.clone()));
