@@ -5,8 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Error;
+
+/// How many names were thought of.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// A directory under the system's temporary one, removed with all that is in it when this is dropped.
 #[derive(Debug)]
@@ -16,8 +20,10 @@ impl Directory {
     /// A new one; never one that was there before, whoever made it.
     pub(crate) fn new() -> Result<Self, Error> {
         let base = std::env::temp_dir();
-        for attempt in 0..100 {
-            let path = base.join(format!("sluicegate-bench-{}-{attempt}", process::id()));
+        for _ in 0..100 {
+            // Never a name again that this process had before: whoever had it may look whether it is gone.
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let path = base.join(format!("sluicegate-bench-{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
