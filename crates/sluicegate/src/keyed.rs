@@ -6,7 +6,7 @@
 //! never seen. Each decision on a key that is not there looks at four places for that, `sweep` at all of them, and what
 //! is about to grow too. A hard cap bounds the keys; [`AtCap`] says what becomes of those that find no place, which are counted.
 //!
-//! A million keys take 30 MB or less: 24 bytes each, in flat tables that are 85 to 92 % full while they grow.
+//! A million keys take 30 MB or less: 24 bytes each, in flat tables that are 79 to 92 % full while they grow.
 //!
 //! [`Keyed`] is that for keys of a type, which may have classes, each with a quota or several.
 //!

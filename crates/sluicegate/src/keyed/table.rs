@@ -6,7 +6,7 @@
 //! the average, in two or three neighbouring cache lines. The hashes come from a keyed hash: nobody can crowd a place.
 //!
 //! The slots stand in blocks of equal size, and a table that grows gets some more of them: nothing is ever there twice, and
-//! what one table gives back another can use. It grows by about a tenth, so that from 80 to 92 of 100 places are taken while it
+//! what one table gives back another can use. It grows by about a tenth, so that from 79 to 92 of 100 places are taken while it
 //! does, and at each step moves its slots once, in place. A table is the part of one lock, some thousand slots, so that a
 //! step takes microseconds.
 //!

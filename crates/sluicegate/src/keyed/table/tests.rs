@@ -59,7 +59,7 @@ fn filled(keys: u64) -> Table {
 }
 
 #[test]
-fn while_it_grows_80_to_92_of_100_places_are_taken_and_every_key_is_found() {
+fn while_it_grows_79_to_92_of_100_places_are_taken_and_every_key_is_found() {
     let mut table = Table::new();
     let mut early = 0;
     for (hash, n) in hashes().zip(1..=20_000) {
@@ -73,7 +73,7 @@ fn while_it_grows_80_to_92_of_100_places_are_taken_and_every_key_is_found() {
         check(&table);
         // Whole blocks: less exact where there are few.
         if n > 3000 {
-            assert!(load >= ROOMY - 5, "{n}: {load}");
+            assert!(load >= ROOMY - 6, "{n}: {load}");
         }
         early += u32::from(had > BLOCK && (table.len() - 1) * 100 < had * (MOST - 1));
     }
