@@ -48,7 +48,7 @@ use shard::{Kind, Recent, Shard};
 pub use verdict::{Decided, Verdict};
 
 /// How many keys a part of a table is meant for, at most: so few that it grows within some ten microseconds.
-const KEYS_A_SHARD: usize = 4096;
+const KEYS_A_SHARD: usize = 2048;
 
 /// How many parts a table has at most, however many keys it is for.
 const MAX_SHARDS: usize = 8192;
@@ -161,7 +161,7 @@ impl Keys {
     /// A bucket of `quota` for each of at most `max_keys` keys (at most 2^31); more share one bucket. Every key's bucket
     /// begins at `start`: nanoseconds on the clock that later instants come from, usually what it shows now.
     ///
-    /// It has a lock for each 4096 of those keys (but from 1 to 64 where they are few, and at most 8192). What it does under one
+    /// It has a lock for each 2048 of those keys (but from 1 to 64 where they are few, and at most 8192). What it does under one
     /// of them grows with the keys there: a cap of some ten million keys, or one that was raised to more than ten times of
     /// what it was when the first key came, makes the longest operation longer than some ten microseconds.
     #[must_use]

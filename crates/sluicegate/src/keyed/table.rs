@@ -17,8 +17,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::slot::Slot;
 
-/// Slots of a block: 12 KiB. A table that needs fewer has one block that is smaller.
-const BLOCK: usize = 512;
+/// Slots of a block: 6 KiB. A table that needs fewer has one block that is smaller.
+const BLOCK: usize = 256;
 
 /// So many blocks are found without a list on the heap, which would be one more place in memory to wait for: enough for a table of
 /// [`KEYS_A_SHARD`](super::KEYS_A_SHARD), and for some more.
