@@ -23,8 +23,6 @@
 //! `now` is counted from the bucket's own start; a shell subtracts it.
 //!
 //! Longer than other files: it is one arithmetic, and every part of it leans on the others.
-//!
-//! Longer than other files: one function of a state, and its two halves, which are compiled into their callers together.
 
 mod debt;
 
