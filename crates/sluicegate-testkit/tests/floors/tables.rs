@@ -45,8 +45,11 @@ pub(crate) const CRATES: &[Place] = &[
             "heaviest",    // who weighs most
             "concurrency", // how many at once
             "deadline",    // until when
+            "budget",      // how many more than were asked for
+            "race",        // who starts, and when it is over
             "hedge",       // when to ask a second time
             "retry",       // when to ask again
+            "throttle",    // when to refuse oneself
             "breaker",     // when to stop asking
             "lease",       // tokens taken in advance
             "detector",    // whether somebody is alive
