@@ -15,9 +15,12 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub use settings::{Settings, SettingsError};
 
 use crate::budget::Budget;
+use crate::clock::nanos;
 
 /// What a failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,14 @@ pub enum Failed {
     Perhaps,
     /// Another try may succeed, so many nanoseconds from now or later: what the other side said.
     After(u64),
+}
+
+impl Failed {
+    /// [`After`](Self::After) so long.
+    #[must_use]
+    pub fn after(wait: Duration) -> Self {
+        Self::After(nanos(wait))
+    }
 }
 
 /// What to do after a failure.

@@ -31,6 +31,18 @@ pub mod hot_bucket {}
 pub mod queues {}
 
 #[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/replicated_requests.md")]
+pub mod replicated_requests {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/hedging.md")]
+pub mod hedging {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/retries.md")]
+pub mod retries {}
+
+#[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/throttling_a_copy.md")]
 pub mod throttling_a_copy {}
 

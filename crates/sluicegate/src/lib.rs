@@ -15,6 +15,10 @@
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | read and write, send and receive at a rate | [`io`] |
+//! | ask several for the same, and take the first answer, or enough of them | [`race`](race::race) |
+//! | ask a second replica where the first is slow | [`Hedge`](hedge::Hedge) |
+//! | try again what has failed, and not too often | [`Retry`](retry::Retry) |
+//! | refuse oneself what would be refused | [`Throttle`](throttle::Throttle) |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
 //! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
@@ -35,7 +39,7 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
+pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, throttle, units};
 
 pub mod all_of;
 #[cfg(feature = "tokio")]
@@ -43,6 +47,8 @@ pub mod cancel;
 pub mod counts;
 pub mod failure;
 pub mod guide;
+pub mod hedge;
+pub mod idempotent;
 pub mod io;
 pub mod keyed;
 pub mod lease;
@@ -52,6 +58,8 @@ mod numbers;
 pub mod outage;
 pub mod permits;
 pub mod queue;
+pub mod race;
+pub mod retry;
 pub mod store;
 pub mod striped;
 pub mod timer;
