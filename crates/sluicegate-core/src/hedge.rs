@@ -30,6 +30,8 @@ use settings::Delay;
 /// Over how many requests the share of slow ones is averaged. A thousand that begin at one instant, as one fan-out does, have
 /// their slow ones in a row at the end, which must not look like an overload.
 const MEMORY: f64 = 1024.0;
+/// As if so many quick ones had been seen before the first: one slow request at the beginning is no crowd, and ten in a row are.
+const ASSUMED: f64 = 100.0;
 
 /// A request, from its beginning to its first attempt's answer. Dropped, it has said nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub struct Hedge {
     most: u32,
     /// The share of slow ones lately.
     slow: f64,
+    /// How many requests it is made of, up to the memory.
+    seen: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +116,14 @@ impl Hedge {
                 Tracked::Percentile(Percentile::starting(percentile, first))
             }
         };
-        Self { delay, budget: settings.budget.clone(), tail: settings.tail, most: settings.most, slow: 0.0 }
+        Self {
+            delay,
+            budget: settings.budget.clone(),
+            tail: settings.tail,
+            most: settings.most,
+            slow: 0.0,
+            seen: ASSUMED,
+        }
     }
 
     /// A request begins: its first attempt is made now.
@@ -187,7 +198,8 @@ impl Hedge {
     /// What one request has shown: how long it took, or none if it was longer than its delay.
     fn observe(&mut self, delay: u64, took: Option<u64>) {
         let slow = if took.is_some() { 0.0 } else { 1.0 };
-        self.slow += (slow - self.slow) / MEMORY;
+        self.seen = (self.seen + 1.0).min(MEMORY);
+        self.slow += (slow - self.slow) / self.seen;
         if let Tracked::Percentile(percentile) = &mut self.delay {
             match took {
                 Some(took) => percentile.quick(took),

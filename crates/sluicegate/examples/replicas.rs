@@ -26,7 +26,7 @@ impl Replicas {
     async fn read(&self, replica: usize) -> Result<usize, std::convert::Infallible> {
         let number = self.asked.replace(self.asked.get() + 1);
         let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let millis = if scattered % 30 == 0 { 80 } else { 2 + scattered % 4 };
+        let millis = if scattered.is_multiple_of(30) { 80 } else { 2 + scattered % 4 };
         self.time.sleep_for(millis * MILLI).await;
         Ok(replica)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::budget::{Budget, BudgetError};
 use crate::clock::nanos;
 
-/// When to hedge, and how often. One hedge a request; 5 for each hundred requests, of which 100 can be saved up; none while
+/// When to hedge, and how often. One hedge a request; 5 for each hundred requests, of which 50 can be saved up; none while
 /// more than one in ten is slow.
 ///
 /// ```
@@ -62,7 +62,7 @@ impl Settings {
     }
 
     fn new(delay: Delay, tail: f64) -> Result<Self, SettingsError> {
-        Ok(Self { delay, budget: Budget::new(0.05, 100)?, tail, most: 1 })
+        Ok(Self { delay, budget: Budget::new(0.05, 50)?, tail, most: 1 })
     }
 
     /// `share` hedges for each request, of which `cap` can be saved up.

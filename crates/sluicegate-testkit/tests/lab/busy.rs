@@ -10,16 +10,36 @@ use sluicegate_core::hedge::{Due, Hedge, Primary, Settings};
 use crate::numbers::{MILLI, Numbers, median, quantile};
 
 const SERVERS: usize = 20;
-const REQUESTS: usize = 5000;
+const REQUESTS: usize = 4000;
 
-/// How long a server works on a request: some milliseconds, and by accident a hundred.
-fn service(numbers: &mut Numbers) -> f64 {
-    let mean = if numbers.even() < 0.98 { 3.0 } else { 100.0 };
-    numbers.exponential(mean * MILLI)
+/// What servers are like.
+#[derive(Clone, Copy, Debug)]
+enum Servers {
+    /// Three milliseconds, and by accident a hundred. Who has lost leaves the line; what is worked on is worked on to its end.
+    Stalling,
+    /// Five milliseconds, more or less. They notice nothing: whoever was sent is worked on, though he has lost long since.
+    Heedless,
 }
 
-/// Milliseconds.
-const MEAN: f64 = 0.98 * 3.0 + 0.02 * 100.0;
+impl Servers {
+    /// How long one works on an attempt.
+    fn work(self, numbers: &mut Numbers) -> u64 {
+        let mean = match self {
+            Self::Stalling if numbers.even() < 0.02 => 100.0,
+            Self::Stalling => 3.0,
+            Self::Heedless => 5.0,
+        };
+        numbers.exponential(mean * MILLI) as u64
+    }
+
+    /// Milliseconds.
+    fn mean(self) -> f64 {
+        match self {
+            Self::Stalling => 0.98 * 3.0 + 0.02 * 100.0,
+            Self::Heedless => 5.0,
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -50,6 +70,9 @@ struct Server {
 }
 
 struct Lab {
+    kind: Servers,
+    /// Whether who would hedge knows of the line of who would be asked.
+    told: bool,
     hedge: Option<Hedge>,
     requests: Vec<Request>,
     servers: Vec<Server>,
@@ -59,9 +82,9 @@ struct Lab {
 
 impl Lab {
     /// The same requests for the same seed, hedged or not.
-    fn new(seed: u64, utilisation: f64, hedge: Option<Hedge>) -> Self {
+    fn new(kind: Servers, seed: u64, utilisation: f64, hedge: Option<Hedge>, told: bool) -> Self {
         let mut arrivals = Numbers::new(seed);
-        let gap = MEAN * MILLI / utilisation / SERVERS as f64;
+        let gap = kind.mean() * MILLI / utilisation / SERVERS as f64;
         let mut now = 0.0;
         let request = |number| {
             now += arrivals.exponential(gap);
@@ -69,7 +92,7 @@ impl Lab {
             let first = numbers.below(SERVERS);
             // Another one.
             let second = (first + 1 + numbers.below(SERVERS - 1)) % SERVERS;
-            let work = [(); 2].map(|()| service(&mut numbers) as u64);
+            let work = [(); 2].map(|()| kind.work(&mut numbers));
             Request { arrived: now as u64, servers: [first, second], work, primary: None, ended: None }
         };
         let requests: Vec<_> = (0..REQUESTS as u64).map(request).collect();
@@ -77,7 +100,7 @@ impl Lab {
         let events =
             arrivals.map(|(number, request)| Reverse((request.arrived, Event::Arrival(number)))).collect();
         let servers = (0..SERVERS).map(|_| Server::default()).collect();
-        Self { hedge, requests, servers, events, hedges: 0 }
+        Self { kind, told, hedge, requests, servers, events, hedges: 0 }
     }
 
     fn run(&mut self) {
@@ -93,11 +116,12 @@ impl Lab {
                     }
                 }
                 Event::Delay(number) => {
-                    let (Some(hedge), Some(primary)) = (&mut self.hedge, &mut self.requests[number].primary)
-                    else {
+                    let request = &mut self.requests[number];
+                    let (Some(hedge), Some(primary)) = (&mut self.hedge, &mut request.primary) else {
                         continue;
                     };
-                    if hedge.due(primary, now, false) == Due::Hedge {
+                    let overloaded = self.told && !self.servers[request.servers[1]].line.is_empty();
+                    if hedge.due(primary, now, overloaded) == Due::Hedge {
                         self.hedges += 1;
                         self.send(number, 1, now);
                     }
@@ -126,11 +150,11 @@ impl Lab {
         }
     }
 
-    /// Begins the next in line. Who has lost has left the line; one that is worked on already is worked on to its end.
+    /// Begins the next in line.
     fn work(&mut self, server: usize, now: u64) {
         while let Some((number, attempt)) = self.servers[server].line.pop_front() {
             let request = &self.requests[number];
-            if request.ended.is_none() {
+            if request.ended.is_none() || matches!(self.kind, Servers::Heedless) {
                 self.servers[server].works_on = Some((number, attempt));
                 self.events.push(Reverse((now + request.work[attempt], Event::Done(server))));
                 return;
@@ -145,55 +169,90 @@ impl Lab {
     }
 }
 
-fn run(seed: u64, utilisation: f64, hedge: Option<Hedge>) -> Lab {
-    let mut lab = Lab::new(seed, utilisation, hedge);
+const UTILISATIONS: [f64; 6] = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
+const SEEDS: u64 = 3;
+
+fn p99(kind: Servers, seed: u64, utilisation: f64, hedge: Option<Hedge>, told: bool) -> f64 {
+    let mut lab = Lab::new(kind, seed, utilisation, hedge, told);
     lab.run();
-    lab
+    assert!(lab.hedges <= 50 + REQUESTS / 20, "the budget: {}", lab.hedges);
+    lab.p99()
 }
 
-const UTILISATIONS: [f64; 6] = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
+/// Without hedges, at each utilisation and for each seed.
+fn plain(kind: Servers) -> Vec<Vec<f64>> {
+    let seeds = |utilisation| (1..=SEEDS).map(|seed| p99(kind, seed, utilisation, None, false)).collect();
+    UTILISATIONS.into_iter().map(seeds).collect()
+}
 
-/// The ratio of the p99 hedged to that without hedges; its median over seeds.
-fn ratio(settings: &Settings, utilisation: f64, plain: &[f64]) -> (f64, usize) {
-    let mut hedges = 0;
-    let mut ratios: Vec<_> = (1..)
-        .zip(plain)
-        .map(|(seed, plain)| {
-            let lab = run(seed, utilisation, Some(Hedge::new(settings)));
-            hedges = hedges.max(lab.hedges);
-            lab.p99() / plain
+/// What a hedge makes of the p99 at each utilisation, in the middle of the seeds.
+fn ratios(kind: Servers, plain: &[Vec<f64>], settings: &Settings, told: bool) -> Vec<f64> {
+    let at = UTILISATIONS.into_iter().zip(plain);
+    let ratios: Vec<_> = at
+        .map(|(utilisation, plain)| {
+            let of = |(seed, plain): (u64, &f64)| {
+                p99(kind, seed, utilisation, Some(Hedge::new(settings)), told) / plain
+            };
+            median(&mut (1..).zip(plain).map(of).collect::<Vec<_>>()).0
         })
         .collect();
-    (median(&mut ratios).0, hedges)
+    println!("{kind:?}, told {told}: {ratios:.2?} of the p99 at {UTILISATIONS:?}; {settings:?}");
+    ratios
 }
+
+fn fixed(delay: u64) -> Settings {
+    Settings::fixed(Duration::from_millis(delay)).unwrap()
+}
+
+fn tracked() -> Settings {
+    Settings::tracked(0.95, Duration::from_millis(20)).unwrap()
+}
+
+fn worst(ratios: &[f64]) -> f64 {
+    ratios.iter().copied().fold(0.0, f64::max)
+}
+
+/// To a hundredth: a few thousand requests tell no more.
+const NOT_WORSE: f64 = 1.01;
 
 #[test]
 fn h1_hedging_never_worsens_the_tail_however_busy_servers_are() {
-    let mut settings: Vec<_> = [5, 20, 50]
-        .map(|delay| (format!("{delay} ms"), Settings::fixed(Duration::from_millis(delay)).unwrap()))
-        .into();
-    settings.push(("p95".into(), Settings::tracked(0.95, Duration::from_millis(20)).unwrap()));
-    let mut best = f64::INFINITY;
-    for utilisation in UTILISATIONS {
-        let plain: Vec<_> = (1..=3).map(|seed| run(seed, utilisation, None).p99()).collect();
-        for (name, settings) in &settings {
-            let (ratio, hedges) = ratio(settings, utilisation, &plain);
-            println!("utilisation {utilisation}, {name}: {ratio:.3} of the p99, {hedges} hedges");
-            assert!(ratio <= 1.0, "utilisation {utilisation}, {name}: {ratio}");
-            assert!(hedges <= 100 + REQUESTS / 20, "{hedges}");
-            best = best.min(ratio);
+    for kind in [Servers::Stalling, Servers::Heedless] {
+        let plain = plain(kind);
+        let mut best = f64::INFINITY;
+        for settings in [fixed(5), fixed(20), fixed(50), tracked()] {
+            let ratios = ratios(kind, &plain, &settings, true);
+            assert!(worst(&ratios) <= NOT_WORSE, "{kind:?}: {ratios:?}");
+            best = ratios.into_iter().fold(best, f64::min);
         }
+        assert!(best < 0.95, "and where it is right, it helps: {best}");
     }
-    assert!(best < 0.6, "where it is right, it helps: {best}");
 }
 
+/// The machine alone sees when more are slow than a tail is.
 #[test]
-fn h1_without_its_guards_hedging_does_worsen_the_tail() {
-    let reckless = Settings::fixed(Duration::from_millis(5)).unwrap();
-    let reckless = reckless.with_budget(1.0, 100_000).unwrap().with_tail(1.0).unwrap();
-    for utilisation in [0.5, 0.7, 0.8, 0.9, 0.95] {
-        let plain: Vec<_> = (1..=3).map(|seed| run(seed, utilisation, None).p99()).collect();
-        let (ratio, hedges) = ratio(&reckless, utilisation, &plain);
-        println!("utilisation {utilisation}: {ratio:.3} of the p99, {hedges} hedges");
+fn h1_nor_does_it_where_nobody_knows_of_a_line_and_losers_leave_it() {
+    let plain = plain(Servers::Stalling);
+    for settings in [fixed(5), fixed(20), fixed(50), tracked()] {
+        let ratios = ratios(Servers::Stalling, &plain, &settings, false);
+        assert!(worst(&ratios) <= NOT_WORSE, "{ratios:?}");
     }
+}
+
+/// What it costs to say nothing of an overload to who hedges: a twentieth more work, on servers that have hardly any time left.
+#[test]
+fn h1_where_nobody_knows_of_a_line_and_losers_stay_in_it_the_budget_bounds_the_harm() {
+    let plain = plain(Servers::Heedless);
+    for settings in [fixed(5), fixed(20), fixed(50), tracked()] {
+        let ratios = ratios(Servers::Heedless, &plain, &settings, false);
+        assert!(worst(&ratios) <= 1.25, "{ratios:?}");
+    }
+    let mut reckless = Lab::new(Servers::Heedless, 1, 0.8, Some(Hedge::new(&reckless())), false);
+    reckless.run();
+    let ratio = reckless.p99() / plain[3][0];
+    assert!(ratio > 3.0, "without budget and tail it would be so many times the p99: {ratio}");
+}
+
+fn reckless() -> Settings {
+    fixed(5).with_budget(1.0, 100_000).unwrap().with_tail(1.0).unwrap()
 }

@@ -52,7 +52,7 @@ fn ends(plan: Plan, answers: &[u64]) -> u64 {
                 return *at;
             }
             Next::Wait(None) => {}
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
     }
     unreachable!("all have answered")

@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "test support: a failure here is a test's failure, and times are small"
+    clippy::print_stdout,
+    reason = "test support: a failure here is a test's failure, times are small, and tables are printed"
 )]
 
 mod busy;
