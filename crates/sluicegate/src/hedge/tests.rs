@@ -147,3 +147,11 @@ fn a_request_that_is_dropped_drops_its_attempts_and_says_nothing() {
     }
     assert_eq!((alive.get(), time.next(), hedge.counts().hedges), (0, None, 1));
 }
+
+#[test]
+fn what_can_be_sent_to_another_thread_can_be_sent() {
+    fn is_send(_: impl Send) {}
+    let hedge = Hedge::new(&fixed(), ManualTime::new());
+    let work = Idempotent::promise(|attempt: usize| async move { Ok::<_, ()>(attempt) });
+    is_send(hedge.run(&work));
+}

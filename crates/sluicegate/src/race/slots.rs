@@ -41,9 +41,9 @@ impl Task {
         }
     }
 
+    /// Once: who is woken polls all that were woken, and sets its waker anew.
     fn wake(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(waker) = waker {
+        if let Some(waker) = self.replace(None) {
             waker.wake();
         }
     }

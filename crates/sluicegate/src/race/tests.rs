@@ -216,3 +216,76 @@ fn a_race_that_is_dropped_drops_all() {
     let gone = log.borrow().iter().filter(|(_, what, _)| *what == "gone").count();
     assert_eq!((gone, time.next()), (3, None));
 }
+
+#[test]
+fn a_race_of_what_can_be_sent_can_be_sent() {
+    fn is_send(_: impl Send) {}
+    let (time, plan) = (ManualTime::new(), Plan::first_of(1).unwrap());
+    is_send(race(&time, plan, |number| async move { Ok::<_, Infallible>(number) }));
+}
+
+#[test]
+fn no_wake_of_another_thread_is_lost() {
+    use futures_util::task::AtomicWaker;
+    struct Flag(AtomicWaker, AtomicUsize);
+    let plan = Plan::quorum(4, 4).unwrap();
+    let time = ManualTime::new();
+    for _ in 0..200 {
+        let flags: [Arc<Flag>; 4] =
+            std::array::from_fn(|_| Arc::new(Flag(AtomicWaker::new(), AtomicUsize::new(0))));
+        let all = race(&time, plan, |number| {
+            let flag = Arc::clone(&flags[number]);
+            poll_fn(move |context| {
+                flag.0.register(context.waker());
+                if flag.1.load(Ordering::Acquire) == 0 { Poll::Pending } else { Poll::Ready(Ok::<_, ()>(())) }
+            })
+        });
+        let mut all = pin!(all);
+        std::thread::scope(|scope| {
+            for flag in &flags {
+                scope.spawn(|| {
+                    flag.1.store(1, Ordering::Release);
+                    flag.0.wake();
+                });
+            }
+            // It would hang here.
+            let gathered =
+                crate::timer::block_on_until(&crate::clock::SystemClock::new(), |context| {
+                    match all.as_mut().poll(context) {
+                        Poll::Ready(outcome) => Ok(outcome),
+                        Poll::Pending => Err(None),
+                    }
+                });
+            assert_eq!(gathered.unwrap().more.len(), 3);
+        });
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test(start_paused = true)]
+async fn attempts_that_use_up_the_tasks_budget_at_each_poll_do_not_stop_the_clock() {
+    let busy = tokio::spawn(async {
+        let time = crate::timer::TokioTime::new();
+        let plan = Plan::first_of(2).unwrap().staggered(millis(5)).at_most(millis(10));
+        race(&time, plan, |_| async {
+            loop {
+                tokio::task::consume_budget().await;
+                if false {
+                    break Ok::<(), Infallible>(());
+                }
+            }
+        })
+        .await
+    });
+    for _ in 0..3 {
+        // Paused time moves by itself only when nothing is left to do.
+        tokio::task::yield_now().await;
+        tokio::time::advance(millis(6)).await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(busy.is_finished());
+    let lost = busy.await.unwrap().unwrap_err();
+    assert_eq!((lost.end, lost.report.runs().len()), (End::TimeOver, 2));
+}

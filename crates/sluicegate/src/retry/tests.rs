@@ -122,3 +122,11 @@ fn without_a_budget_the_first_error_comes_back_at_once() {
     assert_eq!(whys.clone().map(|gave_up| gave_up.why), [Why::Budget; 2]);
     assert_eq!(whys.map(|gave_up| gave_up.errors.len()), [2, 1]);
 }
+
+#[test]
+fn what_can_be_sent_to_another_thread_can_be_sent() {
+    fn is_send(_: impl Send) {}
+    let retry = retry(&ManualTime::new());
+    let work = Idempotent::promise(|attempt: usize| async move { Ok::<_, ()>(attempt) });
+    is_send(retry.run(&work, None, |_| Failed::Perhaps));
+}
