@@ -39,7 +39,7 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, throttle, units};
+pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
 
 pub mod all_of;
 #[cfg(feature = "tokio")]
@@ -62,6 +62,7 @@ pub mod race;
 pub mod retry;
 pub mod store;
 pub mod striped;
+pub mod throttle;
 pub mod timer;
 mod wake;
 

@@ -88,6 +88,7 @@ pub(crate) const CRATES: &[Place] = &[
             "race",       // the first answer wins
             "hedge",      // a second request, within a budget
             "retry",      // another try, within a budget
+            "throttle",   // what would be refused, refused here
             "failure",    // well-formed errors
             "guide",      // chapters, no code
         ]),
