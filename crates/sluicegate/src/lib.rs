@@ -10,6 +10,7 @@
 //! | allow each client so many | [`Keyed`](keyed::Keyed) |
 //! | the same, decided together with other limits | [`Limits`](memory::Limits) |
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
+//! | the same, outliving the process, or in Redis | the stores of `sluicegate-disk` and `sluicegate-redis` |
 //! | take tokens of a far store in advance | [`Leased`](lease::Leased) |
 //! | answer at once while a store is away | [`Guarded`](outage::Guarded) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
