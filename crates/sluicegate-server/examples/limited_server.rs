@@ -45,8 +45,8 @@ struct Arguments {
     /// How much each client may have
     #[arg(long, default_value = "5/s burst 10")]
     quota: Quota,
-    /// What is answered while the store is away: open, closed or local-share
-    #[arg(long, default_value = "local-share", value_parser = policy)]
+    /// What is answered while the store is away: open, closed or share
+    #[arg(long, default_value = "share", value_parser = policy)]
     outage: Policy,
     /// Take tokens of busy clients in advance: fewer calls of the store
     #[arg(long)]
@@ -60,8 +60,8 @@ fn policy(text: &str) -> Result<Policy, &'static str> {
     match text {
         "open" => Ok(Policy::Open),
         "closed" => Ok(Policy::Closed),
-        "local-share" => Ok(Policy::LocalShare),
-        _ => Err("expected open, closed or local-share"),
+        "share" => Ok(Policy::LocalShare),
+        _ => Err("expected open, closed or share"),
     }
 }
 
