@@ -1,6 +1,8 @@
 //! Everything that goes wrong, while four processes hammer one key, one of them with a clock that is an hour ahead: in no span
 //! t are more than C + q·t/I granted, and service is back soon after. Figures are printed.
 
+mod clients;
+
 use std::time::Duration;
 
 use sluicegate::store::{Charge, Store};
