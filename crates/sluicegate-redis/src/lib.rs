@@ -21,7 +21,6 @@ mod settings;
 mod shared;
 mod store;
 mod watch;
-mod watchers;
 
 pub use booking::Booking;
 pub use settings::Settings;

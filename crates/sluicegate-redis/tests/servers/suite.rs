@@ -55,7 +55,6 @@ impl OfRedis {
 
 impl Rig for OfRedis {
     type Store = Redis<ManualTime>;
-    type Timer = ManualTime;
 
     const RESOLUTION: Duration = Duration::from_micros(1);
     const ROUNDS: bool = false;
@@ -64,16 +63,8 @@ impl Rig for OfRedis {
         &self.store
     }
 
-    fn timer(&self) -> ManualTime {
-        self.time.clone()
-    }
-
-    fn now(&self) -> u64 {
-        self.time.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.time.advance(by);
+    fn time(&self) -> &ManualTime {
+        &self.time
     }
 }
 
