@@ -82,6 +82,11 @@ fn refusal(code: &str, text: &str, kind: ErrorKind, settings: &Settings) -> Opti
             "its memory is full ({text}): raise maxmemory; keys without an expiry are stocks"
         ));
     }
+    if has("NOREPLICAS") {
+        return Some(format!(
+            "it has fewer replicas than its min-replicas-to-write wants ({text}): nothing is taken until they are back"
+        ));
+    }
     if has("unknown command") {
         return Some(format!(
             "it does not run scripts ({text}): EVALSHA and EVAL must not be renamed or disabled"
