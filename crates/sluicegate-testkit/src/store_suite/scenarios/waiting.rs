@@ -103,8 +103,13 @@ pub async fn a_dropped_take_gives_everything_back<R: Rig>(rig: &R) {
         drop(waiting);
         eventually("the tokens", async || (stock().await == 6).then_some(())).await;
         let slow = limiter.keys().keys()[1].charge(1);
-        let wait = rig.store().peek(&[slow]).await.expect(WORKS).decision.retry_after();
-        assert_eq!(wait, Some(if late { Duration::ZERO } else { millis(500) }), "as it would be without");
+        let expected = if late { Duration::ZERO } else { millis(500) };
+        // A store that is spread may give back here later than there.
+        eventually("the other limit to be as it would be without", async || {
+            let wait = rig.store().peek(&[slow]).await.expect(WORKS).decision.retry_after();
+            (wait == Some(expected)).then_some(())
+        })
+        .await;
     }
 }
 
