@@ -210,13 +210,13 @@ impl Hammer {
     }
 
     /// Ends them, and says how many tokens beyond C + q·t/I were granted in any span, at the most.
-    pub(crate) fn over(self, what: &str) -> u64 {
+    pub(crate) fn over(mut self, what: &str) -> u64 {
         self.over_late(what, Duration::ZERO)
     }
 
     /// The same, where a token may be used so much later than it was taken: beyond C + q·(t + late)/I.
     #[expect(clippy::print_stderr, reason = "figures for people")]
-    pub(crate) fn over_late(mut self, what: &str, late: Duration) -> u64 {
+    pub(crate) fn over_late(&mut self, what: &str, late: Duration) -> u64 {
         let granted = self.end();
         let failed = self.errors(what);
         let [over, over_late] = over(&self.quota, &granted, [Duration::ZERO, late]);
