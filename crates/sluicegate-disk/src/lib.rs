@@ -77,6 +77,8 @@ mod commits;
 mod disk;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzed;
 mod guard;
 mod medium;
 mod options;

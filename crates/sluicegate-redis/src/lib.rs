@@ -10,6 +10,8 @@ mod booking;
 mod connection;
 mod driver;
 mod error;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod guide;
 mod job;
 mod link;

@@ -130,6 +130,7 @@ pub(crate) const CRATES: &[Place] = &[
             "booking",    // tokens booked ahead
             "watch",      // until tokens are there
             "store",      // the store
+            "fuzzed",     // what a reply is read as
             "guide",      // chapters, no code
         ]),
         forbidden: QUIET,
