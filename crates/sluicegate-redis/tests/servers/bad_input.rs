@@ -231,6 +231,28 @@ async fn memory_that_is_full_is_named_and_takes_nothing() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn replicas_that_are_missing_are_named_and_nothing_is_taken() {
+    let server = Server::start(&[]);
+    let (store, _) = store(&server.url());
+    let ten = quota("10/h");
+    let charge = Charge::new("s", b"k", &ten);
+    assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 9);
+    let mut direct = server.connect();
+    let wants = |direct: &mut redis::Connection, replicas: &str| {
+        let set = ["SET", "min-replicas-to-write", replicas];
+        redis::cmd("CONFIG").arg(&set).exec(direct).expect("a server");
+    };
+    wants(&mut direct, "1");
+    for _ in 0..3 {
+        let error = store.take(&[charge]).await.expect_err("a master alone");
+        assert!(error.to_string().contains("fewer replicas") && error.is_outage(), "{error}");
+    }
+    wants(&mut direct, "0");
+    assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 8);
+    store.close().await;
+}
+
 /// A Cluster taken for one server, and one server for a Cluster.
 #[tokio::test]
 async fn the_wrong_kind_of_address_is_named() {
