@@ -94,19 +94,21 @@ pub(crate) const CRATES: &[Place] = &[
         name: "sluicegate-tower",
         imports: &[CORE, LIBRARY],
         modules: Some(&[
-            "refused",    // why a request was not passed on
-            "admission",  // whether it has reached the service
-            "drive",      // readies, calls, drives
-            "cost",       // what a request costs
-            "limit",      // what a rate limit asks
-            "one_bucket", // a limit for all
-            "by_key",     // a limit for each
-            "rate_limit", // the layer that charges
-            "hold",       // how long an answer holds its permit
-            "queue",      // the layer with a line
-            "due",        // when a request is late
-            "deadline",   // the layer that gives up
-            "http",       // bodies, answers, fields
+            "refused",          // why a request was not passed on
+            "admission",        // whether it has reached the service
+            "drive",            // readies, calls, drives
+            "cost",             // what a request costs
+            "limit",            // what a rate limit asks
+            "one_bucket",       // a limit for all
+            "by_key",           // a limit for each
+            "in_store",         // limits in a store
+            "rate_limit",       // the layer that charges
+            "async_rate_limit", // the same, once a store has answered
+            "hold",             // how long an answer holds its permit
+            "queue",            // the layer with a line
+            "due",              // when a request is late
+            "deadline",         // the layer that gives up
+            "http",             // bodies, answers, fields
         ]),
         forbidden: QUIET,
         except: &[],
