@@ -1,4 +1,4 @@
-//! The `sluicegate` binary as a library: the [`gateway`] and its [`config`]uration, the [`load`] generator and the [`demo`].
+//! The `sluicegate` binary as a library: the [`gateway`] and its [`config`]uration, the [`stores`] of its quotas, the [`load`] generator and the [`demo`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -27,3 +27,4 @@ pub mod gateway;
 pub mod guide;
 pub mod load;
 pub mod serve;
+pub mod stores;

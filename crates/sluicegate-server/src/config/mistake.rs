@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
+use crate::flags::nearest;
+
 /// How many mistakes of a file are kept; more are counted.
 pub(super) const MAX_KEPT: usize = 100;
 
@@ -49,13 +51,7 @@ impl Mistake {
     /// The same, with which of these was probably meant instead of `given`.
     #[must_use]
     pub fn nearest<'a>(self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        // No name is that long, and the comparison would be.
-        let short = |name: &&str| name.len() <= MAX_SHOWN && given.len() <= MAX_SHOWN;
-        let far = |name: &str| strsim::osa_distance(&given.to_lowercase(), name);
-        let near = known.filter(short).map(|name| (far(name), name)).min();
-        // A third of the letters may be wrong.
-        let near = near.filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3));
-        Self { nearest: near.map(|(_, name)| name.to_owned()), ..self }
+        Self { nearest: nearest(given, known).map(str::to_owned), ..self }
     }
 }
 

@@ -149,6 +149,7 @@ pub(crate) const CRATES: &[Place] = &[
         imports: &[CORE, LIBRARY, "sluicegate-tower", "sluicegate-redis", "sluicegate-disk"],
         modules: Some(&[
             "flags",   // values of flags, as text
+            "stores",  // from an address to a store
             "config",  // what an operator can set
             "gateway", // a request's way
             "check",   // a configuration, looked at
