@@ -33,6 +33,7 @@ mod queue;
 mod refusals;
 mod reload;
 mod smuggling;
+mod stores;
 mod tls;
 mod tools;
 mod upgrade;
