@@ -97,3 +97,54 @@ pub const fn policy_text(policy: Policy) -> &'static str {
         Policy::LocalShare => "share",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Settings, parse};
+
+    fn settings(text: &str) -> Settings {
+        let text =
+            format!("{text}\n[upstream.a]\nurl = 'http://127.0.0.1:9000'\n[[route]]\nlimits = ['a', 'b']\n");
+        parse(Path::new("/etc/gateway.toml"), &text).unwrap_or_else(|error| panic!("{error}")).settings
+    }
+
+    const LIMITS: &str = "[limit.a]\nkey = 'global'\nquota = '1/s'\n[limit.b]\nkey = 'path'\nquota = '1/s'\n";
+
+    #[test]
+    fn an_address_alone_is_a_store_as_usual_and_a_table_says_more() {
+        assert!(settings(LIMITS).store.is_here());
+        let redis = settings(&format!("store = 'redis://h'\n{LIMITS}"));
+        assert_eq!((redis.store.waits(), redis.store.away), (TIMEOUT, Policy::LocalShare));
+        assert!(!redis.store.has_leases(&redis.limits[0]));
+        let waits = |address: &str| settings(&format!("store = '{address}'\n{LIMITS}")).store.waits();
+        assert_eq!(waits("redis://h?timeout=7ms"), Duration::from_millis(7));
+        assert_eq!(waits("disk:quotas.redb"), DISK_TIMEOUT);
+
+        let table = "[store]\naddress = 'disk:quotas.redb'\ntimeout = '30ms'\naway = 'closed'\ninstances = 3\n\
+                     lease = '2s'\nmax-keys = 7\n[limit.a]\nkey = 'global'\nquota = '1/s'\naway = 'open'\n\
+                     lease = false\n[limit.b]\nkey = 'path'\nquota = '1/s'\n";
+        let Settings { store, limits, .. } = settings(table);
+        assert_eq!(store.address.to_string(), "disk:/etc/quotas.redb", "beside the file that names it");
+        assert_eq!((store.waits(), store.instances, store.max_keys), (Duration::from_millis(30), 3, 7));
+        assert_eq!(
+            limits.iter().map(|one| store.policy(one)).collect::<Vec<_>>(),
+            [Policy::Open, Policy::Closed]
+        );
+        assert_eq!(limits.iter().map(|one| store.has_leases(one)).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn what_a_limit_in_this_process_can_t_be_is_told() {
+        let settings = Settings {
+            store: StoreSettings { lease: Some(LEASE), ..Default::default() },
+            ..Default::default()
+        };
+        assert_eq!(settings.checked().unwrap_err().setting, "store.lease");
+        for policy in [Policy::Open, Policy::Closed, Policy::LocalShare] {
+            assert_eq!(super::policy(policy_text(policy)), Ok(policy));
+        }
+    }
+}

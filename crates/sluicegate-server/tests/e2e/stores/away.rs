@@ -3,8 +3,10 @@ use super::{redis, until_up};
 use crate::programs::Folder;
 use crate::{SLUICEGATE, fields, get_with, serve};
 use http::StatusCode;
+use sluicegate_testkit::client::Raw;
 use sluicegate_testkit::process::{Sluicegate, run};
 use sluicegate_testkit::upstream::Upstream;
+use sluicegate_testkit::wait::eventually;
 
 const OK: StatusCode = StatusCode::OK;
 const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
@@ -145,4 +147,32 @@ async fn what_can_t_be_a_store_is_said_before_anything_is_served() {
     }
     let file = folder.write("fine.toml", format!("store = 'redis://:secret@127.0.0.1'\n{base}"));
     assert_eq!(run(SLUICEGATE, &["check", &file]).await.code, Some(0));
+}
+
+/// Its request is on its way to Redis, or there; whichever, what was taken for it is put back.
+#[tokio::test]
+async fn who_vanishes_while_the_store_is_asked_loses_no_token() {
+    let (upstream, redis) = (Upstream::start(), redis());
+    let gateway = super::serve(&upstream, &redis.url(), &["--limit", "client.ip stock 1000"]).await;
+    until_up(&gateway).await;
+    assert_eq!(gateway.client().get("/").await.status, OK);
+    redis.freeze(true);
+    // One whose connection is cut before its request was read was never there.
+    let gone = async || gateway.metrics().await.count("sluicegate_clients_gone_total", &[]);
+    while gone().await < 5 {
+        let mut client = Raw::connect(gateway.addr()).await;
+        client.write("GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        gateway.until_metric("sluicegate_connections_open", &[], 1).await;
+        client.vanish();
+        gateway.until_metric("sluicegate_connections_open", &[], 0).await;
+    }
+    redis.freeze(false);
+    let mut asked = 1;
+    eventually("all tokens to be back", async || {
+        asked += 1;
+        let answer = gateway.client().get("/").await;
+        (fields::remaining(&answer)["client.ip"] == 1000 - asked).then_some(())
+    })
+    .await;
+    assert_eq!(gateway.metrics().await.count("sluicegate_store_outages_total", &[]), 0);
 }
