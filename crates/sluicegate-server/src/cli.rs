@@ -1,12 +1,39 @@
 //! The command line.
 
+use std::io::Write;
+
 use clap::{Parser, Subcommand};
 
 use crate::check::CheckArgs;
+use crate::commands::{PeekArgs, PutArgs, ResetArgs, TakeArgs, WatchArgs};
 use crate::demo::DemoArgs;
 use crate::explain::ExplainArgs;
 use crate::load::LoadArgs;
 use crate::serve::ServeArgs;
+use crate::stores::hidden;
+
+impl Cli {
+    /// What the command line says. Where it is wrong, that is told, and the process ends: an argument that may be a store's address
+    /// is repeated without its password.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let mut told = error.render().to_string();
+            let addresses = std::env::args().filter(|argument| hidden(argument) != *argument);
+            let addresses: Vec<String> =
+                addresses.filter(|argument| told.contains(argument.as_str())).collect();
+            if addresses.is_empty() {
+                error.exit();
+            }
+            for address in addresses {
+                told = told.replace(&address, &hidden(&address));
+            }
+            // Where even standard error is gone, the exit code is all that can be said.
+            let _ = write!(std::io::stderr(), "{told}");
+            std::process::exit(error.exit_code())
+        })
+    }
+}
 
 /// Keeps a service standing under more load than it can serve.
 #[derive(Debug, Parser)]
@@ -30,6 +57,16 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// See a service that is offered ten times what it can do, with and without the gateway
     Demo(DemoArgs),
+    /// Take tokens of a quota that lives in a store, for scripts: `sluicegate take KEY … && job`
+    Take(Box<TakeArgs>),
+    /// Put tokens of such a quota back, as many as there is room for
+    Put(Box<PutArgs>),
+    /// Tell what `take` would say, and take nothing
+    Peek(Box<PeekArgs>),
+    /// Wait until tokens of such a quota are there, and take none
+    Watch(Box<WatchArgs>),
+    /// Have a key of such a quota be as if it was never used
+    Reset(Box<ResetArgs>),
 }
 
 #[cfg(test)]

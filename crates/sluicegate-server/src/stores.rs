@@ -31,6 +31,7 @@ mod disk;
 mod options;
 mod redis;
 
+pub(crate) use address::hidden;
 pub use address::{AddressError, StoreAddress};
 pub use any::{AnyHold, AnyStore, OpenError, open};
 pub use disk::DiskAddress;
