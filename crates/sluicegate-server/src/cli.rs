@@ -12,29 +12,6 @@ use crate::load::LoadArgs;
 use crate::serve::ServeArgs;
 use crate::stores::hidden;
 
-impl Cli {
-    /// What the command line says. Where it is wrong, that is told, and the process ends: an argument that may be a store's address
-    /// is repeated without its password.
-    #[must_use]
-    pub fn of_process() -> Self {
-        Self::try_parse().unwrap_or_else(|error| {
-            let mut told = error.render().to_string();
-            let addresses = std::env::args().filter(|argument| hidden(argument) != *argument);
-            let addresses: Vec<String> =
-                addresses.filter(|argument| told.contains(argument.as_str())).collect();
-            if addresses.is_empty() {
-                error.exit();
-            }
-            for address in addresses {
-                told = told.replace(&address, &hidden(&address));
-            }
-            // Where even standard error is gone, the exit code is all that can be said.
-            let _ = write!(std::io::stderr(), "{told}");
-            std::process::exit(error.exit_code())
-        })
-    }
-}
-
 /// Keeps a service standing under more load than it can serve.
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version, about, max_term_width = 100)]
@@ -42,6 +19,35 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What the command line says. Where it is wrong, that is told, and the process ends: an argument that may be a store's address
+    /// is repeated without its password.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let mut told = error.render().to_string();
+            let arguments: Vec<String> =
+                std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+            // A value may stand behind its flag: `--store=…`.
+            let values =
+                arguments.iter().filter_map(|argument| argument.split_once('=')).map(|(_, value)| value);
+            let mut has_secrets = false;
+            for text in arguments.iter().map(String::as_str).chain(values) {
+                if hidden(text) != text && told.contains(text) {
+                    told = told.replace(text, &hidden(text));
+                    has_secrets = true;
+                }
+            }
+            if !has_secrets {
+                error.exit();
+            }
+            // Where even standard error is gone, the exit code is all that can be said.
+            let _ = write!(std::io::stderr(), "{told}");
+            std::process::exit(error.exit_code())
+        })
+    }
 }
 
 /// What the binary can do.

@@ -12,6 +12,30 @@ use sluicegate::timer::Timer;
 use super::Told;
 
 /// What is asked of one key's bucket.
+///
+/// ```
+/// use sluicegate::timer::TokioTime;
+/// use sluicegate_server::commands::{Asked, Operation};
+/// use sluicegate_server::stores::open;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = open(&"memory".parse()?)?;
+/// let asked = Asked {
+///     operation: Operation::TakeUpTo,
+///     key: "ann".to_owned(),
+///     space: "downloads".to_owned(),
+///     quota: Some("stock 3".parse()?),
+///     n: Some(5),
+///     store: None,
+///     timeout: None,
+///     json: false,
+/// };
+/// let told = asked.ask(&store, TokioTime::new()).await?;
+/// assert_eq!(told.to_string(), "granted 3 of 5, 0 of 3 left");
+/// let told = asked.ask(&store, TokioTime::new()).await?;
+/// assert_eq!((told.is_fine(), told.tokens), (false, Some(0)));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Asked {
     /// What is done.

@@ -1,5 +1,6 @@
 //! `sluicegate take`, `put`, `peek`, `watch` and `reset`, as scripts run them.
 mod disk;
+mod guide;
 mod interrupted;
 mod redis;
 mod wrong;

@@ -2,6 +2,10 @@
 use super::{SECRET, ended, refused, server, spawn_with};
 use crate::SLUICEGATE;
 use sluicegate_testkit::process::run;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+use tokio::process::Command;
 
 const QUOTA: [&str; 2] = ["--quota", "5/s"];
 
@@ -11,6 +15,7 @@ async fn wrong_usage_is_named() {
     let secret = format!("redis://ann:{SECRET}@127.0.0.1/nine");
     let lost = format!("rediss://ann:{SECRET}@127.0.0.1?ca=/no/such/file.pem");
     let here = format!("redis://ann:{SECRET}@127.0.0.1");
+    let flag = format!("--quota={here}");
     let cases: &[(&[&str], &[&str])] = &[
         (&["take", "ann", "--quota", "5/s"], &["--store ADDRESS", "SLUICEGATE_STORE"]),
         (
@@ -43,6 +48,7 @@ async fn wrong_usage_is_named() {
         (&["take", "ann", "--quota", "5/s", &here], &["redis://ann:…@127.0.0.1"]),
         (&["take", "ann", "--quota", &here], &["redis://ann:…@127.0.0.1"]),
         (&["reset", "ann", "--timeout", &here], &["redis://ann:…@127.0.0.1"]),
+        (&["take", "ann", &flag], &["redis://ann:…@127.0.0.1"]),
         (&[&here], &["redis://ann:…@127.0.0.1"]),
         (&["serve", "--upstream", "http://127.0.0.1:9", "--limit", &here], &["ann:…@127.0.0.1"]),
     ];
@@ -66,6 +72,16 @@ async fn the_environment_names_the_store_where_no_flag_does() {
     assert_eq!(flag.code, Some(0), "the flag counts: {}", flag.stderr);
     let help = ended(spawn_with(Some(&wrong), &["take", "--help"])).await;
     assert!(help.code == Some(0) && !help.stdout.contains("127.0.0.1/nine"), "{}", help.stdout);
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_wrong_usage() {
+    let key = OsStr::from_bytes(b"\xffann");
+    let mut command = Command::new(SLUICEGATE);
+    command.args(["reset", "--store", "redis://127.0.0.1:9"]).arg(key).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let told = ended(command.spawn().expect("the binary can be run")).await;
+    assert!(told.code == Some(2) && told.stderr.contains("UTF-8"), "{}", told.stderr);
 }
 
 #[tokio::test]
