@@ -322,6 +322,7 @@ const fn without_place(said: Decision) -> Decision {
     }
 }
 
+#[inline]
 fn digest(hasher: &SipHasher13) -> Digest {
     let hash = hasher.finish128();
     Digest([hash.h1, hash.h2])

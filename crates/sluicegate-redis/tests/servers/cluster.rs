@@ -84,7 +84,7 @@ impl Cluster {
 
     /// A connection of the test's own.
     pub(crate) fn connect(&self) -> ClusterConnection {
-        let client = ClusterClient::new(self.nodes.iter().map(Server::url)).expect("addresses");
+        let client = ClusterClient::new(self.nodes.iter().map(|node| node.url())).expect("addresses");
         eventually("a Cluster that answers", || client.get_connection().ok())
     }
 

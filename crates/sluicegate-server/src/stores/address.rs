@@ -218,8 +218,8 @@ pub(crate) fn hidden(text: &str) -> String {
         text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
     let Some((user, rest)) = text.rsplit_once('@') else { return text };
     let (scheme, user) = match user.split_once("://") {
-        Some((scheme, user)) => (format!("{scheme}://"), user),
-        None => (String::new(), user),
+        Some((scheme, user)) if !scheme.contains([':', '@']) => (format!("{scheme}://"), user),
+        _ => (String::new(), user),
     };
     // A name alone may be a password that was put in the wrong place.
     let user = user.split_once(':').map_or(String::new(), |(user, _)| format!("{user}:"));

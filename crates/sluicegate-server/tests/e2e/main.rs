@@ -14,6 +14,7 @@ mod admin;
 mod bodies;
 mod cli;
 mod clients;
+mod commands;
 mod config;
 mod configuration;
 mod drain;

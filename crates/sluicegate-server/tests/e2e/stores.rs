@@ -6,7 +6,7 @@ mod shared;
 
 use crate::SLUICEGATE;
 use sluicegate_testkit::process::Sluicegate;
-use sluicegate_testkit::redis::Server;
+use sluicegate_testkit::redis_server::Server;
 use sluicegate_testkit::upstream::Upstream;
 
 /// A gateway with this store, patient: on a busy machine an answer may take longer than a service would want to wait.

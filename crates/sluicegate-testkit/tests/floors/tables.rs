@@ -148,17 +148,18 @@ pub(crate) const CRATES: &[Place] = &[
         name: "sluicegate-server",
         imports: &[CORE, LIBRARY, "sluicegate-tower", "sluicegate-redis", "sluicegate-disk"],
         modules: Some(&[
-            "flags",   // values of flags, as text
-            "stores",  // from an address to a store
-            "config",  // what an operator can set
-            "gateway", // a request's way
-            "check",   // a configuration, looked at
-            "explain", // a request, followed on paper
-            "load",    // the load generator
-            "demo",    // both, shown
-            "serve",   // the gateway as a process
-            "cli",     // the arguments
-            "guide",   // chapters, no code
+            "flags",    // values of flags, as text
+            "stores",   // from an address to a store
+            "config",   // what an operator can set
+            "gateway",  // a request's way
+            "check",    // a configuration, looked at
+            "explain",  // a request, followed on paper
+            "load",     // the load generator
+            "demo",     // both, shown
+            "serve",    // the gateway as a process
+            "commands", // one question to a store
+            "cli",      // the arguments
+            "guide",    // chapters, no code
         ]),
         forbidden: &[],
         except: &[],

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn right(text: &str) -> String {
@@ -132,6 +134,7 @@ fn no_error_shows_a_password() {
         "memory:hunter2@x",
         "disk://ann:hunter2@host",
         "mailto:hunter2@host?ca=a",
+        "redis:hunter2://@host",
     ] {
         let error = text.parse::<StoreAddress>().expect_err(text);
         let all = format!("{error} {error:?} {}", error.expected());
@@ -157,4 +160,35 @@ fn files_are_taken_from_a_folder_and_timeouts_are_set() {
     let disk: StoreAddress = "disk:a".parse().unwrap();
     assert!(!disk.is_shared() && disk.is_kept() && disk.timeout().is_none());
     assert_eq!(disk.with_timeout(Duration::from_secs(3)).to_string(), "disk:a?patience=3s");
+}
+
+proptest! {
+    /// Whatever stands between a colon and the last `@`.
+    #[test]
+    fn no_password_is_ever_shown(
+        scheme in "(redis|rediss|redis\\+cluster|valkey|http|)(:|://|:/)?",
+        before in "[a-z:/?#%@,&= ]{0,6}",
+        after in "[a-z0-9:/?#%@,&=\\[\\] ]{0,6}",
+        rest in "[a-z0-9:/?&=,\\[\\]%#. ]{0,12}",
+    ) {
+        let text = format!("{scheme}:{before}hunter2{after}@{rest}");
+        let all = match text.parse::<StoreAddress>() {
+            Ok(address) => format!("{address} {address:?}"),
+            Err(error) => format!("{error} {error:?} {}", error.expected()),
+        };
+        prop_assert!(!all.contains("hunter2"), "{}: {}", text, all);
+        prop_assert!(!hidden(&text).contains("hunter2"));
+    }
+
+    #[test]
+    fn no_text_is_too_odd(text in "(memory|disk|redis|rediss|valkey\\+cluster|\\PC{0,4}):?(//)?\\PC{0,40}") {
+        match text.parse::<StoreAddress>() {
+            // What is shown means the same again, where nothing is hidden.
+            Ok(address) if !address.to_string().contains('…') => {
+                prop_assert_eq!(address.to_string().parse::<StoreAddress>(), Ok(address));
+            }
+            Ok(_) => {}
+            Err(error) => prop_assert!(!error.to_string().contains(char::is_control)),
+        }
+    }
 }

@@ -96,9 +96,18 @@ async fn it_starts_without_its_store_and_says_so() {
 #[tokio::test]
 async fn a_store_that_hangs_is_not_waited_for_twice() {
     let (upstream, redis) = (Upstream::start(), redis());
-    let args = ["--store", &redis.url(), "--limit", "client.ip 1000000/s", "--away", "open"];
+    let args = [
+        "--store-timeout",
+        "2s",
+        "--store",
+        &redis.url(),
+        "--limit",
+        "client.ip 1000000/s",
+        "--away",
+        "open",
+    ];
     let gateway = serve(&upstream, &args).await;
-    until_up(&gateway).await;
+    gateway.until_metric(UP, &[], 1).await;
     assert_eq!(gateway.client().get("/").await.status, OK);
     redis.freeze(true);
     for _ in 0..50 {

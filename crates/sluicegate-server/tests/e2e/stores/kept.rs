@@ -51,7 +51,7 @@ async fn another_store_is_opened_anew_and_the_same_one_goes_on() {
             upstream.url()
         )
     };
-    let [in_one, in_two] = [&one, &two].map(|server| format!("'{}'", server.url()));
+    let [in_one, in_two] = [&one, &two].map(|server| format!("'{}?timeout=20s'", server.url()));
     let file = folder.write("gateway.toml", config(&in_one, ""));
     let gateway = start(&["serve", "--config", &file]).await;
     super::until_up(&gateway).await;

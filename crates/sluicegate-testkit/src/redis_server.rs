@@ -1,27 +1,33 @@
-//! Real `redis-server` processes, each in a folder of its own, and gone with the test.
-use crate::port::Reserved;
-use crate::wait;
+//! Real servers of Redis, each in a folder of its own, and gone with the test.
+
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::port::Reserved;
+use crate::wait;
+
 /// Between two looks at another process.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A running `redis-server`, which keeps nothing on a disk unless it is told to.
+/// The user of the server with access lists, and the password.
+pub const USER: &str = "limits:s3cret";
+
+/// A running `redis-server`.
 #[derive(Debug)]
 pub struct Server {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
     /// Where other nodes of its Cluster reach it.
     pub bus: u16,
-    /// Its folder.
+    /// Its configuration, its log, and what it keeps; with TLS its certificates too: `ca.pem`, and `client.pem` with
+    /// `client.key`.
     pub folder: PathBuf,
     process: Option<Process>,
+    is_encrypted: bool,
     /// Hold the ports while nobody listens.
     _reserved: [Reserved; 2],
 }
@@ -61,17 +67,37 @@ fn folder() -> PathBuf {
 }
 
 impl Server {
-    /// Starts one, with these lines of configuration besides its own; `BUS` in them is the port of its bus.
+    /// Starts one, with these lines of configuration besides its own; `BUS` in them is its port for other nodes.
     #[must_use]
     pub fn start(lines: &[&str]) -> Self {
         Self::start_by("port", lines, |_| Vec::new())
     }
 
-    /// The same, where its port is said by this `word`, with more lines once its folder is there.
-    pub fn start_by(word: &str, lines: &[&str], more: impl FnOnce(&Path) -> Vec<String>) -> Self {
+    /// Starts one that speaks TLS only, to who shows a certificate, and knows one [user](USER) only.
+    #[must_use]
+    pub fn start_encrypted() -> Self {
+        let rights = "user limits on >s3cret ~* &* +@all";
+        Self::start_by(
+            "tls-port",
+            &["port 0", "tls-auth-clients yes", "user default off", rights],
+            |folder| {
+                certify(folder);
+                let file = |name: &str| folder.join(name).display().to_string();
+                vec![
+                    format!("tls-cert-file {}", file("server.pem")),
+                    format!("tls-key-file {}", file("server.key")),
+                    format!("tls-ca-cert-file {}", file("ca.pem")),
+                ]
+            },
+        )
+    }
+
+    fn start_by(word: &str, lines: &[&str], more: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let reserved = [Reserved::new(), Reserved::new()];
         let [port, bus] = [0, 1].map(|place: usize| reserved[place].addr().port());
-        let mut server = Self { port, bus, folder: folder(), process: None, _reserved: reserved };
+        let is_encrypted = word == "tls-port";
+        let mut server =
+            Self { port, bus, folder: folder(), process: None, is_encrypted, _reserved: reserved };
         let mut all = vec![
             format!("{word} {port}"),
             "bind 127.0.0.1".to_owned(),
@@ -91,7 +117,7 @@ impl Server {
         let mut command = Command::new("redis-server");
         command.arg(self.folder.join("redis.conf"));
         self.process = Some(Process::start(&mut command, &self.folder));
-        eventually("a server", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        eventually("a server", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
     }
 
     /// Ends it at once, as a loss of power would.
@@ -110,10 +136,26 @@ impl Server {
         assert!(ended.success());
     }
 
-    /// Its address, where it speaks without TLS.
+    /// Whether it speaks TLS only.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// Its address as a store is told it; with the password, if it wants one.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        if self.is_encrypted {
+            format!("rediss://{USER}@127.0.0.1:{}/2", self.port)
+        } else {
+            format!("redis://127.0.0.1:{}", self.port)
+        }
+    }
+
+    /// A file of its folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.join(name)).expect("a file of the server's")
     }
 }
 
@@ -135,5 +177,23 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         }
         assert!(wait::now() - began < wait::PATIENCE, "waited in vain for {what}");
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Has openssl make an authority, and certify a server and a client.
+fn certify(folder: &Path) {
+    let openssl = |args: &str| {
+        let mut command = Command::new("openssl");
+        let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -batch";
+        command.args(new.split(' ')).args(args.split(' ')).current_dir(folder);
+        let ended = command.output().expect("openssl is installed: scripts/test does that");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    };
+    openssl("-keyout ca.key -out ca.pem -subj /CN=authority");
+    for name in ["server", "client"] {
+        openssl(&format!(
+            "-CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:FALSE -subj /CN={name} \
+             -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout {name}.key -out {name}.pem"
+        ));
     }
 }
