@@ -47,6 +47,14 @@ pub(crate) fn of(error: RedisError, settings: &Settings) -> Failed {
         _ if error.is_timeout() => StoreError::Timeout { after: settings.timeout },
         ErrorKind::Io if error.is_connection_refusal() => away(error),
         ErrorKind::Io => StoreError::Lost { cause: Arc::new(error) },
+        ErrorKind::Parse => {
+            // What the parser says goes over several lines.
+            let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let what = format!(
+                "what it says is not Redis's protocol ({said}): is this the port of another service?"
+            );
+            StoreError::Broken { what, cause: Some(Arc::new(error)) }
+        }
         _ => StoreError::Broken { what: text, cause: Some(Arc::new(error)) },
     })
 }

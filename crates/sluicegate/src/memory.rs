@@ -42,7 +42,7 @@ pub const MAX_SPACES: usize = 4096;
 /// by [`sweep`](Self::sweep)), and beyond a cap they share a bucket for each quota, and are counted. Every bucket begins with the
 /// store. Clones are the same store.
 ///
-/// Every operation of [`Store`] has a synchronous face that takes the time: `take_at` and so on. They wait for nothing but
+/// Every operation of [`Store`](crate::store::Store) has a synchronous face that takes the time: `take_at` and so on. They wait for nothing but
 /// locks, which are held for a decision. Limits that are the same for many requests are best prepared: a [`limit`](Self::limit)
 /// looks no name up, and [`Limits`] decides over several of them and hands out a guard.
 ///

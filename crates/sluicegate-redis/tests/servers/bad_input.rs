@@ -9,6 +9,7 @@ use sluicegate::quota::Quota;
 use sluicegate::store::{Charge, Store, StoreError};
 use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::wait::PATIENCE;
+use tokio::io::AsyncWriteExt;
 
 use crate::server::{Server, prefix, shared};
 
@@ -246,4 +247,22 @@ async fn the_wrong_kind_of_address_is_named() {
         assert!(error.contains(&format!("expected the address {expected}")), "{url}: {error}");
         store.close().await;
     }
+}
+
+#[tokio::test]
+async fn an_address_where_something_else_answers_is_named() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (store, _) = store(&format!("redis://{}", other.local_addr().expect("bound")));
+    let answering = tokio::spawn(async move {
+        // For as long as the test runs, as a web server.
+        while let Ok((mut socket, _)) = other.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            // A client that is gone needs no answer.
+            drop(socket.write_all(answer).await);
+        }
+    });
+    let error = store.ping().await.expect_err("no Redis").to_string();
+    assert!(error.contains("not Redis's protocol") && !error.contains('\n'), "{error}");
+    answering.abort();
+    store.close().await;
 }

@@ -1,4 +1,4 @@
-//! What every store promises, as tests that a store's own tests run: [`store_suite!`](crate::store_suite) with a way to set one up.
+//! What every store promises, as tests that a store's own tests run: [`store_suite!`](crate::store_suite!) with a way to set one up.
 //!
 //! [`random`] does anything in any order and compares each answer with the bare machine's, in a plain map ([`oracle`]).
 //! [`scenarios`] are the promises by name.
