@@ -53,7 +53,7 @@ async fn another_store_is_opened_anew_and_the_same_one_goes_on() {
     };
     let [in_one, in_two] = [&one, &two].map(|server| format!("'{}?timeout=20s'", server.url()));
     let file = folder.write("gateway.toml", config(&in_one, ""));
-    let gateway = start(&["serve", "--config", &file]).await;
+    let mut gateway = start(&["serve", "--config", &file]).await;
     super::until_up(&gateway).await;
     let mut done = 0;
     let mut change = async |text: String| {
@@ -89,4 +89,8 @@ async fn another_store_is_opened_anew_and_the_same_one_goes_on() {
         left().await;
     }
     assert_eq!(gateway.client().get("/").await.status, TOO_MANY);
+    // All that the stores before have done by themselves has ended, too.
+    gateway.signal("TERM").await;
+    assert!(gateway.wait().await.success());
+    assert!(!gateway.log().contains("has not taken back"), "{}", gateway.log());
 }
