@@ -28,6 +28,7 @@ pub mod faulty;
 pub mod metrics;
 pub mod port;
 pub mod process;
+pub mod redis_server;
 pub mod replay;
 pub mod store_suite;
 pub mod upstream;
