@@ -6,25 +6,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::TlsCertificates;
 use sluicegate_redis::Settings;
-use sluicegate_testkit::redis_server;
+use sluicegate_testkit::redis::Server as Running;
 use sluicegate_testkit::wait;
 
-pub(crate) use sluicegate_testkit::redis_server::eventually;
+pub(crate) use sluicegate_testkit::redis::eventually;
 
 /// A running `redis-server`.
 #[derive(Debug)]
-pub(crate) struct Server(redis_server::Server);
+pub(crate) struct Server(Running);
 
 impl Deref for Server {
-    type Target = redis_server::Server;
+    type Target = Running;
 
-    fn deref(&self) -> &redis_server::Server {
+    fn deref(&self) -> &Running {
         &self.0
     }
 }
 
 impl DerefMut for Server {
-    fn deref_mut(&mut self) -> &mut redis_server::Server {
+    fn deref_mut(&mut self) -> &mut Running {
         &mut self.0
     }
 }
@@ -32,12 +32,12 @@ impl DerefMut for Server {
 impl Server {
     /// Starts one, with these lines of configuration besides its own.
     pub(crate) fn start(lines: &[&str]) -> Self {
-        Self(redis_server::Server::start(lines))
+        Self(Running::start(lines))
     }
 
     /// Starts one that speaks TLS only, and knows one user only.
     pub(crate) fn start_encrypted() -> Self {
-        Self(redis_server::Server::start_encrypted())
+        Self(Running::start_encrypted())
     }
 
     /// What a store of it is told.

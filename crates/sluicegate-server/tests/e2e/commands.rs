@@ -8,7 +8,7 @@ mod wrong;
 use crate::SLUICEGATE;
 use serde_json::Value;
 use sluicegate_testkit::process::{Ended, run};
-use sluicegate_testkit::redis_server::Server;
+use sluicegate_testkit::redis::Server;
 use sluicegate_testkit::wait::within;
 use std::process::Stdio;
 use std::sync::OnceLock;

@@ -4,7 +4,7 @@ use super::{
     each_command_does_what_it_says, refused, server, spawn, takers_at_once_share, told, waits_are_kept,
 };
 use sluicegate_testkit::port::Reserved;
-use sluicegate_testkit::redis_server::{Server, eventually};
+use sluicegate_testkit::redis::{Server, eventually};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
