@@ -33,6 +33,9 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// A quota's, for answers that are read without asking.
+    pub(crate) const ANY: Self = Self { mode: SMOOTH, capacity: 10, first: 10, rate: 1, span: 100_000 };
+
     /// The numbers of a quota.
     pub(crate) fn of(quota: &Quota) -> Result<Self, StoreError> {
         let (mode, rate, span) = match quota.refill() {

@@ -9,6 +9,7 @@ use sluicegate::quota::Quota;
 use sluicegate::store::{Charge, Store, StoreError};
 use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::wait::PATIENCE;
+use tokio::io::AsyncWriteExt;
 
 use crate::server::{Server, prefix, shared};
 
@@ -276,6 +277,28 @@ async fn memory_that_is_full_is_named_and_takes_nothing() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn replicas_that_are_missing_are_named_and_nothing_is_taken() {
+    let server = Server::start(&[]);
+    let (store, _) = store(&server.url());
+    let ten = quota("10/h");
+    let charge = Charge::new("s", b"k", &ten);
+    assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 9);
+    let mut direct = server.connect();
+    let wants = |direct: &mut redis::Connection, replicas: &str| {
+        let set = ["SET", "min-replicas-to-write", replicas];
+        redis::cmd("CONFIG").arg(&set).exec(direct).expect("a server");
+    };
+    wants(&mut direct, "1");
+    for _ in 0..3 {
+        let error = store.take(&[charge]).await.expect_err("a master alone");
+        assert!(error.to_string().contains("fewer replicas") && error.is_outage(), "{error}");
+    }
+    wants(&mut direct, "0");
+    assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 8);
+    store.close().await;
+}
+
 /// A Cluster taken for one server, and one server for a Cluster.
 #[tokio::test]
 async fn the_wrong_kind_of_address_is_named() {
@@ -292,4 +315,22 @@ async fn the_wrong_kind_of_address_is_named() {
         assert!(error.contains(&format!("expected the address {expected}")), "{url}: {error}");
         store.close().await;
     }
+}
+
+#[tokio::test]
+async fn an_address_where_something_else_answers_is_named() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (store, _) = store(&format!("redis://{}", other.local_addr().expect("bound")));
+    let answering = tokio::spawn(async move {
+        // For as long as the test runs, as a web server.
+        while let Ok((mut socket, _)) = other.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            // A client that is gone needs no answer.
+            drop(socket.write_all(answer).await);
+        }
+    });
+    let error = store.ping().await.expect_err("no Redis").to_string();
+    assert!(error.contains("not Redis's protocol") && !error.contains('\n'), "{error}");
+    answering.abort();
+    store.close().await;
 }

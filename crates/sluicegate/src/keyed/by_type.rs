@@ -26,7 +26,6 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use sluicegate_core::bucket::State;
 use sluicegate_core::clock::{Clock, SystemClock};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
@@ -179,11 +178,15 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
         let mut shard = self.keys.shard(digest);
         // A key that is there and has one quota: nothing else is looked at, and nothing is shared but its shard. Compiled into its
         // caller, so that who asks only whether tokens were granted does not pay for the rest of the answer.
-        if let Some((at, kind, state)) = self.alone(&shard, digest, since) {
-            let next = kind.bucket.after(state, n, since);
-            let answer = kind.bucket.answer(state, next, n, since);
-            if let Some(next) = next.filter(|next| *next != state) {
-                shard.set(at, next);
+        if let Some((slot, kind)) = shard.find_any_mut(digest)
+            && kind.bands == 1
+            && (self.classify.is_none() || !kind.is_unused(slot, since))
+        {
+            let (state, bucket) = (slot.state, &kind.bucket);
+            let next = bucket.after(state, n, since);
+            let answer = bucket.answer(state, next, n, since);
+            if let Some(next) = next {
+                slot.state = next;
             }
             // What a key's copy does is not ours.
             drop(shard);
@@ -195,16 +198,6 @@ impl<K: Hash + ?Sized, C: Clock> Keyed<K, C> {
         });
         self.count(key, now, decision.is_granted());
         decision
-    }
-
-    /// The only bucket of a key that is known.
-    #[inline]
-    fn alone<'s>(&self, shard: &'s Shard, digest: Digest, since: u64) -> Option<(usize, &'s Kind, State)> {
-        let at = shard.find_any(digest)?;
-        let slot = shard.get(at)?;
-        let kind = shard.kind(slot.class());
-        let is_its = self.classify.is_none() || !shard.is_unused(at, since);
-        (kind.bands == 1 && is_its).then_some((at, kind, slot.state))
     }
 
     /// What [`try_take`](Self::try_take) would say, without taking anything. Of no tokens: where the key stands.

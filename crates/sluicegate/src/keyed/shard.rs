@@ -41,6 +41,12 @@ impl Kind {
     pub(super) fn of(quota: Quota) -> Arc<Self> {
         Arc::new(Self::new(quota))
     }
+
+    /// Whether a slot that is of this quota can be forgotten.
+    #[inline]
+    pub(super) fn is_unused(&self, slot: &Slot, now: u64) -> bool {
+        self.bucket.is_unused(slot.state, now) && !slot.is_kept(now)
+    }
 }
 
 /// By which quota a key is decided.
@@ -225,6 +231,15 @@ impl Shard {
         self.table.find(digest.0[0], |slot| slot.band_of(digest).is_some())
     }
 
+    /// The same, to be changed (but not its class), with the quota that it is of.
+    #[inline]
+    pub(super) fn find_any_mut(&mut self, digest: Digest) -> Option<(&mut Slot, &Kind)> {
+        let Self { table, classes } = self;
+        let slot = table.find_mut(digest.0[0], |slot| slot.band_of(digest).is_some())?;
+        let kind = &*classes[usize::from(slot.class())].kind;
+        Some((slot, kind))
+    }
+
     /// The slots of a key, with their places.
     pub(super) fn bands(&self, digest: Digest) -> impl Iterator<Item = (usize, &Slot)> {
         let run = (self.seek(digest)..).map_while(|at| Some((at, self.get(at)?)));
@@ -362,7 +377,7 @@ impl Shard {
 /// Whether a key can be forgotten.
 #[inline]
 fn is_unused(classes: &[Class], slot: &Slot, now: u64) -> bool {
-    classes[usize::from(slot.class())].kind.bucket.is_unused(slot.state, now) && !slot.is_kept(now)
+    classes[usize::from(slot.class())].kind.is_unused(slot, now)
 }
 
 /// Says whether a slot is to be forgotten, and has its class know that it is. One of several of a key stays as long as another

@@ -79,6 +79,27 @@ impl Table {
         None
     }
 
+    /// The slot that [`find`](Self::find) would find, to be changed (all but its hash), in one search.
+    #[inline]
+    pub(super) fn find_mut(&mut self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<&mut Slot> {
+        let home = self.home(hash);
+        let mut from = home % BLOCK;
+        for slots in self.blocks.get_mut(home / BLOCK..)? {
+            for slot in slots.get_mut(from..)? {
+                if slot.hash >= hash {
+                    if slot.hash != hash {
+                        return None;
+                    }
+                    if is(slot) {
+                        return Some(slot);
+                    }
+                }
+            }
+            from = 0;
+        }
+        None
+    }
+
     /// The first place from a hash's home on where a hash isn't smaller. All slots with this hash stand from here on, side by
     /// side.
     #[inline]
