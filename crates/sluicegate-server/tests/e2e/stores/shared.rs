@@ -99,7 +99,10 @@ async fn secrets_are_not_written_into_the_store() {
     let keys = String::from_utf8_lossy(&raw.read_to_end().await.0).into_owned();
     assert!(keys.starts_with("*1\r\n") && !keys.contains("sesame"), "{keys}");
     let listed = gateway.admin().get("/limits").await.text();
-    assert!(listed.contains(r#""quota": "stock 10""#) && !listed.contains(r#""keys""#), "not known: {listed}");
+    assert!(
+        listed.contains(r#""quota": "stock 10""#) && !listed.contains(r#""keys""#),
+        "not known: {listed}"
+    );
 }
 
 #[tokio::test]
