@@ -38,10 +38,7 @@ mod table;
 mod upkeep;
 
 use std::collections::HashSet;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -49,11 +46,11 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::lease::{Ask, Told, is_leased};
 use sluicegate_core::quota::Quota;
 
+use crate::attendance::Attendance;
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
 use crate::timer::Timer;
-use crate::wake::Wakers;
 use counts::{Counters, What};
 use handle::Handle;
 use table::Table;
@@ -102,12 +99,7 @@ struct Shared<S, T> {
     /// The spaces whose keys may have leases; none where all may.
     spaces: ArcSwapOption<HashSet<Box<str>>>,
     table: Table,
-    /// How often it was rung, and for whom.
-    rung: AtomicU64,
-    bell: Wakers,
-    /// Whether the upkeep runs, and whether it is to end.
-    attended: AtomicBool,
-    closing: AtomicBool,
+    attendance: Attendance,
     counters: Counters,
 }
 
@@ -121,10 +113,7 @@ impl<S: Store + 'static, T: Timer> Leased<S, T> {
             table: Table::new(settings.lifetime, settings.max_keys),
             settings,
             spaces: ArcSwapOption::empty(),
-            rung: AtomicU64::new(0),
-            bell: Wakers::default(),
-            attended: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            attendance: Attendance::default(),
             counters: Counters::default(),
         });
         let handle = Handle::new(&shared);
@@ -176,36 +165,14 @@ impl<S: Store, T: Timer> Leased<S, T> {
     ///
     /// Cancel-safe: all is given back and ended all the same.
     pub async fn close(&self) {
-        self.shared.close();
-        loop {
-            let seen = self.shared.rung.load(Ordering::Acquire);
-            if !self.shared.attended.load(Ordering::Acquire) {
-                return;
-            }
-            let mut place = self.shared.bell.enter();
-            poll_fn(|context| {
-                place.set(context.waker());
-                if self.shared.rung.load(Ordering::Acquire) == seen { Poll::Pending } else { Poll::Ready(()) }
-            })
-            .await;
-        }
+        self.shared.attendance.closed().await;
     }
 }
 
 impl<S: Store, T: Timer> Shared<S, T> {
-    fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::Release);
-        self.bell.wake();
-    }
-
-    fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
-    }
-
     /// Whether somebody fetches tokens.
     fn is_open(&self) -> bool {
-        self.attended.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
+        self.attendance.is_attended() && !self.attendance.is_closing()
     }
 
     /// Whether these charges are decided here.

@@ -42,6 +42,7 @@
 pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
 
 pub mod all_of;
+mod attendance;
 #[cfg(feature = "tokio")]
 pub mod cancel;
 pub mod counts;

@@ -9,7 +9,7 @@ use sluicegate_redis::Settings;
 use sluicegate_testkit::redis_server;
 use sluicegate_testkit::wait;
 
-pub(crate) use sluicegate_testkit::redis_server::eventually;
+pub(crate) use sluicegate_testkit::redis_server::{ADMIN, USER, eventually};
 
 /// A running `redis-server`.
 #[derive(Debug)]
@@ -35,34 +35,55 @@ impl Server {
         Self(redis_server::Server::start(lines))
     }
 
-    /// Starts one that speaks TLS only, and knows one user only.
-    pub(crate) fn start_encrypted() -> Self {
-        Self(redis_server::Server::start_encrypted())
+    /// Starts one that speaks TLS only, with the rights that this guide tells, and the certificates of another server if it is
+    /// one of several.
+    pub(crate) fn start_encrypted(lines: &[&str], guide: &str, like: Option<&Self>) -> Self {
+        Self(redis_server::Server::start_encrypted(lines, guide, like.map(|like| &like.0)))
     }
 
     /// What a store of it is told.
     pub(crate) fn settings(&self) -> Settings {
-        let settings = Settings::new(&self.url()).expect("an address");
+        self.with_certificates(Settings::new(&self.url()).expect("an address"))
+    }
+
+    /// The same, of an address that is also others'.
+    pub(crate) fn with_certificates(&self, settings: Settings) -> Settings {
         if !self.is_encrypted() {
             return settings;
         }
         settings.trusting(self.file("ca.pem")).certified(self.file("client.pem"), self.file("client.key"))
     }
 
+    /// What is shown to it, and whom it is trusted by; none without TLS.
+    pub(crate) fn certificates(&self) -> Option<TlsCertificates> {
+        self.is_encrypted().then(|| {
+            let (client_cert, client_key) = (self.file("client.pem"), self.file("client.key"));
+            let client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
+            TlsCertificates { client_tls, root_cert: Some(self.file("ca.pem")) }
+        })
+    }
+
+    /// What makes connections of the test's own.
+    pub(crate) fn client(&self) -> redis::Client {
+        let client = match self.certificates() {
+            Some(certificates) => redis::Client::build_with_tls(self.own_url(), certificates),
+            None => redis::Client::open(self.own_url()),
+        };
+        client.expect("an address")
+    }
+
     /// A connection of the test's own.
     pub(crate) fn connect(&self) -> redis::Connection {
-        let client = if self.is_encrypted() {
-            let client_tls = Some(redis::ClientTlsConfig {
-                client_cert: self.file("client.pem"),
-                client_key: self.file("client.key"),
-            });
-            let root_cert = Some(self.file("ca.pem"));
-            redis::Client::build_with_tls(self.url(), TlsCertificates { client_tls, root_cert })
-        } else {
-            redis::Client::open(self.url())
-        };
-        let client = client.expect("an address");
+        let client = self.client();
         eventually("a server that answers", || client.get_connection().ok())
+    }
+
+    /// Asserts that a store was refused no command, no key and no channel for want of rights, but to say which library it uses.
+    pub(crate) fn refused_nothing(&self) {
+        let denied: Vec<redis::Value> =
+            redis::cmd("ACL").arg("LOG").query(&mut self.connect()).expect("a server");
+        let is_needed = |entry: &&redis::Value| !format!("{entry:?}").contains("client|setinfo");
+        assert!(denied.iter().find(is_needed).is_none(), "{denied:?}");
     }
 }
 
@@ -75,7 +96,8 @@ pub(crate) fn shared() -> &'static Server {
 /// The same by TLS.
 pub(crate) fn encrypted() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::start_encrypted)
+    let guide = include_str!("../../guide/sharing_a_quota.md");
+    SERVER.get_or_init(|| Server::start_encrypted(&[], guide, None))
 }
 
 /// A prefix that no other test has.

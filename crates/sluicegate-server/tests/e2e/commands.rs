@@ -47,7 +47,7 @@ async fn ended(child: Child) -> Ended {
     let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
     let ended =
         Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
-    for part in [SECRET, "s3cret", "panicked"] {
+    for part in [SECRET, "limits:secret", "panicked"] {
         assert!(!ended.stdout.contains(part) && !ended.stderr.contains(part), "{part}: {ended:?}");
     }
     ended

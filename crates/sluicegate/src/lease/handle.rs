@@ -20,7 +20,7 @@ impl<S: Store, T: Timer> Handle<S, T> {
 
 impl<S: Store, T: Timer> Drop for Handle<S, T> {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.attendance.close();
     }
 }
 

@@ -51,14 +51,16 @@ async fn a_put_ends_a_watch_and_a_wait() {
 
 #[tokio::test]
 async fn by_tls_with_a_certificate_and_a_password() {
-    let server = Server::start_encrypted();
+    let guide = include_str!("../../../../sluicegate-redis/guide/sharing_a_quota.md");
+    let server = Server::start_encrypted(&[], guide, None);
     let file = |name: &str| server.folder.join(name).display().to_string();
-    let certified = format!("ca={}&cert={}&key={}", file("ca.pem"), file("client.pem"), file("client.key"));
+    let certified =
+        format!("prefix=test&ca={}&cert={}&key={}", file("ca.pem"), file("client.pem"), file("client.key"));
     let url = format!("{}?{certified}", server.url());
     let bucket = Bucket { store: &url, space: "tls", quota: "stock 2" };
     assert_eq!(told(&bucket.of("take", "ann", &[])).await, (0, "granted, 1 of 2 left".to_owned()));
     // Another password, no password, another authority, no TLS, in a database there is not.
-    let wrong = url.replace("s3cret", SECRET);
+    let wrong = url.replace(":secret@", &format!(":{SECRET}@"));
     let (code, said) = refused(&Bucket { store: &wrong, ..bucket }.of("take", "ann", &[])).await;
     assert!(code == 3 && said.contains("does not let user `limits` in"), "{said}");
     let plain = format!("redis://limits:{SECRET}@127.0.0.1:{}", server.port);
