@@ -23,7 +23,8 @@ use crate::timer::Timer;
 /// # use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let (tokens, watchers) = (AtomicU64::new(0), Watchers::<&str>::default());
+/// let (tokens, time) = (AtomicU64::new(0), ManualTime::new());
+/// let watchers = Watchers::<&str>::default();
 /// let mut place = watchers.enter("ann");
 /// let look = || match tokens.load(Ordering::Acquire) {
 ///     // Nobody knows when.
@@ -34,7 +35,7 @@ use crate::timer::Timer;
 ///     tokens.store(3, Ordering::Release);
 ///     watchers.wake("ann");
 /// };
-/// let (seen, ()) = tokio::join!(place.until(&ManualTime::new(), look), put);
+/// let (seen, ()) = tokio::join!(place.until(&time, look), put);
 /// assert_eq!(seen, Ok(3));
 /// # }
 /// ```
