@@ -1,6 +1,6 @@
 //! What bodies cost, charged to a store: nobody who moves a body waits for it.
 //!
-//! Bytes that have passed are noted by key, and one task charges them, up to [`AT_ONCE`] keys at a time, into debt where they are not
+//! Bytes that have passed are noted by key, and one task charges them, up to 64 keys at a time, into debt where they are not
 //! there. What passes of a key meanwhile adds up, and is its next charge; so there is one call under way for each key, however fast
 //! bytes pass.
 //!

@@ -70,7 +70,10 @@ impl Remote {
         let same = before.filter(|before| before.settings.address == wanted.address);
         let store = match same {
             Some(before) => before.store.clone(),
-            None => open(&wanted.address).map_err(|error| unopened(&wanted.address, &error))?,
+            None => {
+                is_another(&wanted.address, before)?;
+                open(&wanted.address).map_err(|error| unopened(&wanted.address, &error))?
+            }
         };
         if let Some(wrong) = unsupported(settings, &store).into_iter().next() {
             return Err(wrong);
@@ -107,6 +110,11 @@ impl Remote {
         &self.backing
     }
 
+    /// The store itself.
+    pub const fn store(&self) -> &AnyStore {
+        &self.store
+    }
+
     /// The store behind its guard.
     pub fn guard(&self) -> &Guard {
         self.backing.store()
@@ -128,6 +136,18 @@ impl Remote {
         if let Err(error) = self.store.close().await {
             tracing::error!("the store {} did not end well: {error}", self.settings.address);
         }
+    }
+}
+
+/// A file can't be open twice, so it can't be opened otherwise while it is.
+fn is_another(wanted: &StoreAddress, before: Option<&Arc<Remote>>) -> Result<(), SettingsError> {
+    let had = before.map(|before| &before.settings.address);
+    match (wanted, had) {
+        (StoreAddress::Disk(one), Some(had @ StoreAddress::Disk(other))) if one.file() == other.file() => {
+            let expected = format!("{had}: how a file is used changes only with a restart");
+            Err(SettingsError::new("store", wanted, expected))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use sluicegate::breaker::Standing;
 
 use crate::gateway::store::Remote;
+use crate::stores::AnyStore;
 
 /// Writes it.
 ///
@@ -51,6 +52,24 @@ pub(super) fn encode(store: &Remote, encoder: &mut DescriptorEncoder<'_>) -> Res
     for (name, help, value) in counters {
         let counter = ConstCounter::new(value);
         counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    match store.store() {
+        AnyStore::Memory(_) => {}
+        AnyStore::Redis(redis) => {
+            let counter = ConstCounter::new(redis.lost());
+            let help = "How often tokens could not be given back, and flow back by themselves";
+            let (name, kind) = ("store_refunds_lost", MetricType::Counter);
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        AnyStore::Disk(disk) => {
+            let keys = ConstGauge::new(i64::try_from(disk.keys()).unwrap_or(i64::MAX));
+            let help = "Keys with a bucket of their own in the file";
+            keys.encode(encoder.encode_descriptor("store_keys", help, None, MetricType::Gauge)?)?;
+            let counter = ConstCounter::new(disk.overflowed());
+            let help = "Decisions on buckets shared by keys beyond the file's cap";
+            let (name, kind) = ("store_overflow", MetricType::Counter);
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
     }
     let help = "Calls of the store without an answer, or with one that says it is broken";
     let mut family = encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;

@@ -26,6 +26,23 @@ async fn a_gateway_that_is_restarted_or_killed_finds_what_was_used() {
     }
 }
 
+#[tokio::test]
+async fn how_a_file_is_used_changes_only_with_a_restart() {
+    let (upstream, folder) = (Upstream::start(), Folder::new());
+    let config = |options: &str| {
+        format!(
+            "admin = '127.0.0.1:0'\nstore = 'disk:quotas.redb{options}'\n[[listener]]\n\
+             address = '127.0.0.1:0'\n[upstream.main]\nurl = '{}'\n",
+            upstream.url()
+        )
+    };
+    let file = folder.write("gateway.toml", config(""));
+    let gateway = start(&["serve", "--config", &file]).await;
+    folder.write("gateway.toml", config("?write-behind=1s"));
+    gateway.signal("HUP").await;
+    gateway.until_log(&["the configuration is not changed", "quotas.redb", "only with a restart"]).await;
+}
+
 /// A file is one process's. That is said, and not taken for an outage.
 #[tokio::test]
 async fn a_file_that_is_in_use_is_refused() {

@@ -2,7 +2,7 @@
 use super::{redis, serve};
 use crate::{fields, get_with, spawn_get, until_idle};
 use http::StatusCode;
-use sluicegate_testkit::client::{Answer, Raw};
+use sluicegate_testkit::client::{Answer, Http2, Raw, get};
 use sluicegate_testkit::upstream::Upstream;
 use tokio::task::JoinSet;
 
@@ -45,12 +45,15 @@ async fn a_refusal_tells_where_it_stands_and_when_to_come_back() {
     let first = client.get("/").await;
     assert_eq!(first.status, OK);
     assert!(first.header("ratelimit").unwrap().starts_with(r#""client.ip";r=1;t="#), "{first:?}");
-    assert_eq!(client.get("/").await.status, OK);
+    // A task of its own on another connection asks the same store.
+    let two = Http2::connect(client).await;
+    assert_eq!(two.answer(get("/")).await.status, OK);
+    assert_eq!(two.answer(get("/")).await.status, TOO_MANY);
     let refused = client.get("/").await;
     assert_eq!(refused.status, TOO_MANY);
     assert!((1700..=1800).contains(&refused.retry_after().unwrap()), "{refused:?}");
     assert!(refused.text().contains(r#""violated-policies":["client.ip"]"#), "{}", refused.text());
-    assert_eq!(gateway.metrics().await.count("sluicegate_refusals_total", &[("reason", "quota")]), 1);
+    assert_eq!(gateway.metrics().await.count("sluicegate_refusals_total", &[("reason", "quota")]), 2);
 }
 
 /// What was taken in Redis for a request that then is turned away, or whose client leaves, is there again.
@@ -99,7 +102,10 @@ async fn secrets_are_not_written_into_the_store() {
     let keys = String::from_utf8_lossy(&raw.read_to_end().await.0).into_owned();
     assert!(keys.starts_with("*1\r\n") && !keys.contains("sesame"), "{keys}");
     let listed = gateway.admin().get("/limits").await.text();
-    assert!(listed.contains(r#""quota": "stock 10""#) && !listed.contains(r#""keys""#), "not known: {listed}");
+    assert!(
+        listed.contains(r#""quota": "stock 10""#) && !listed.contains(r#""keys""#),
+        "not known: {listed}"
+    );
 }
 
 #[tokio::test]
