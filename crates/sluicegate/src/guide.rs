@@ -31,6 +31,10 @@ pub mod hot_bucket {}
 pub mod queues {}
 
 #[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/stopping.md")]
+pub mod stopping {}
+
+#[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/replicated_requests.md")]
 pub mod replicated_requests {}
 

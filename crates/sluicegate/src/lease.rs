@@ -31,28 +31,28 @@
 
 mod acquire;
 mod counts;
+mod handle;
 mod hold;
 mod settings;
 mod table;
 mod upkeep;
 
-use std::fmt;
-use std::future::poll_fn;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::lease::{Ask, Told, is_leased};
 use sluicegate_core::quota::Quota;
 
+use crate::attendance::Attendance;
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
 use crate::timer::Timer;
-use crate::wake::Wakers;
 use counts::{Counters, What};
+use handle::Handle;
 use table::Table;
 
 pub use counts::LeaseCounts;
@@ -96,13 +96,10 @@ struct Shared<S, T> {
     store: S,
     timer: T,
     settings: Settings,
+    /// The spaces whose keys may have leases; none where all may.
+    spaces: ArcSwapOption<HashSet<Box<str>>>,
     table: Table,
-    /// How often it was rung, and for whom.
-    rung: AtomicU64,
-    bell: Wakers,
-    /// Whether the upkeep runs, and whether it is to end.
-    attended: AtomicBool,
-    closing: AtomicBool,
+    attendance: Attendance,
     counters: Counters,
 }
 
@@ -115,13 +112,11 @@ impl<S: Store + 'static, T: Timer> Leased<S, T> {
             timer,
             table: Table::new(settings.lifetime, settings.max_keys),
             settings,
-            rung: AtomicU64::new(0),
-            bell: Wakers::default(),
-            attended: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            attendance: Attendance::default(),
+            spaces: ArcSwapOption::empty(),
             counters: Counters::default(),
         });
-        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        let handle = Handle::new(&shared);
         (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
     }
 }
@@ -131,6 +126,21 @@ impl<S: Store, T: Timer> Leased<S, T> {
     #[must_use]
     pub fn store(&self) -> &S {
         &self.shared.store
+    }
+
+    /// From now on only keys of these spaces have leases; a request on any other is the store's as a whole. What is held of others
+    /// goes back in its time. Until this is said, all keys may have one.
+    ///
+    /// ```
+    /// use sluicegate::lease::{Leased, Settings};
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// let (store, _upkeep) = Leased::new(Memory::new(), TokioTime::new(), Settings::default());
+    /// store.lease_only(["pages", "images"]);
+    /// ```
+    pub fn lease_only<'a>(&self, spaces: impl IntoIterator<Item = &'a str>) {
+        self.shared.spaces.store(Some(Arc::new(spaces.into_iter().map(Box::from).collect())));
     }
 
     /// What has happened so far.
@@ -155,42 +165,22 @@ impl<S: Store, T: Timer> Leased<S, T> {
     ///
     /// Cancel-safe: all is given back and ended all the same.
     pub async fn close(&self) {
-        self.shared.close();
-        loop {
-            let seen = self.shared.rung.load(Ordering::Acquire);
-            if !self.shared.attended.load(Ordering::Acquire) {
-                return;
-            }
-            let mut place = self.shared.bell.enter();
-            poll_fn(|context| {
-                place.set(context.waker());
-                if self.shared.rung.load(Ordering::Acquire) == seen { Poll::Pending } else { Poll::Ready(()) }
-            })
-            .await;
-        }
+        self.shared.attendance.closed().await;
     }
 }
 
 impl<S: Store, T: Timer> Shared<S, T> {
-    fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::Release);
-        self.bell.wake();
-    }
-
-    fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
-    }
-
     /// Whether somebody fetches tokens.
     fn is_open(&self) -> bool {
-        self.attended.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
+        self.attendance.is_attended() && !self.attendance.is_closing()
     }
 
     /// Whether these charges are decided here.
     fn is_ours(&self, charges: &[Charge<'_>]) -> bool {
-        let ours =
-            !charges.is_empty() && charges.iter().all(|charge| is_leased(charge.quota)) && self.is_open();
+        let spaces = self.spaces.load();
+        let may = |space: &str| spaces.as_ref().is_none_or(|spaces| spaces.contains(space));
+        let is_leased = |charge: &Charge<'_>| is_leased(charge.quota) && may(charge.space);
+        let ours = !charges.is_empty() && charges.iter().all(is_leased) && self.is_open();
         if !ours {
             self.counters.add(What::Passed, 1);
         }
@@ -362,30 +352,4 @@ fn beside(mut decision: Decision, held: u64) -> Decision {
     | Decision::Never { limit, remaining, .. }) = &mut decision;
     *remaining = remaining.saturating_add(held).min(*limit);
     decision
-}
-
-/// What all clones have in common; dropped with the last.
-struct Handle<S: Store, T: Timer> {
-    shared: Arc<Shared<S, T>>,
-}
-
-impl<S: Store, T: Timer> Drop for Handle<S, T> {
-    fn drop(&mut self) {
-        self.shared.close();
-    }
-}
-
-impl<S: Store, T: Timer> Clone for Leased<S, T> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), _handle: Arc::clone(&self._handle) }
-    }
-}
-
-impl<S: Store, T: Timer> fmt::Debug for Leased<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leased")
-            .field("leases", &self.leases())
-            .field("counts", &self.counts())
-            .finish_non_exhaustive()
-    }
 }

@@ -10,6 +10,7 @@
 //! | allow each client so many | [`Keyed`](keyed::Keyed) |
 //! | the same, decided together with other limits | [`Limits`](memory::Limits) |
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
+//! | the same, outliving the process, or in Redis | the stores of `sluicegate-disk` and `sluicegate-redis` |
 //! | take tokens of a far store in advance | [`Leased`](lease::Leased) |
 //! | answer at once while a store is away | [`Guarded`](outage::Guarded) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
@@ -20,6 +21,9 @@
 //! | try again what has failed, and not too often | [`Retry`](retry::Retry) |
 //! | refuse oneself what would be refused | [`Throttle`](throttle::Throttle) |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
+//! | know what came of work that could be stopped | [`Outcome`](cancel::Outcome) |
+//! | stop a loop or a thread that nobody can drop | [`Checkpoints`](cancel::Checkpoints) |
+//! | undo what was done by halves | [`Rollback`](rollback::Rollback) |
 //! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
@@ -42,6 +46,7 @@
 pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
 
 pub mod all_of;
+mod attendance;
 #[cfg(feature = "tokio")]
 pub mod cancel;
 pub mod counts;
@@ -60,6 +65,7 @@ pub mod permits;
 pub mod queue;
 pub mod race;
 pub mod retry;
+pub mod rollback;
 pub mod store;
 pub mod striped;
 pub mod throttle;

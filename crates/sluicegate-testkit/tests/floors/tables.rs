@@ -67,6 +67,7 @@ pub(crate) const CRATES: &[Place] = &[
         modules: Some(&[
             "timer",      // the only sleep
             "wake",       // who waits for the same
+            "attendance", // who works in the background
             "numbers",    // a small one for each thread
             "counts",     // what has happened, nearly for nothing
             "limiter",    // a bucket behind a handle
@@ -82,6 +83,7 @@ pub(crate) const CRATES: &[Place] = &[
             "queue",      // work in front of workers
             "permits",    // the right to be in flight
             "cancel",     // deadlines, carried
+            "rollback",   // halves, undone
             "heartbeat",  // signs of life
             "supervise",  // restarts
             "idempotent", // what may be done twice
@@ -99,19 +101,21 @@ pub(crate) const CRATES: &[Place] = &[
         name: "sluicegate-tower",
         imports: &[CORE, LIBRARY],
         modules: Some(&[
-            "refused",    // why a request was not passed on
-            "admission",  // whether it has reached the service
-            "drive",      // readies, calls, drives
-            "cost",       // what a request costs
-            "limit",      // what a rate limit asks
-            "one_bucket", // a limit for all
-            "by_key",     // a limit for each
-            "rate_limit", // the layer that charges
-            "hold",       // how long an answer holds its permit
-            "queue",      // the layer with a line
-            "due",        // when a request is late
-            "deadline",   // the layer that gives up
-            "http",       // bodies, answers, fields
+            "refused",          // why a request was not passed on
+            "admission",        // whether it has reached the service
+            "drive",            // readies, calls, drives
+            "cost",             // what a request costs
+            "limit",            // what a rate limit asks
+            "one_bucket",       // a limit for all
+            "by_key",           // a limit for each
+            "in_store",         // limits in a store
+            "rate_limit",       // the layer that charges
+            "async_rate_limit", // the same, once a store has answered
+            "hold",             // how long an answer holds its permit
+            "queue",            // the layer with a line
+            "due",              // when a request is late
+            "deadline",         // the layer that gives up
+            "http",             // bodies, answers, fields
         ]),
         forbidden: QUIET,
         except: &[],
@@ -123,7 +127,6 @@ pub(crate) const CRATES: &[Place] = &[
             "numbers",    // a quota, as the script counts
             "names",      // what keys are called
             "settings",   // where Redis is
-            "watchers",   // who waits for a put
             "said",       // what the script says
             "job",        // what there is to do
             "script",     // the script's words
@@ -135,6 +138,7 @@ pub(crate) const CRATES: &[Place] = &[
             "booking",    // tokens booked ahead
             "watch",      // until tokens are there
             "store",      // the store
+            "fuzzed",     // what a reply is read as
             "guide",      // chapters, no code
         ]),
         forbidden: QUIET,
@@ -151,16 +155,18 @@ pub(crate) const CRATES: &[Place] = &[
         name: "sluicegate-server",
         imports: &[CORE, LIBRARY, "sluicegate-tower", "sluicegate-redis", "sluicegate-disk"],
         modules: Some(&[
-            "flags",   // values of flags, as text
-            "config",  // what an operator can set
-            "gateway", // a request's way
-            "check",   // a configuration, looked at
-            "explain", // a request, followed on paper
-            "load",    // the load generator
-            "demo",    // both, shown
-            "serve",   // the gateway as a process
-            "cli",     // the arguments
-            "guide",   // chapters, no code
+            "flags",    // values of flags, as text
+            "stores",   // from an address to a store
+            "config",   // what an operator can set
+            "gateway",  // a request's way
+            "check",    // a configuration, looked at
+            "explain",  // a request, followed on paper
+            "load",     // the load generator
+            "demo",     // both, shown
+            "serve",    // the gateway as a process
+            "commands", // one question to a store
+            "cli",      // the arguments
+            "guide",    // chapters, no code
         ]),
         forbidden: &[],
         except: &[],
