@@ -4,16 +4,14 @@
 const STEP: f64 = 0.01;
 /// How much one observation counts in the spread.
 const WEIGHT: f64 = 0.01;
-/// The least spread, of the estimate itself: where all answers take the same time, it must move all the same when that changes.
-const LEAST: f64 = 0.1;
 /// How many answers the first estimate is made of, at the most.
 const MOST_FIRST: u32 = 400;
 
 /// Tracks the time v within which a share p of all answers come, without keeping them.
 ///
 /// An answer within v moves v down by d/p, a slower one up by d/(1-p); these cancel out where a share p is within v, whatever the
-/// distribution (Jambon). d is a hundredth of the standard deviation of what was seen, at least a thousandth of v. How much slower a
-/// slow answer was need not be known: so it does not matter that it is cut off by a hedge.
+/// distribution (Jambon). d is a hundredth of the standard deviation of what was seen. How much slower a slow answer was need not
+/// be known: so it does not matter that it is cut off by a hedge.
 ///
 /// The first estimate is the percentile of the first answers, four times as many as it takes for one to be slow; until then it
 /// is what was given. From far off, it rises by about a fifth of the spread with each slow answer.
@@ -82,9 +80,10 @@ impl Percentile {
         self.value += step / (1.0 - self.share);
     }
 
-    /// The spread's hundredth; a nanosecond at least, or it would never leave zero.
+    /// The spread's hundredth; a nanosecond at least, or it would never leave zero. Where all answers take the same time the spread is
+    /// next to nothing, and when that changes, it grows with what is seen.
     fn step(&self) -> f64 {
-        STEP * self.variance.sqrt().max(LEAST * self.value).max(1.0 / STEP)
+        STEP * self.variance.sqrt().max(1.0 / STEP)
     }
 
     fn see(&mut self, took: f64) {

@@ -106,6 +106,23 @@ fn a_first_guess_that_is_far_too_short_is_left() {
 }
 
 #[test]
+fn a_service_that_always_takes_the_same_time_and_then_another_is_followed() {
+    let (mut hedge, mut numbers) = (tracked(0.95), Numbers(3));
+    serve(&mut hedge, |_| 1e6, &mut numbers, 1000);
+    serve(&mut hedge, |_| 10e6, &mut numbers, 500);
+    assert!((9 * MILLI..12 * MILLI).contains(&hedge.delay()), "{}", hedge.delay());
+}
+
+#[test]
+fn answers_in_no_time_leave_no_debt() {
+    let (mut hedge, mut numbers) = (tracked(0.95), Numbers(3));
+    serve(&mut hedge, |_| 0.0, &mut numbers, 100_000);
+    let before = hedge.delay();
+    serve(&mut hedge, |_| 10e6, &mut numbers, 10);
+    assert!(hedge.delay() > before, "{before} and {}", hedge.delay());
+}
+
+#[test]
 fn attempts_that_fail_or_are_dropped_say_nothing() {
     let mut hedge = tracked(0.9);
     serve(&mut hedge, EXPONENTIAL, &mut Numbers(1), 1000);

@@ -130,3 +130,29 @@ fn what_can_be_sent_to_another_thread_can_be_sent() {
     let work = Idempotent::promise(|attempt: usize| async move { Ok::<_, ()>(attempt) });
     is_send(retry.run(&work, None, |_| Failed::Perhaps));
 }
+
+#[cfg(feature = "tokio")]
+#[tokio::test(start_paused = true)]
+async fn a_try_that_uses_up_its_tasks_budget_at_each_poll_ends_at_the_deadline() {
+    let busy = tokio::spawn(async {
+        let settings = Settings::new(3, millis(100), Duration::from_secs(1)).unwrap();
+        let retry = Retry::new(settings, crate::timer::TokioTime::new());
+        let work = Idempotent::promise(|_| async {
+            loop {
+                tokio::task::consume_budget().await;
+                if false {
+                    break Ok::<(), ()>(());
+                }
+            }
+        });
+        retry.run(&work, Some(10 * MILLI), |()| Failed::Perhaps).await
+    });
+    // Paused time moves by itself only when nothing is left to do.
+    tokio::task::yield_now().await;
+    tokio::time::advance(millis(11)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(busy.is_finished());
+    assert_eq!(busy.await.unwrap().unwrap_err().why, Why::Deadline);
+}
