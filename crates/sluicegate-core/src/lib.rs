@@ -20,6 +20,8 @@
 //! | [`heaviest`] | who weighs most of all, in memory for a few |
 //! | [`breaker`] | when to stop asking, and what is answered meanwhile |
 //! | [`lease`] | tokens taken in advance: how many, and when they go back |
+//! | [`detector`] | whether somebody lives and gets on with its work, by the signs it gives |
+//! | [`restart`] | when it is started again, who else with it, and when that is given up |
 //!
 //! ```
 //! use sluicegate_core::{bucket::Bucket, quota::Quota};
@@ -38,11 +40,13 @@ pub mod bucket;
 pub mod cell;
 pub mod clock;
 pub mod decision;
+pub mod detector;
 pub mod heaviest;
 pub mod lease;
 pub mod line;
 pub mod queue;
 pub mod quota;
+pub mod restart;
 pub mod span;
 #[doc(hidden)]
 pub mod sync;
