@@ -16,6 +16,9 @@
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | read and write, send and receive at a rate | [`io`] |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
+//! | say that you live and get on, and hear it of others | [`heartbeat`] |
+//! | start again what fails, hangs or ends too early | [`Steward`](supervise::Steward) |
+//! | let nobody publish who was replaced | [`Fence`](fence::Fence) |
 //! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
@@ -35,14 +38,18 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
+pub use sluicegate_core::{
+    breaker, bucket, cell, clock, decision, detector, heaviest, quota, restart, span, units,
+};
 
 pub mod all_of;
 #[cfg(feature = "tokio")]
 pub mod cancel;
 pub mod counts;
 pub mod failure;
+pub mod fence;
 pub mod guide;
+pub mod heartbeat;
 pub mod io;
 pub mod keyed;
 pub mod lease;
@@ -54,6 +61,8 @@ pub mod permits;
 pub mod queue;
 pub mod store;
 pub mod striped;
+#[cfg(feature = "tokio")]
+pub mod supervise;
 pub mod timer;
 mod wake;
 

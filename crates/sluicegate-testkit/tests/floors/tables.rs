@@ -79,6 +79,7 @@ pub(crate) const CRATES: &[Place] = &[
             "queue",     // work in front of workers
             "permits",   // the right to be in flight
             "cancel",    // deadlines, carried
+            "fence",     // publishing, by one at a time
             "heartbeat", // signs of life
             "supervise", // restarts
             "race",      // the first answer wins
