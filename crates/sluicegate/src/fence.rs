@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc as Plain;
 use std::task::Poll;
 
 use sluicegate_core::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +50,8 @@ struct State<P> {
     open: bool,
     /// Publications that have begun and not ended, of whatever generation.
     publishing: usize,
-    last: Option<P>,
+    /// Behind a pointer, so that it can be copied under no lock.
+    last: Option<Plain<P>>,
 }
 
 impl<P> Shared<P> {
@@ -115,7 +117,8 @@ impl<P> Fence<P> {
     where
         P: Clone,
     {
-        self.shared.state().last.clone()
+        let last = self.shared.state().last.clone();
+        last.as_deref().cloned()
     }
 
     #[cfg(feature = "tokio")]
@@ -170,7 +173,7 @@ impl<P> Token<P> {
             drop(state);
             return Err(Fenced(position));
         }
-        let old = state.last.replace(position);
+        let old = state.last.replace(Plain::new(position));
         drop(state);
         // Its drop is foreign code, so it runs under no lock.
         drop(old);
@@ -303,8 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_is_dropped_under_no_lock() {
+    fn what_was_committed_is_copied_and_dropped_under_no_lock() {
         struct Looks(Fence<Self>);
+        impl Clone for Looks {
+            fn clone(&self) -> Self {
+                assert!(self.0.is_free());
+                Self(self.0.clone())
+            }
+        }
         impl Drop for Looks {
             fn drop(&mut self) {
                 assert!(self.0.is_free());
@@ -314,6 +323,7 @@ mod tests {
         let token = fence.try_admit().unwrap();
         token.commit(Looks(fence.clone())).unwrap();
         token.commit(Looks(fence.clone())).unwrap();
+        assert!(fence.last().is_some());
         fence.close();
         assert!(token.commit(Looks(fence.clone())).is_err());
         // A fence that holds itself would never be dropped.

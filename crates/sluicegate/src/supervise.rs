@@ -159,7 +159,7 @@ impl<T: Timer> Steward<T> {
     /// `P`; what is handed out shows the last.
     pub fn add<P, W, F, E>(&mut self, spec: Spec, work: W) -> Committed<P>
     where
-        P: Send + 'static,
+        P: Send + Sync + 'static,
         W: Fn(Ward<P, T>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -184,7 +184,8 @@ impl<T: Timer> Steward<T> {
         Handle { shared: Arc::clone(&self.shared) }
     }
 
-    /// Starts all wards in order and looks after them, until all are done, it is [shut down](Handle::shut_down), or gives up.
+    /// Starts all wards in order and looks after them, until all are done, it is [shut down](Handle::shut_down), or gives up. Without any
+    /// ward it waits to be shut down.
     ///
     /// Dropped before, it cuts off all wards: from that moment none of them can publish anything, and their tasks are aborted.
     ///

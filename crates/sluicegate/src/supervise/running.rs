@@ -28,7 +28,7 @@ pub(super) trait Gate: Send + Sync {
     fn ended(&self) -> &Wakers;
 }
 
-impl<P: Send> Gate for Fence<P> {
+impl<P: Send + Sync> Gate for Fence<P> {
     fn close(&self) {
         Self::close(self);
     }
