@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// An address given to the bare proxy is not one.
     #[error("`{0}` is not the address of an upstream: give one like http://127.0.0.1:9000")]
     Upstream(String),
+    /// A store, or the server or the file behind one, has not done what it was asked.
+    #[error("{what}: {source}")]
+    Store { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     /// SIGINT or SIGTERM.
     #[error("interrupted")]
     Interrupted,
@@ -37,5 +40,12 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+
+    /// For `map_err`: what a store was doing.
+    pub(crate) fn store<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Store { what, source: source.into() }
     }
 }

@@ -14,6 +14,7 @@ mod keyed;
 mod out;
 mod rounds;
 mod stop;
+mod store;
 mod table;
 mod wait;
 
@@ -70,6 +71,13 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// The stores in Redis and on a disk, against bare scripts and bare commits: us a decision, the server's CPU, growth
+    Store {
+        #[command(flatten)]
+        args: store::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// One limiter that is filled with keys
     #[command(hide = true)]
     KeyedGrowth(keyed::growth::Args),
@@ -110,6 +118,10 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Wait { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&wait::run(&args, &stop)?, &report)
+        }
+        Command::Store { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&store::run(&args, &stop)?, &report)
         }
         Command::Gateway { args, report } => {
             let stop = Stop::on_signals()?;

@@ -6,9 +6,9 @@
 pub(crate) mod bare;
 mod config;
 mod peers;
-mod place;
+pub(crate) mod place;
 mod probe;
-mod process;
+pub(crate) mod process;
 mod rows;
 mod wrk;
 

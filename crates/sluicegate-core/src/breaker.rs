@@ -149,7 +149,7 @@ pub enum Change {
     Closed,
 }
 
-/// How a breaker stands.
+/// How a breaker stands. As an electrical one: **closed**, calls go through. (A [`Policy`] by the same name refuses.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// All may ask.
@@ -161,6 +161,21 @@ pub enum Standing {
     },
     /// A probe is on its way.
     Probing,
+}
+
+/// ```
+/// use sluicegate_core::breaker::Standing;
+///
+/// assert_eq!(Standing::Open { wait: 250_000_000 }.to_string(), "open for 250ms");
+/// ```
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Open { wait } => write!(f, "open for {:?}", Duration::from_nanos(*wait)),
+            Self::Probing => f.write_str("open, with a probe on its way"),
+        }
+    }
 }
 
 /// The machine. Time is nanoseconds on any one clock; if that steps back, a breaker is open no longer than its pause after.

@@ -328,6 +328,8 @@ impl Lease {
         self.hold(Batch { tokens: fetch.tokens, until: fetch.since.saturating_add(self.lifetime / 8 * 7) });
         // What came too late is not spent.
         self.arrive(now);
+        // Who is served now is told how the bucket stands now.
+        self.note(decision, now);
         let mut told = self.serve(now);
         let known =
             decision.reset_after().map(|full| Known { tokens: self.quota.capacity(), wait: nanos(full) });
@@ -351,7 +353,7 @@ impl Lease {
     /// as if each had asked by itself; those behind may be served.
     fn hear(&mut self, decision: Decision, known: Option<Known>, now: u64, told: &mut Told) {
         let there = decision.remaining();
-        self.store = Standing { remaining: there, reset_after: decision.reset_after(), at: now };
+        self.note(decision, now);
         self.denied = None;
         let Some(known) = known.filter(|_| there < self.quota.capacity()) else { return };
         let until = now.saturating_add(self.wait_for(there + 1, there, known));
@@ -370,6 +372,12 @@ impl Lease {
             told.decided.push((ticket, Some(self.later(Duration::from_nanos(wait), now))));
         }
         told.decided.extend(self.serve(now).decided);
+    }
+
+    /// How the bucket stands.
+    fn note(&mut self, decision: Decision, now: u64) {
+        self.store =
+            Standing { remaining: decision.remaining(), reset_after: decision.reset_after(), at: now };
     }
 
     fn when_full(&self, decision: Decision) -> Option<Known> {

@@ -1,17 +1,15 @@
 //! The store on a disk.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sluicegate::clock::{Clock, SystemClock, Utc, nanos};
 use sluicegate::decision::Decision;
 use sluicegate::quota::Quota;
+use sluicegate::store::parts::Seen;
 use sluicegate::store::{Charge, Outcome, Reservation, Store, StoreError, Verdict};
 use sluicegate::timer::Timer;
 use sluicegate::units::HORIZON;
@@ -297,32 +295,25 @@ impl<C: Timer> Store for Disk<C> {
         let shared = self.shared();
         let id = shared.lock().table.id_of(&charge)?;
         let mut place = shared.watchers.enter(id);
-        let (mut sleep, mut until) = (pin!(None::<C::Sleep>), None);
-        poll_fn(|context| {
-            // In the list before the bucket is looked at, so that nothing that comes after is missed.
-            place.set(context.waker());
-            loop {
-                let decision = self.peek_now(&[charge])?.decision;
-                let Decision::Later { retry_after, .. } = decision else { return Poll::Ready(Ok(decision)) };
-                let Some(wait) = retry_after else { return Poll::Pending };
-                let at = shared.on_clock(shared.lock().table.now()).saturating_add(nanos(wait));
-                if until != Some(at) {
-                    sleep.set(Some(shared.clock.sleep_until(at)));
-                    until = Some(at);
+        let look = || {
+            Ok(match self.peek_now(&[charge])?.decision {
+                Decision::Later { retry_after, .. } => {
+                    let at = |wait| shared.lock().table.now().saturating_add(nanos(wait));
+                    Seen::Later(retry_after.map(|wait| shared.on_clock(at(wait))))
                 }
-                let slept = sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(context));
-                if slept != Some(Poll::Ready(())) {
-                    return Poll::Pending;
-                }
-                sleep.set(None);
-                until = None;
-            }
-        })
-        .await
+                decision => Seen::Answer(decision),
+            })
+        };
+        place.until(&shared.clock, look).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.shared().lock().commits.is_well()
+    }
+
+    async fn beat(&self, group: &str, instance: &[u8], ttl: Duration) -> Result<u64, StoreError> {
+        let shared = self.shared();
+        shared.presence.beat(group, instance, ttl, shared.now())
     }
 
     fn supports(&self, _: &Quota) -> Result<(), StoreError> {

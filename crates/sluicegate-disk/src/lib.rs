@@ -65,6 +65,9 @@
 //! that opening writes is held in memory until all of it has been checked. One bit is not checked: in a file that a crash has left,
 //! the bit that says which of the two last transactions counts. If that alone flips, the last transaction is forgotten.
 //!
+//! # Instances
+//! A file is one process's. So [`beat`](sluicegate::store::Store::beat) counts instances in this process, and keeps nothing of them.
+//!
 //! # Dropped futures
 //! An operation that is dropped before its answer gives back what it took; a put is taken back, as a debt if need be. A
 //! [`reset`](sluicegate::store::Store::reset) may have happened.
@@ -74,6 +77,8 @@ mod commits;
 mod disk;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzed;
 mod guard;
 mod medium;
 mod options;
@@ -83,7 +88,6 @@ mod shared;
 mod table;
 #[cfg(test)]
 mod tests;
-mod watchers;
 mod writer;
 
 #[doc = include_str!("../guide/restarts.md")]

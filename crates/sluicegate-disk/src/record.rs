@@ -18,7 +18,7 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) struct Seed(pub(crate) [u64; 2]);
 
 impl Seed {
-    fn checksum(self, parts: [&[u8]; 2]) -> [u8; 8] {
+    pub(crate) fn checksum(self, parts: [&[u8]; 2]) -> [u8; 8] {
         let mut hasher = SipHasher13::new_with_keys(self.0[0], self.0[1]);
         parts.iter().for_each(|part| hasher.write(part));
         hasher.finish().to_le_bytes()

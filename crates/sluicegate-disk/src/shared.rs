@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use sluicegate::clock::Clock;
 use sluicegate::store::StoreError;
+use sluicegate::store::parts::{Presence, Watchers};
 
 use crate::commits::{Answer, Commits};
 use crate::error::DiskError;
 use crate::record::Id;
 use crate::table::{Charged, Table};
-use crate::watchers::Watchers;
 
 #[derive(Debug)]
 pub(crate) struct Shared<C> {
@@ -22,7 +22,9 @@ pub(crate) struct Shared<C> {
     inner: Mutex<Inner>,
     /// Tells the writer that there is something to do.
     work: Condvar,
-    pub(crate) watchers: Watchers,
+    pub(crate) watchers: Watchers<Id>,
+    /// Of this process: a file is one process's.
+    pub(crate) presence: Presence,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl<C> Shared<C> {
             inner: Mutex::new(inner),
             work: Condvar::new(),
             watchers: Watchers::default(),
+            presence: Presence::default(),
         }
     }
 
@@ -132,7 +135,8 @@ impl<C> Shared<C> {
     }
 
     pub(crate) fn wake_key(&self, id: Id) {
-        self.watchers.wake((!id.is_shared()).then_some(id));
+        // A bucket that keys share is any key's.
+        if id.is_shared() { self.watchers.wake_all() } else { self.watchers.wake(&id) }
     }
 
     /// Ends the writer, once it has written what there is.

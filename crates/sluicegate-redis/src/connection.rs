@@ -9,8 +9,9 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::SingleNodeRoutingInfo;
 use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value};
 
+use sluicegate::store::parts::Watchers;
+
 use crate::settings::Settings;
-use crate::watchers::Watchers;
 
 /// One connection, or one to each node of a Cluster.
 #[derive(Clone)]
@@ -23,7 +24,7 @@ impl Connection {
     /// A new one. What it is told that somebody watches for wakes them; `has_ended` becomes true when it has.
     pub(crate) async fn open(
         settings: &Settings,
-        watchers: &Arc<Watchers>,
+        watchers: &Arc<Watchers<Vec<u8>>>,
         has_ended: Arc<AtomicBool>,
     ) -> Result<Self, RedisError> {
         if settings.is_encrypted() {
@@ -35,7 +36,7 @@ impl Connection {
         let push = move |info: PushInfo| -> Result<(), ()> {
             match (info.kind, info.data.first()) {
                 (PushKind::Message | PushKind::SMessage, Some(Value::BulkString(name))) => {
-                    watchers.wake(name)
+                    watchers.wake(name.as_slice())
                 }
                 (PushKind::Disconnection, _) => {
                     // In a Cluster it is one node's, and made anew by itself.

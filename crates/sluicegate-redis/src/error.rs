@@ -47,6 +47,14 @@ pub(crate) fn of(error: RedisError, settings: &Settings) -> Failed {
         _ if error.is_timeout() => StoreError::Timeout { after: settings.timeout },
         ErrorKind::Io if error.is_connection_refusal() => away(error),
         ErrorKind::Io => StoreError::Lost { cause: Arc::new(error) },
+        ErrorKind::Parse => {
+            // What the parser says goes over several lines.
+            let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let what = format!(
+                "what it says is not Redis's protocol ({said}): is this the port of another service?"
+            );
+            StoreError::Broken { what, cause: Some(Arc::new(error)) }
+        }
         _ => StoreError::Broken { what: text, cause: Some(Arc::new(error)) },
     })
 }
@@ -55,7 +63,9 @@ pub(crate) fn of(error: RedisError, settings: &Settings) -> Failed {
 fn refusal(code: &str, text: &str, kind: ErrorKind, settings: &Settings) -> Option<String> {
     let (user, prefix) = (settings.user(), &settings.names.prefix);
     let has = |part: &str| code == part || text.contains(part);
-    if has("NOPERM") || has("can't run this command") || has("can't access") {
+    // Of a command of the script's: by Redis 7.0, and by later ones and Valkey.
+    let in_script = ["can't run this command", "can't access", "ACL failure in script"];
+    if has("NOPERM") || in_script.into_iter().any(has) {
         return Some(format!(
             "its user `{user}` may not do what the script needs ({text}): expected the rights `~{prefix}:* &{prefix}:* \
              +evalsha +eval +time +get +set +del +publish +subscribe +unsubscribe +ping +hello`; for \
@@ -82,10 +92,35 @@ fn refusal(code: &str, text: &str, kind: ErrorKind, settings: &Settings) -> Opti
             "its memory is full ({text}): raise maxmemory; keys without an expiry are stocks"
         ));
     }
+    if has("NOREPLICAS") {
+        return Some(format!(
+            "it has fewer replicas than its min-replicas-to-write wants ({text}): nothing is taken until they are back"
+        ));
+    }
     if has("unknown command") {
         return Some(format!(
             "it does not run scripts ({text}): EVALSHA and EVAL must not be renamed or disabled"
         ));
     }
     matches!(kind, ErrorKind::Server(_) | ErrorKind::Extension).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_that_is_missing_is_named_whoever_says_so() {
+        let settings = Settings::new("redis://ann@host").unwrap();
+        for text in [
+            "NOPERM User ann has no permissions to run the 'evalsha' command",
+            "The user executing the script can't run this command or subcommand script: 5d, on @user_script:8.",
+            "The user executing the script can't access at least one of the keys mentioned in the command arguments",
+            "ACL failure in script: User ann has no permissions to run the 'set' command script: 5d, on @user_script:8.",
+            "ACL failure in script: No permissions to access a key script: 5d, on @user_script:8.",
+        ] {
+            let said = refusal("ERR", text, ErrorKind::Extension, &settings).unwrap();
+            assert!(said.starts_with("its user `ann` may not do what the script needs"), "{said}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Operation {
 
 impl Operation {
     /// Its number in the script.
-    pub(crate) const fn code(self) -> u64 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Take => 0,
             Self::Peek => 1,

@@ -10,6 +10,8 @@ mod booking;
 mod connection;
 mod driver;
 mod error;
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod guide;
 mod job;
 mod link;
@@ -21,7 +23,6 @@ mod settings;
 mod shared;
 mod store;
 mod watch;
-mod watchers;
 
 pub use booking::Booking;
 pub use settings::Settings;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use redis::{Cmd, RedisError, Value};
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::store::StoreError;
+use sluicegate::store::parts::Watchers;
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::Mutex;
 
@@ -19,7 +20,6 @@ use crate::error::{Failed, away, of};
 use crate::job::Beat;
 use crate::script::{Call, Given, Scripts, Text};
 use crate::settings::Settings;
-use crate::watchers::Watchers;
 
 /// How long Redis is left alone after it could not be reached: first, and at the most.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,7 +37,7 @@ pub(crate) type TestTime = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// The way to Redis.
 pub(crate) struct Link {
     settings: Arc<Settings>,
-    watchers: Arc<Watchers>,
+    watchers: Arc<Watchers<Vec<u8>>>,
     time: TokioTime,
     test_time: Option<TestTime>,
     scripts: Scripts,
@@ -68,7 +68,11 @@ struct Live {
 }
 
 impl Link {
-    pub(crate) fn new(settings: Arc<Settings>, watchers: Arc<Watchers>, test_time: Option<TestTime>) -> Self {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        watchers: Arc<Watchers<Vec<u8>>>,
+        test_time: Option<TestTime>,
+    ) -> Self {
         let scripts = Scripts::new(test_time.is_some());
         let (state, failing) = (Mutex::default(), std::sync::Mutex::default());
         Self { settings, watchers, time: TokioTime::new(), test_time, scripts, state, failing }
@@ -264,7 +268,7 @@ impl Link {
             Err(StoreError::Away { .. }) if self.settings.names.is_cluster => 0,
             epoch => epoch?,
         };
-        let names = self.watchers.names();
+        let names = self.watchers.keys();
         if !names.is_empty() {
             // Who may not subscribe looks again by and by.
             drop(connection.subscribe(&names).await);

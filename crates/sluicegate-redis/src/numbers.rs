@@ -33,6 +33,9 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// A quota's, for answers that are read without asking.
+    pub(crate) const ANY: Self = Self { mode: SMOOTH, capacity: 10, first: 10, rate: 1, span: 100_000 };
+
     /// The numbers of a quota.
     pub(crate) fn of(quota: &Quota) -> Result<Self, StoreError> {
         let (mode, rate, span) = match quota.refill() {
@@ -79,6 +82,24 @@ impl Numbers {
         self.mode < STOCK && self.first < self.capacity
     }
 
+    /// As the script is sent it, and keeps it with a state: in MessagePack, a small number in a byte.
+    pub(crate) fn packed(&self) -> Vec<u8> {
+        let mut packed = Vec::with_capacity(16);
+        for number in [self.mode, self.capacity, self.first, self.rate, self.span] {
+            let bytes = number.to_be_bytes();
+            let (head, length) = match number {
+                0..=0x7f => (None, 1),
+                0x80..=0xff => (Some(0xcc), 1),
+                0x100..=0xffff => (Some(0xcd), 2),
+                0x1_0000..=0xffff_ffff => (Some(0xce), 4),
+                _ => (Some(0xcf), 8),
+            };
+            packed.extend(head);
+            packed.extend_from_slice(&bytes[8 - length..]);
+        }
+        packed
+    }
+
     /// Whether there is nothing to count.
     pub(crate) const fn is_unlimited(&self) -> bool {
         self.mode == UNLIMITED
@@ -117,6 +138,16 @@ mod tests {
             of("7 every 250ms").map(|quota| (quota.mode, quota.rate, quota.span)),
             Ok((STEPPED, 7, 250_000))
         );
+    }
+
+    #[test]
+    fn a_quota_is_packed_in_as_few_bytes_as_there_are() {
+        let numbers = Numbers { mode: 1, capacity: 127, first: 128, rate: 65_535, span: 65_536 };
+        assert_eq!(numbers.packed(), [1, 127, 0xcc, 128, 0xcd, 255, 255, 0xce, 0, 1, 0, 0]);
+        let numbers =
+            Numbers { capacity: 255, first: 256, rate: u64::from(u32::MAX), span: 1 << 32, ..numbers };
+        let expected = [&[1, 0xcc, 255, 0xcd, 1, 0, 0xce][..], &[255; 4], &[0xcf, 0, 0, 0, 1, 0, 0, 0, 0]];
+        assert_eq!(numbers.packed(), expected.concat());
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Settings {
     }
 
     /// How many requests go into one call of the script at the most, at least 1: 64, if nothing is said. The server does nothing
-    /// else meanwhile, for 10 to 20 µs each.
+    /// else meanwhile, for 2 to 10 µs each.
     #[must_use]
     pub fn max_batch(mut self, requests: usize) -> Self {
         self.max_batch = requests.max(1);

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use sluicegate::clock::nanos;
 use sluicegate::store::StoreError;
+use sluicegate::store::parts::Watchers;
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -14,14 +15,13 @@ use tokio::task::JoinHandle;
 use crate::job::{Answer, Back, Item, Job, Work, because, closed};
 use crate::names::Names;
 use crate::settings::Settings;
-use crate::watchers::Watchers;
 
 /// A store.
 pub(crate) struct Shared<T> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) back: Back,
-    pub(crate) watchers: Arc<Watchers>,
+    pub(crate) watchers: Arc<Watchers<Vec<u8>>>,
     /// By which bookings are due and who watches wakes.
     pub(crate) timer: T,
     /// By which an answer is late.

@@ -1,7 +1,6 @@
 //! The store in Redis.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use sluicegate::clock::nanos;
 use sluicegate::decision::Decision;
 use sluicegate::quota::Quota;
+use sluicegate::store::parts::Watchers;
 use sluicegate::store::{Charge, Outcome, Reservation, Store, StoreError, Verdict, check_distinct};
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::mpsc;
@@ -22,7 +22,6 @@ use crate::said::{Kind, Said, Standing};
 use crate::settings::Settings;
 use crate::shared::{Shared, by_slot};
 use crate::watch::Watch;
-use crate::watchers::Watchers;
 
 /// The store in Redis, Valkey, or their Cluster: buckets that any number of instances share, by the server's time.
 ///
@@ -263,12 +262,10 @@ where
 
     async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
         let name = self.shared.settings.names.of(charge.space, charge.key);
-        let watch = Watch::begin(&self.shared, name).await?;
+        let mut watch = Watch::begin(&self.shared, name).await?;
         loop {
-            let mut woken = pin!(watch.wake.notified());
-            woken.as_mut().enable();
             match self.peek(&[charge]).await?.decision {
-                Decision::Later { retry_after, .. } => watch.wait(woken, retry_after).await,
+                Decision::Later { retry_after, .. } => watch.wait(retry_after).await,
                 decision => return Ok(decision),
             }
         }

@@ -2,16 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use sluicegate::clock::nanos;
 use sluicegate::store::StoreError;
+use sluicegate::store::parts::Watching;
 use sluicegate::timer::Timer;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use crate::job::Work;
 use crate::shared::Shared;
@@ -20,14 +18,14 @@ use crate::shared::Shared;
 pub(crate) struct Watch<'s, T: Timer> {
     shared: &'s Shared<T>,
     name: Vec<u8>,
-    /// Tells of what is put. Whoever looks has it enabled before, so that nothing is missed between.
-    pub(crate) wake: Arc<Notify>,
+    /// Remembers that it was told of what is put: it is told while it looks, too. None once it was left.
+    place: Option<Watching<'s, Vec<u8>>>,
 }
 
 impl<'s, T: Timer> Watch<'s, T> {
     /// Begins to watch. If the key's channel may not be heard, it is looked now and then all the same.
     pub(crate) async fn begin(shared: &'s Shared<T>, name: Vec<u8>) -> Result<Self, StoreError> {
-        let watch = Self { shared, wake: shared.watchers.enter(&name), name };
+        let watch = Self { shared, place: Some(shared.watchers.enter(name.clone())), name };
         let told = shared.send(Work::Watch(watch.name.clone()), 0)?;
         match shared.answer(told).await {
             Ok(answer) => drop(answer.keep()),
@@ -37,14 +35,15 @@ impl<'s, T: Timer> Watch<'s, T> {
         Ok(watch)
     }
 
-    /// Waits until there is a reason to look: somebody has put, the instant has come that was told, or it has been a while.
-    pub(crate) async fn wait(&self, mut woken: Pin<&mut Notified<'_>>, due: Option<Duration>) {
-        let shared = self.shared;
+    /// Waits until there is a reason to look: somebody has put since the last time, the instant has come that was told, or it has
+    /// been a while.
+    pub(crate) async fn wait(&mut self, due: Option<Duration>) {
+        let (shared, place) = (self.shared, &mut self.place);
         let mut due = pin!(due.map(|wait| shared.timer.sleep_for(nanos(wait))));
         let mut again = pin!(shared.time.sleep_for(jittered(nanos(shared.settings.look_again))));
         poll_fn(|context| {
             let is_due = due.as_mut().as_pin_mut().is_some_and(|due| due.poll(context).is_ready());
-            let is_woken = woken.as_mut().poll(context).is_ready();
+            let is_woken = place.as_mut().is_some_and(|place| place.poll_woken(context).is_ready());
             if is_due || is_woken { Poll::Ready(()) } else { again.as_mut().poll(context) }
         })
         .await;
@@ -53,7 +52,9 @@ impl<'s, T: Timer> Watch<'s, T> {
 
 impl<T: Timer> Drop for Watch<'_, T> {
     fn drop(&mut self) {
-        if self.shared.watchers.leave(&self.name) {
+        drop(self.place.take());
+        // Whether anybody came meanwhile is looked at again where it is done.
+        if !self.shared.watchers.has(&self.name) {
             // If there is no room, messages come that nobody waits for.
             drop(self.shared.send(Work::Unwatch(std::mem::take(&mut self.name)), 0));
         }

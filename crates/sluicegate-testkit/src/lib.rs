@@ -9,7 +9,7 @@
 //! - [`metrics`]: a strict reader of the text that `/metrics` answers.
 //! - [`port`]: a TCP port that is held while nobody listens on it.
 //! - [`replay`]: what peers' rate limiters are known to answer, asked of ours. The binary `replay` prints it for a file.
-//! - [`store_suite`]: what every store promises, run by each store's tests.
+//! - [`mod@store_suite`]: what every store promises, run by each store's tests.
 //! - [`wait`]: every wait of a test, each with its bound; the only place here that reads a clock.
 //!
 //! Nothing in here sleeps to make something happen: a test waits for an event, or polls a counter until

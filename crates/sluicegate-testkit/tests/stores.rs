@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sluicegate::clock::Clock;
 use sluicegate::memory::Memory;
 use sluicegate::timer::ManualTime;
 use sluicegate_testkit::store_suite::Rig;
@@ -22,7 +21,6 @@ impl OfMemory {
 
 impl Rig for OfMemory {
     type Store = Memory<ManualTime>;
-    type Timer = ManualTime;
 
     /// A key has room for a minute's number.
     const KEPT_STEP: Duration = Duration::from_secs(60);
@@ -31,16 +29,8 @@ impl Rig for OfMemory {
         &self.store
     }
 
-    fn timer(&self) -> ManualTime {
-        self.time.clone()
-    }
-
-    fn now(&self) -> u64 {
-        self.time.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.time.advance(by);
+    fn time(&self) -> &ManualTime {
+        &self.time
     }
 }
 

@@ -1,8 +1,18 @@
-//! A cancellation token that carries a deadline.
+//! Work that is to stop: by whom, by when, and what came of it.
+//!
+//! A [`CancelToken`] says when work is to stop, and [why](Cause); [`run`](CancelToken::run) and
+//! [`outcome`](CancelToken::outcome) drop a future then. Work that no one can drop, a loop on a processor or a blocking thread, asks
+//! at [`Checkpoints`].
+
+mod checkpoint;
+mod outcome;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use tokio::task::coop::unconstrained;
@@ -10,12 +20,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::timer::{Timer, TokioTime};
 
+pub use checkpoint::{Checkpoints, Gaps};
+pub use outcome::Outcome;
+
 /// Why work is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Somebody called [`CancelToken::cancel`] on this token or one above it.
+    /// Somebody who has this token called [`CancelToken::cancel`].
     Cancelled,
+    /// Somebody cancelled a token above it. [`CancelToken::root_cause`] says why.
+    Parent,
+    /// Another did the same work sooner.
+    LostRace,
     /// The deadline has passed.
     DeadlineExceeded,
 }
@@ -24,6 +41,8 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cancelled => "cancelled",
+            Self::Parent => "cancelled from above",
+            Self::LostRace => "another was sooner",
             Self::DeadlineExceeded => "the deadline has passed",
         })
     }
@@ -35,6 +54,8 @@ impl std::error::Error for Cause {}
 ///
 /// Tokens form a tree: cancelling one cancels all below it, and a child's deadline is never later than its parent's.
 /// Deadlines are absolute: nanoseconds on the timer's clock. Clones are the same token.
+///
+/// What is told first stays: once somebody has seen a [cause](Self::cause), everybody sees the same one.
 ///
 /// ```
 /// use sluicegate::cancel::{CancelToken, Cause};
@@ -54,16 +75,24 @@ impl std::error::Error for Cause {}
 #[derive(Clone, Debug)]
 pub struct CancelToken<T: Timer = TokioTime> {
     tree: CancellationToken,
+    why: Arc<Why>,
     /// Nanoseconds on `time`'s clock; already the earliest of all above.
     deadline: Option<u64>,
     time: T,
+}
+
+/// Why a token's work is to stop, once that is known; of all tokens above it too.
+#[derive(Debug, Default)]
+struct Why {
+    cause: OnceLock<Cause>,
+    above: Option<Arc<Self>>,
 }
 
 impl<T: Timer> CancelToken<T> {
     /// A token above which there is none, without a deadline.
     #[must_use]
     pub fn new(time: T) -> Self {
-        Self { tree: CancellationToken::new(), deadline: None, time }
+        Self { tree: CancellationToken::new(), why: Arc::default(), deadline: None, time }
     }
 
     /// A token above which there is none, with a deadline at `at` (nanoseconds on the timer's clock).
@@ -75,7 +104,8 @@ impl<T: Timer> CancelToken<T> {
     /// A token below this one, with the same deadline.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { tree: self.tree.child_token(), deadline: self.deadline, time: self.time.clone() }
+        let why = Arc::new(Why { cause: OnceLock::new(), above: Some(Arc::clone(&self.why)) });
+        Self { tree: self.tree.child_token(), why, deadline: self.deadline, time: self.time.clone() }
     }
 
     /// A token below this one whose deadline is `at` (nanoseconds on the timer's clock), or this one's if that is
@@ -86,8 +116,31 @@ impl<T: Timer> CancelToken<T> {
         Self { deadline, ..self.child() }
     }
 
+    /// A token below this one whose deadline is so much earlier (in nanoseconds): what is left is for answering in time where
+    /// its work was too slow. Without a deadline here, there is none.
+    ///
+    /// ```
+    /// use sluicegate::cancel::CancelToken;
+    /// use sluicegate::timer::ManualTime;
+    ///
+    /// let request = CancelToken::expiring(ManualTime::new(), 50_000_000);
+    /// assert_eq!(request.with_reserve(5_000_000).deadline(), Some(45_000_000));
+    /// ```
+    #[must_use]
+    pub fn with_reserve(&self, reserve: u64) -> Self {
+        let deadline = self.deadline.map(|deadline| deadline.saturating_sub(reserve));
+        Self { deadline, ..self.child() }
+    }
+
     /// Cancels this token and all below it. A second call changes nothing.
     pub fn cancel(&self) {
+        self.cancel_because(Cause::Cancelled);
+    }
+
+    /// The same, for this reason. If one is known already, that stays.
+    pub fn cancel_because(&self, cause: Cause) {
+        // Before the others learn of it, so that they find it. Who comes second has nothing to say.
+        let _ = self.why.cause.set(cause);
         self.tree.cancel();
     }
 
@@ -107,24 +160,42 @@ impl<T: Timer> CancelToken<T> {
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         if self.tree.is_cancelled() {
-            return Some(Cause::Cancelled);
+            return Some(self.cancelled());
         }
-        (self.remaining() == Some(0)).then_some(Cause::DeadlineExceeded)
+        (self.remaining() == Some(0)).then(|| self.expired())
+    }
+
+    /// The same, and where that is [`Cause::Parent`], the cause of the token above that began it.
+    #[must_use]
+    pub fn root_cause(&self) -> Option<Cause> {
+        let cause = self.cause()?;
+        let known = |why: &Arc<Why>| why.cause.get().copied().filter(|cause| *cause != Cause::Parent);
+        let above = std::iter::successors(Some(&self.why), |why| why.above.as_ref());
+        Some(above.into_iter().find_map(known).unwrap_or(cause))
+    }
+
+    /// Why, if it is cancelled. Whoever cancels this very token says why before.
+    fn cancelled(&self) -> Cause {
+        *self.why.cause.get_or_init(|| Cause::Parent)
+    }
+
+    fn expired(&self) -> Cause {
+        *self.why.cause.get_or_init(|| Cause::DeadlineExceeded)
     }
 
     /// Resolves when work is to stop, and says why. Cancel-safe.
     pub async fn stopped(&self) -> Cause {
         let Some(deadline) = self.deadline else {
             self.tree.cancelled().await;
-            return Cause::Cancelled;
+            return self.cancelled();
         };
         let mut cancelled = pin!(self.tree.cancelled());
         let mut passed = pin!(self.time.sleep_until(deadline));
         std::future::poll_fn(|context| {
             if cancelled.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Cause::Cancelled);
+                return Poll::Ready(self.cancelled());
             }
-            passed.as_mut().poll(context).map(|()| Cause::DeadlineExceeded)
+            passed.as_mut().poll(context).map(|()| self.expired())
         })
         .await
     }
@@ -143,75 +214,18 @@ impl<T: Timer> CancelToken<T> {
         })
         .await
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_child_stops_with_its_parent_and_not_the_other_way() {
-        let parent = CancelToken::new(TokioTime::new());
-        let child = parent.child();
-        child.cancel();
-        assert_eq!((child.cause(), parent.cause()), (Some(Cause::Cancelled), None));
-
-        let child = parent.with_deadline(1_000_000_000);
-        let waiting = tokio::spawn({
-            let child = child.clone();
-            async move { child.run(std::future::pending::<()>()).await }
-        });
-        parent.cancel();
-        assert_eq!(waiting.await.unwrap(), Err(Cause::Cancelled));
+    /// The same until `at` (nanoseconds on the timer's clock), or this token's deadline if that is earlier. Cancel-safe if `work`
+    /// is.
+    ///
+    /// # Errors
+    /// Why it was stopped.
+    pub async fn run_until<F: Future>(&self, at: u64, work: F) -> Result<F::Output, Cause> {
+        self.with_deadline(at).run(work).await
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_child_can_only_be_hastier() {
-        let time = TokioTime::new();
-        let root = CancelToken::new(time).with_deadline(100);
-        assert_eq!(root.with_deadline(200).deadline(), Some(100));
-        assert_eq!(root.with_deadline(50).deadline(), Some(50));
-        assert_eq!(root.child().deadline(), Some(100));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn work_that_uses_up_its_budget_at_each_poll_is_stopped() {
-        let token = CancelToken::new(TokioTime::new()).with_deadline(10_000_000);
-        let busy = tokio::spawn(async move {
-            let work = async {
-                loop {
-                    tokio::task::consume_budget().await;
-                }
-            };
-            token.run(work).await
-        });
-        // Paused time moves by itself only when nothing is left to do.
-        tokio::task::yield_now().await;
-        tokio::time::advance(std::time::Duration::from_millis(11)).await;
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        assert!(busy.is_finished());
-        let stopped: Result<(), Cause> = busy.await.unwrap();
-        assert_eq!(stopped, Err(Cause::DeadlineExceeded));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_stops_work_and_drops_it() {
-        let time = TokioTime::new();
-        let token = CancelToken::new(time).with_deadline(10_000_000);
-        let held = Arc::new(());
-        let work = {
-            let held = Arc::clone(&held);
-            async move {
-                std::future::pending::<()>().await;
-                drop(held);
-            }
-        };
-        assert_eq!(token.run(work).await, Err(Cause::DeadlineExceeded));
-        assert_eq!(Arc::strong_count(&held), 1);
-        assert_eq!((token.cause(), token.remaining()), (Some(Cause::DeadlineExceeded), Some(0)));
+    /// [`run`](Self::run) for work that may fail by itself: what came of it, in one of four ways. Cancel-safe if `work` is.
+    pub async fn outcome<R, E>(&self, work: impl Future<Output = Result<R, E>>) -> Outcome<R, E> {
+        self.run(work).await.into()
     }
 }

@@ -31,6 +31,10 @@ pub mod hot_bucket {}
 pub mod queues {}
 
 #[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/stopping.md")]
+pub mod stopping {}
+
+#[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/throttling_a_copy.md")]
 pub mod throttling_a_copy {}
 

@@ -67,7 +67,7 @@ const MOST_KEYS: usize = 1 << 31;
 const SWEPT_AT_CAP: usize = 16;
 
 /// A key's hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u64; 2]);
 
 impl Digest {

@@ -37,21 +37,18 @@ mod table;
 mod upkeep;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use sluicegate_core::decision::Decision;
 use sluicegate_core::lease::{Ask, Told, is_leased};
 use sluicegate_core::quota::Quota;
 
+use crate::attendance::Attendance;
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
 use crate::timer::Timer;
-use crate::wake::Wakers;
 use counts::{Counters, What};
 use table::Table;
 
@@ -97,12 +94,7 @@ struct Shared<S, T> {
     timer: T,
     settings: Settings,
     table: Table,
-    /// How often it was rung, and for whom.
-    rung: AtomicU64,
-    bell: Wakers,
-    /// Whether the upkeep runs, and whether it is to end.
-    attended: AtomicBool,
-    closing: AtomicBool,
+    attendance: Attendance,
     counters: Counters,
 }
 
@@ -115,10 +107,7 @@ impl<S: Store + 'static, T: Timer> Leased<S, T> {
             timer,
             table: Table::new(settings.lifetime, settings.max_keys),
             settings,
-            rung: AtomicU64::new(0),
-            bell: Wakers::default(),
-            attended: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            attendance: Attendance::default(),
             counters: Counters::default(),
         });
         let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
@@ -155,36 +144,14 @@ impl<S: Store, T: Timer> Leased<S, T> {
     ///
     /// Cancel-safe: all is given back and ended all the same.
     pub async fn close(&self) {
-        self.shared.close();
-        loop {
-            let seen = self.shared.rung.load(Ordering::Acquire);
-            if !self.shared.attended.load(Ordering::Acquire) {
-                return;
-            }
-            let mut place = self.shared.bell.enter();
-            poll_fn(|context| {
-                place.set(context.waker());
-                if self.shared.rung.load(Ordering::Acquire) == seen { Poll::Pending } else { Poll::Ready(()) }
-            })
-            .await;
-        }
+        self.shared.attendance.closed().await;
     }
 }
 
 impl<S: Store, T: Timer> Shared<S, T> {
-    fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::Release);
-        self.bell.wake();
-    }
-
-    fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
-    }
-
     /// Whether somebody fetches tokens.
     fn is_open(&self) -> bool {
-        self.attended.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
+        self.attendance.is_attended() && !self.attendance.is_closing()
     }
 
     /// Whether these charges are decided here.
@@ -371,7 +338,7 @@ struct Handle<S: Store, T: Timer> {
 
 impl<S: Store, T: Timer> Drop for Handle<S, T> {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.attendance.close();
     }
 }
 

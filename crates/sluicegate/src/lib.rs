@@ -10,12 +10,16 @@
 //! | allow each client so many | [`Keyed`](keyed::Keyed) |
 //! | the same, decided together with other limits | [`Limits`](memory::Limits) |
 //! | the same, in this process or shared with others, now or after a wait | [`Store`](store::Store), [`Memory`](memory::Memory), [`Limiter`](store::Limiter) |
+//! | the same, outliving the process, or in Redis | the stores of `sluicegate-disk` and `sluicegate-redis` |
 //! | take tokens of a far store in advance | [`Leased`](lease::Leased) |
 //! | answer at once while a store is away | [`Guarded`](outage::Guarded) |
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | read and write, send and receive at a rate | [`io`] |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
+//! | know what came of work that could be stopped | [`Outcome`](cancel::Outcome) |
+//! | stop a loop or a thread that nobody can drop | [`Checkpoints`](cancel::Checkpoints) |
+//! | undo what was done by halves | [`Rollback`](rollback::Rollback) |
 //! | say that you live and get on, and hear it of others | [`heartbeat`] |
 //! | start again what fails, hangs or ends too early | [`Steward`](supervise::Steward) |
 //! | let nobody publish who was replaced | [`Fence`](fence::Fence) |
@@ -43,6 +47,7 @@ pub use sluicegate_core::{
 };
 
 pub mod all_of;
+mod attendance;
 #[cfg(feature = "tokio")]
 pub mod cancel;
 pub mod counts;
@@ -59,6 +64,7 @@ mod numbers;
 pub mod outage;
 pub mod permits;
 pub mod queue;
+pub mod rollback;
 pub mod store;
 pub mod striped;
 #[cfg(feature = "tokio")]

@@ -5,11 +5,9 @@ mod as_store;
 mod booking;
 mod limit;
 mod limits;
-mod presence;
 mod space;
 #[cfg(test)]
 mod tests;
-mod watchers;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,13 +19,13 @@ use sluicegate_core::clock::{Clock, SystemClock, nanos};
 use sluicegate_core::quota::Quota;
 
 use crate::keyed::{Among, Asking, AtCap, Crowding, Digest, Entry, Keys, Verdict, decide};
+use crate::store::parts::Presence;
 use crate::store::{Charge, Outcome, Reservation, StoreError, check_distinct};
 
 pub use account::Account;
 pub use booking::Booking;
 pub use limit::{Key, Limit};
 pub use limits::{Limits, Taken, Twice};
-use presence::Presence;
 use space::Space;
 
 /// How many keys a space has buckets for, if nothing else is said.
@@ -42,7 +40,7 @@ pub const MAX_SPACES: usize = 4096;
 /// by [`sweep`](Self::sweep)), and beyond a cap they share a bucket for each quota, and are counted. Every bucket begins with the
 /// store. Clones are the same store.
 ///
-/// Every operation of [`Store`] has a synchronous face that takes the time: `take_at` and so on. They wait for nothing but
+/// Every operation of [`Store`](crate::store::Store) has a synchronous face that takes the time: `take_at` and so on. They wait for nothing but
 /// locks, which are held for a decision. Limits that are the same for many requests are best prepared: a [`limit`](Self::limit)
 /// looks no name up, and [`Limits`] decides over several of them and hands out a guard.
 ///
@@ -157,7 +155,7 @@ impl<C: Clock> Memory<C> {
             is_kept
         });
         // Who waits for a key of one looks the name up again.
-        gone.iter().for_each(|space| space.watchers.wake(None));
+        gone.iter().for_each(|space| space.watchers.wake_all());
     }
 
     /// How many keys of a space have a bucket of their own.
@@ -226,7 +224,7 @@ impl<C: Clock> Memory<C> {
         if let Some(space) = self.find(space) {
             let digest = space.keyed.digest(key);
             space.keyed.reset(digest);
-            space.watchers.wake(Some(digest));
+            space.watchers.wake(&digest);
         }
     }
 

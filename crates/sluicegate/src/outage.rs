@@ -41,7 +41,7 @@ mod shares;
 mod upkeep;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ use sluicegate_core::clock::nanos;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
+use crate::attendance::Attendance;
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
@@ -101,17 +102,12 @@ struct Shared<S, T> {
     /// How often it has opened; and who is to know at once.
     openings: AtomicU64,
     opened: Wakers,
-    /// How often it was rung, and for whom.
-    rung: AtomicU64,
-    bell: Wakers,
     shares: Mutex<Shares>,
     /// How many keys owe; changed under the lock of the shares.
     owing: AtomicUsize,
     /// How many instances were seen, this one among them; zero if none were.
     seen: AtomicU64,
-    /// Whether the upkeep runs, and whether it is to end.
-    attended: AtomicBool,
-    closing: AtomicBool,
+    attendance: Attendance,
     counters: Counters,
 }
 
@@ -125,13 +121,10 @@ impl<S: Store, T: Timer> Guarded<S, T> {
             breaker: Mutex::new(Breaker::new(settings.breaker)),
             openings: AtomicU64::new(0),
             opened: Wakers::default(),
-            rung: AtomicU64::new(0),
-            bell: Wakers::default(),
             shares: Mutex::new(Shares::new(settings.max_keys)),
             owing: AtomicUsize::new(0),
             seen: AtomicU64::new(0),
-            attended: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            attendance: Attendance::default(),
             counters: Counters::default(),
             settings,
         });
@@ -174,23 +167,11 @@ impl<S: Store, T: Timer> Guarded<S, T> {
     ///
     /// Cancel-safe: the upkeep ends all the same.
     pub async fn close(&self) {
-        self.shared.close();
-        loop {
-            let seen = self.shared.rung.load(Ordering::Acquire);
-            if !self.shared.attended.load(Ordering::Acquire) {
-                return;
-            }
-            self.shared.wait_rung(seen).await;
-        }
+        self.shared.attendance.closed().await;
     }
 }
 
 impl<S: Store, T: Timer> Shared<S, T> {
-    fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
-    }
-
     fn standing(&self) -> Standing {
         self.breaker().standing(self.timer.now())
     }
@@ -371,7 +352,7 @@ struct Handle<S: Store, T: Timer> {
 
 impl<S: Store, T: Timer> Drop for Handle<S, T> {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.attendance.close();
     }
 }
 

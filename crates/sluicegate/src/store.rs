@@ -28,6 +28,7 @@ mod error;
 mod limiter;
 mod list;
 mod name;
+pub mod parts;
 mod reservation;
 
 use std::future::Future;

@@ -52,7 +52,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sluicegate_core::detector::Watching;
 use sluicegate_core::restart::{self, Settings, When};
@@ -62,9 +62,9 @@ use running::{Gate, Running, Seat};
 use ward::Born;
 pub use ward::Ward;
 
+use crate::attendance::Attendance;
 use crate::fence::Fence;
 use crate::timer::{Timer, TokioTime};
-use crate::wake::Wakers;
 
 /// What a ward fails with.
 type Failed = Box<dyn Error + Send + Sync>;
@@ -230,8 +230,13 @@ pub struct Handle {
 impl Handle {
     /// All wards are to stop, within the grace time, the last first.
     pub fn shut_down(&self) {
-        self.shared.closing.store(true, Ordering::Release);
-        self.shared.ring();
+        self.shared.attendance.close();
+    }
+
+    /// The same, and waits until the steward's [run](Steward::run) has ended; not at all if it does not run. Cancel-safe: dropped, it is
+    /// still to stop.
+    pub async fn closed(&self) {
+        self.shared.attendance.closed().await;
     }
 
     /// What has happened so far.
@@ -246,20 +251,11 @@ impl Handle {
 /// What a steward, its handles and its wards share.
 #[derive(Debug, Default)]
 struct Shared {
-    closing: AtomicBool,
-    /// Counts what has happened that the steward has to look at.
-    rung: AtomicU64,
-    bell: Wakers,
+    /// Rung by whatever the steward has to look at.
+    attendance: Attendance,
     restarts: AtomicU64,
     leaked: AtomicU64,
     leaking: AtomicU64,
-}
-
-impl Shared {
-    fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::AcqRel);
-        self.bell.wake();
-    }
 }
 
 /// A steward that has nobody to look after any more.

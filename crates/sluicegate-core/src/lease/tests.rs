@@ -286,6 +286,21 @@ fn who_leaves_frees_the_line_and_what_was_fetched_in_vain_goes_back() {
 }
 
 #[test]
+fn who_has_waited_is_told_how_the_bucket_stands_with_its_tokens_taken() {
+    let quota: Quota = "3/h".parse().unwrap();
+    let (bucket, mut lease) = (Bucket::new(quota), Lease::new(quota, LIFETIME));
+    let mut state = bucket.start();
+    for left in [2, 1, 0] {
+        assert!(matches!(lease.ask(1, 0), Ask::Wait(_)));
+        let Some(Step::Take(n)) = lease.step(0) else { panic!() };
+        let (decision, next) = bucket.take(state, n, 0);
+        state = next;
+        let [(_, Some(told))] = lease.granted(decision, 0).decided[..] else { panic!() };
+        assert_eq!((told.remaining(), told.reset_after()), (left, decision.reset_after()));
+    }
+}
+
+#[test]
 fn what_is_too_old_is_not_spent() {
     let mut world = World::new("1000000/s", 2, vec![vec![steady(300, 100, 1)]]);
     world.run(301);

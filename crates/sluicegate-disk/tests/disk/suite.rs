@@ -1,8 +1,5 @@
 //! What every store promises.
 
-use std::time::Duration;
-
-use sluicegate::clock::Clock;
 use sluicegate::timer::ManualTime;
 use sluicegate_disk::{Disk, Options};
 use sluicegate_testkit::store_suite::Rig;
@@ -26,22 +23,13 @@ impl OnDisk {
 
 impl Rig for OnDisk {
     type Store = Disk<ManualTime>;
-    type Timer = ManualTime;
 
     fn store(&self) -> &Self::Store {
         &self.store
     }
 
-    fn timer(&self) -> ManualTime {
-        self.time.clone()
-    }
-
-    fn now(&self) -> u64 {
-        self.time.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.time.advance(by);
+    fn time(&self) -> &ManualTime {
+        &self.time
     }
 }
 

@@ -5,11 +5,11 @@ local function clock()
 end
 local function keep(key, state, milliseconds)
   if milliseconds then
-    redis.call('SET', key, state, 'PX', string.format('%.0f', milliseconds))
+    redis.call('SET', key, state, 'PX', milliseconds)
   else
     redis.call('SET', key, state)
   end
 end
 local function expire(key, milliseconds)
-  redis.call('PEXPIRE', key, string.format('%.0f', milliseconds))
+  redis.call('PEXPIRE', key, milliseconds)
 end

@@ -9,6 +9,7 @@ use sluicegate::quota::Quota;
 use sluicegate::store::{Charge, Store, StoreError};
 use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::wait::PATIENCE;
+use tokio::io::AsyncWriteExt;
 
 use crate::server::{Server, prefix, shared};
 
@@ -35,7 +36,8 @@ async fn what_is_not_a_bucket_is_named_and_left_as_it_is() {
     let mut direct = shared().connect();
     let ten = quota("10/h");
     let good = Charge::new("s", b"good", &ten);
-    for (key, value) in [("list", None), ("text", Some("hello")), ("near", Some("sg1\u{1}\u{2}"))] {
+    let (text, near) = (&b"hello"[..], &b"\xa3sg2\x01\x02"[..]);
+    for (key, value) in [("list", None), ("text", Some(text)), ("near", Some(near))] {
         let name = format!("{prefix}:{{{}:{key}}}s", key.len());
         match value {
             None => redis::cmd("RPUSH").arg(&name).arg("a").arg("b").exec(&mut direct).expect("a server"),
@@ -86,7 +88,7 @@ fn no_stored_bytes_break_it() {
         any::<Vec<u8>>(),
     ];
     let bytes =
-        prop::collection::vec(number, 0..12).prop_map(|parts| [b"sg1".to_vec(), parts.concat()].concat());
+        prop::collection::vec(number, 0..12).prop_map(|parts| [b"\xa3sg2".to_vec(), parts.concat()].concat());
     let config = Config { cases: 500, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&prop_oneof![bytes, any::<Vec<u8>>()], |bytes| {
@@ -106,24 +108,69 @@ fn no_stored_bytes_break_it() {
     runtime.block_on(store.close());
 }
 
-/// The script itself, asked by hand.
-#[test]
-fn a_number_that_is_none_is_refused_by_the_script() {
+/// The script itself, asked by hand with these requests and this quota: nothing is done of them.
+fn refused(requests: &[u8], quota: &[u8], what: &str) -> String {
     let mut direct = shared().connect();
     let key = prefix();
-    for n in ["-1", "1.5", "nan", "inf", "9007199254740994", "", "x"] {
-        let error = redis::cmd("EVAL")
-            .arg(SCRIPT)
-            .arg(1)
-            .arg(&key)
-            .arg(&["0", "PUBLISH", "1", "1", "10", "10", "1", "360000000", "2"])
-            .arg(&["0", "0", "1", "1", "1", "3"])
-            .arg(&["0", "0", "1", "1", "1", n])
-            .query::<Value>(&mut direct)
-            .expect_err("no number");
-        assert!(error.to_string().contains("expected a whole number from 0 to 2^53"), "{n}: {error}");
-        let kept: bool = redis::cmd("EXISTS").arg(&key).query(&mut direct).expect("a server");
-        assert!(!kept, "{n}: what came before it is not done either");
+    let mut command = redis::cmd("EVAL");
+    command.arg(SCRIPT).arg(1).arg(&key).arg("0").arg("PUBLISH").arg(requests).arg(quota);
+    let error = command.query::<Value>(&mut direct).expect_err(what);
+    let kept: bool = redis::cmd("EXISTS").arg(&key).query(&mut direct).expect("a server");
+    assert!(!kept, "{what}: what came before it is not done either");
+    error.to_string()
+}
+
+/// A take of one charge.
+fn take(key: u32, quota: u32, n: f64) -> Vec<u8> {
+    let head = [&[0][..], &0.0_f64.to_le_bytes(), &1_u32.to_le_bytes()].concat();
+    [&head, &key.to_le_bytes()[..], &quota.to_le_bytes(), &n.to_le_bytes()].concat()
+}
+
+/// Ten an hour, as the script is told.
+const TEN: [u8; 9] = [1, 10, 10, 1, 0xce, 0x15, 0x75, 0x2a, 0x00];
+
+#[test]
+fn a_number_that_is_none_is_refused_by_the_script() {
+    let good = take(1, 1, 3.0);
+    let mut direct = shared().connect();
+    let mut command = redis::cmd("EVAL");
+    command.arg(SCRIPT).arg(1).arg(prefix()).arg("0").arg("PUBLISH").arg(&good).arg(&TEN);
+    let said: Vec<i64> = command.query(&mut direct).expect("nothing is wrong with it");
+    assert_eq!(said[..4], [0, 0, 0, 7]);
+    for n in [-1.0, 1.5, f64::NAN, f64::INFINITY, 9_007_199_254_740_994.0] {
+        let error = refused(&[&good[..], &take(1, 1, n)].concat(), &TEN, "no number");
+        assert!(error.contains("expected a whole number from 0 to 2^53"), "{n}: {error}");
+    }
+    for (key, quota) in [(0, 1), (2, 1), (1, 0), (1, 2), (u32::MAX, 1), (1, u32::MAX)] {
+        let error = refused(&[&good[..], &take(key, quota, 1.0)].concat(), &TEN, "no place");
+        assert!(error.contains("places of what was given"), "{key}, {quota}: {error}");
+    }
+    for length in 1..good.len() {
+        let error = refused(&[&good[..], &good[..length]].concat(), &TEN, "cut short");
+        assert!(error.contains("data string too short"), "{length}: {error}");
+    }
+}
+
+#[test]
+fn a_quota_that_is_none_is_refused_by_the_script() {
+    let number = |number: f64| [&[0xcb][..], &number.to_be_bytes()].concat();
+    let with = |place: usize, bytes: &[u8]| {
+        let mut parts: Vec<Vec<u8>> = [1, 10, 10, 1, 100].map(|number| vec![number]).to_vec();
+        parts[place] = bytes.to_vec();
+        parts.concat()
+    };
+    let mut quotas =
+        vec![Vec::new(), vec![1, 10, 10, 1], vec![1, 10, 10, 1, 100, 1], with(2, &[11]), with(0, &[6])];
+    quotas.extend([0, 3, 4].map(|place| with(place, &[0])));
+    for place in 0..5 {
+        let numbers = [-1.0, 1.5, f64::NAN, f64::INFINITY, 4_503_599_627_370_497.0];
+        quotas.extend(numbers.iter().map(|bad| with(place, &number(*bad))));
+        // Nothing, a truth, a text, a list, half a number.
+        quotas.extend([&[0xc0][..], &[0xc3], &[0xa1, b'1'], &[0x91, 1], &[0xcf]].map(|bad| with(place, bad)));
+    }
+    for quota in quotas {
+        let error = refused(&take(1, 1, 1.0), &quota, "no quota");
+        assert!(error.contains("expected a quota") || error.contains("user_script"), "{quota:?}: {error}");
     }
 }
 
@@ -230,6 +277,28 @@ async fn memory_that_is_full_is_named_and_takes_nothing() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn replicas_that_are_missing_are_named_and_nothing_is_taken() {
+    let server = Server::start(&[]);
+    let (store, _) = store(&server.url());
+    let ten = quota("10/h");
+    let charge = Charge::new("s", b"k", &ten);
+    assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 9);
+    let mut direct = server.connect();
+    let wants = |direct: &mut redis::Connection, replicas: &str| {
+        let set = ["SET", "min-replicas-to-write", replicas];
+        redis::cmd("CONFIG").arg(&set).exec(direct).expect("a server");
+    };
+    wants(&mut direct, "1");
+    for _ in 0..3 {
+        let error = store.take(&[charge]).await.expect_err("a master alone");
+        assert!(error.to_string().contains("fewer replicas") && error.is_outage(), "{error}");
+    }
+    wants(&mut direct, "0");
+    assert_eq!(store.take(&[charge]).await.expect("an answer").decision.remaining(), 8);
+    store.close().await;
+}
+
 /// A Cluster taken for one server, and one server for a Cluster.
 #[tokio::test]
 async fn the_wrong_kind_of_address_is_named() {
@@ -246,4 +315,22 @@ async fn the_wrong_kind_of_address_is_named() {
         assert!(error.contains(&format!("expected the address {expected}")), "{url}: {error}");
         store.close().await;
     }
+}
+
+#[tokio::test]
+async fn an_address_where_something_else_answers_is_named() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (store, _) = store(&format!("redis://{}", other.local_addr().expect("bound")));
+    let answering = tokio::spawn(async move {
+        // For as long as the test runs, as a web server.
+        while let Ok((mut socket, _)) = other.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            // A client that is gone needs no answer.
+            drop(socket.write_all(answer).await);
+        }
+    });
+    let error = store.ping().await.expect_err("no Redis").to_string();
+    assert!(error.contains("not Redis's protocol") && !error.contains('\n'), "{error}");
+    answering.abort();
+    store.close().await;
 }

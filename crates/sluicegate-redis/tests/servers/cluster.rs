@@ -1,4 +1,4 @@
-//! A Cluster of three masters, each with a replica.
+//! A Cluster of three masters, each with a replica or, by TLS, without.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,9 +10,9 @@ use sluicegate::store::{Charge, Store};
 use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::wait::{PATIENCE, within};
 
-use crate::server::{Server, eventually, prefix};
+use crate::server::{ADMIN, Server, USER, eventually, prefix};
 
-/// Its nodes: three masters, and the replica of each.
+/// Its nodes: three masters, and the replica of each if they have any.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Server>,
 }
@@ -21,16 +21,32 @@ const MASTERS: usize = 3;
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        let lines = [
-            "cluster-enabled yes",
-            "cluster-config-file nodes.conf",
-            "cluster-node-timeout 1000",
-            "cluster-replica-validity-factor 0",
-            "cluster-require-full-coverage no",
-            "cluster-port BUS",
-            "repl-diskless-sync-delay 0",
-        ];
-        let cluster = Self { nodes: (0..2 * MASTERS).map(|_| Server::start(&lines)).collect() };
+        Self::of((0..2 * MASTERS).map(|_| Server::start(&Self::LINES)).collect())
+    }
+
+    /// One that speaks TLS only, also among its nodes, and has a user with the rights that the guide tells.
+    pub(crate) fn start_encrypted() -> Self {
+        let lines = [&Self::LINES[..], &["tls-cluster yes", "tls-replication yes"]].concat();
+        let guide = include_str!("../../guide/on_a_cluster.md");
+        let mut nodes = vec![Server::start_encrypted(&lines, guide, None)];
+        while nodes.len() < MASTERS {
+            nodes.push(Server::start_encrypted(&lines, guide, nodes.first()));
+        }
+        Self::of(nodes)
+    }
+
+    const LINES: [&str; 7] = [
+        "cluster-enabled yes",
+        "cluster-config-file nodes.conf",
+        "cluster-node-timeout 1000",
+        "cluster-replica-validity-factor 0",
+        "cluster-require-full-coverage no",
+        "cluster-port BUS",
+        "repl-diskless-sync-delay 0",
+    ];
+
+    fn of(nodes: Vec<Server>) -> Self {
+        let cluster = Self { nodes };
         let mut direct: Vec<redis::Connection> = cluster.nodes.iter().map(Server::connect).collect();
         for (place, slots) in [(0, 5460), (5461, 10922), (10923, 16383)].iter().enumerate() {
             ask(&mut direct[place], &format!("ADDSLOTSRANGE {} {}", slots.0, slots.1));
@@ -40,12 +56,13 @@ impl Cluster {
             ask(&mut direct[0], &format!("MEET 127.0.0.1 {} {}", node.port, node.bus));
         }
         let ids: Vec<String> = direct.iter_mut().map(|node| text(ask(node, "MYID"))).collect();
-        for place in MASTERS..2 * MASTERS {
+        let all = ids.len();
+        for place in MASTERS..all {
             let master = &ids[place - MASTERS];
             let knows = |node: &mut redis::Connection| {
                 let nodes = text(ask(node, "NODES"));
                 let met = nodes.lines().filter(|line| !line.contains("handshake")).count();
-                (met == 2 * MASTERS && nodes.contains(master)).then_some(())
+                (met == all && nodes.contains(master)).then_some(())
             };
             eventually("a Cluster's nodes to know each other", || knows(&mut direct[place]));
             ask(&mut direct[place], &format!("REPLICATE {master}"));
@@ -68,30 +85,39 @@ impl Cluster {
             }
             eventually("replicas to be known", || {
                 let slots: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query(node).ok()?;
-                (slots.len() == MASTERS && slots.iter().all(|slot| slot.len() == 4)).then_some(())
+                let parts = 2 + self.nodes.len() / MASTERS;
+                (slots.len() == MASTERS && slots.iter().all(|slot| slot.len() == parts)).then_some(())
             });
         }
     }
 
     pub(crate) fn url(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        format!("redis+cluster://{}", nodes.join(","))
+        let (nodes, is_encrypted) = (nodes.join(","), self.nodes[0].certificates().is_some());
+        if is_encrypted {
+            format!("rediss+cluster://{USER}@{nodes}")
+        } else {
+            format!("redis+cluster://{nodes}")
+        }
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings::new(&self.url()).expect("addresses")
+        self.nodes[0].with_certificates(Settings::new(&self.url()).expect("addresses"))
     }
 
     /// A connection of the test's own.
     pub(crate) fn connect(&self) -> ClusterConnection {
-        let client = ClusterClient::new(self.nodes.iter().map(Server::url)).expect("addresses");
+        let mut client = ClusterClient::builder(self.nodes.iter().map(Server::own_url));
+        if let Some(certificates) = self.nodes[0].certificates() {
+            client = client.certs(certificates);
+        }
+        let client = client.build().expect("addresses");
         eventually("a Cluster that answers", || client.get_connection().ok())
     }
 
     /// The places of the master of a key, of its replica, and of another master, by what they are now.
     pub(crate) fn roles(&self, name: &str) -> (u16, usize, usize, usize) {
-        let mut some =
-            self.nodes.iter().find_map(|node| redis::Client::open(node.url()).ok()?.get_connection().ok());
+        let mut some = self.nodes.iter().find_map(|node| node.client().get_connection().ok());
         let some = some.as_mut().expect("a node that answers");
         let slot: u16 = redis::cmd("CLUSTER").arg("KEYSLOT").arg(name).query(some).expect("a slot");
         let slots: Vec<(u16, u16, (String, u16), Value)> = redis::cmd("CLUSTER")
@@ -127,6 +153,40 @@ impl Cluster {
     }
 }
 
+/// How far a slot has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    Begun,
+    Key,
+    Slot,
+}
+
+impl Cluster {
+    /// Moves a key's slot with it to another master, step by step.
+    pub(crate) fn move_slot(&self, name: &str, mut after: impl FnMut(Moved)) {
+        let (slot, from, _, to) = self.roles(name);
+        let mut nodes: Vec<redis::Connection> = self.nodes.iter().map(Server::connect).collect();
+        let id = |nodes: &mut Vec<redis::Connection>, place: usize| text(ask(&mut nodes[place], "MYID"));
+        let (old, new) = (id(&mut nodes, from), id(&mut nodes, to));
+        ask(&mut nodes[to], &format!("SETSLOT {slot} IMPORTING {old}"));
+        ask(&mut nodes[from], &format!("SETSLOT {slot} MIGRATING {new}"));
+        after(Moved::Begun);
+        let mut migrate = redis::cmd("MIGRATE");
+        migrate.arg("127.0.0.1").arg(self.nodes[to].port).arg(&["", "0", "5000"]);
+        if self.nodes[to].certificates().is_some() {
+            let (user, password) = ADMIN.split_once(':').expect("a user and a password");
+            migrate.arg(&["AUTH2", user, password]);
+        }
+        migrate.arg(&["KEYS", name]).exec(&mut nodes[from]).expect("a key that moves");
+        after(Moved::Key);
+        for place in [to, from] {
+            ask(&mut nodes[place], &format!("SETSLOT {slot} NODE {new}"));
+        }
+        after(Moved::Slot);
+        eventually("all to know", || (self.roles(name).1 == to).then_some(()));
+    }
+}
+
 /// Asks a node something of its Cluster.
 pub(crate) fn ask(node: &mut redis::Connection, what: &str) -> Value {
     let words: Vec<&str> = what.split(' ').collect();
@@ -141,6 +201,12 @@ pub(crate) fn text(value: Value) -> String {
 pub(crate) fn shared() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::start)
+}
+
+/// The same by TLS.
+pub(crate) fn encrypted() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::start_encrypted)
 }
 
 fn stores(settings: &Settings) -> [Redis; 2] {

@@ -1,13 +1,15 @@
 //! Everything that goes wrong, while four processes hammer one key, one of them with a clock that is an hour ahead: in no span
 //! t are more than C + q·t/I granted, and service is back soon after. Figures are printed.
 
+mod clients;
+
 use std::time::Duration;
 
 use sluicegate::store::{Charge, Store};
 use sluicegate_redis::Redis;
 use sluicegate_testkit::wait;
 
-use crate::cluster::{Cluster, ask, text};
+use crate::cluster::{Cluster, Moved, ask, text};
 use crate::hammer::{Hammer, now};
 use crate::proxy::Proxy;
 use crate::server::{Server, eventually};
@@ -184,26 +186,12 @@ fn a_slot_that_moves() {
     let hammer = Hammer::start(&cluster.url(), "lim", QUOTA);
     for _ in 0..3 {
         hammer.go_on(30);
-        let (slot, from, _, to) = cluster.roles(NAME);
-        let mut nodes: Vec<redis::Connection> = cluster.nodes.iter().map(Server::connect).collect();
-        let id = |nodes: &mut Vec<redis::Connection>, place: usize| text(ask(&mut nodes[place], "MYID"));
-        let (old, new) = (id(&mut nodes, from), id(&mut nodes, to));
-        ask(&mut nodes[to], &format!("SETSLOT {slot} IMPORTING {old}"));
-        ask(&mut nodes[from], &format!("SETSLOT {slot} MIGRATING {new}"));
-        hammer.granted_after(now());
-        redis::cmd("MIGRATE")
-            .arg("127.0.0.1")
-            .arg(cluster.nodes[to].port)
-            .arg(&["", "0", "5000", "KEYS", NAME])
-            .exec(&mut nodes[from])
-            .expect("a key that moves");
-        // The slot is the old node's, the key is the new one's.
-        hammer.back("a key that has moved");
-        for place in [to, from] {
-            ask(&mut nodes[place], &format!("SETSLOT {slot} NODE {new}"));
-        }
-        hammer.back("a slot that has moved");
-        eventually("all to know", || (cluster.roles(NAME).1 == to).then_some(()));
+        cluster.move_slot(NAME, |moved| match moved {
+            Moved::Begun => drop(hammer.granted_after(now())),
+            // The slot is the old node's, the key is the new one's.
+            Moved::Key => hammer.back("a key that has moved"),
+            Moved::Slot => hammer.back("a slot that has moved"),
+        });
     }
     assert_eq!(hammer.over("a slot that moves"), 0);
 }

@@ -1,19 +1,17 @@
 //! Processes that all take from one key as fast as they can, and what they were granted when.
 
-use std::io::{BufRead, BufReader, Write};
+mod process;
+
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use sluicegate::clock::Clock;
 use sluicegate::quota::{Quota, Refill};
-use sluicegate::store::{Charge, Store};
-use sluicegate::timer::{Timer, TokioTime};
-use sluicegate_redis::{Redis, Settings};
-use sluicegate_testkit::wait;
 
 use crate::server::eventually;
+pub(crate) use process::{CALL, Kind, MANY, TASKS};
 
 /// How many processes hammer.
 const PROCESSES: usize = 4;
@@ -36,14 +34,21 @@ pub(crate) fn now() -> u64 {
 pub(crate) enum Event {
     /// A token was asked for, and had.
     Granted { asked: u64, had: u64 },
+    /// So many tokens are held in advance.
+    Holds(u64),
     /// There was an error.
     Failed(u64, String),
 }
 
-/// The processes.
+/// The processes, each with its number: the longest started first.
 pub(crate) struct Hammer {
-    processes: Vec<(Child, JoinHandle<()>)>,
-    events: Arc<Mutex<Vec<Event>>>,
+    processes: Vec<(usize, Child, JoinHandle<()>)>,
+    started: usize,
+    /// What the processes of these numbers have said.
+    events: Arc<Mutex<Vec<(usize, Event)>>>,
+    /// Where the store is, its prefix, and the quota.
+    told: [String; 3],
+    kind: Kind,
     quota: Quota,
     began: u64,
 }
@@ -51,36 +56,81 @@ pub(crate) struct Hammer {
 impl Hammer {
     /// Starts them on a quota, which must be smooth. The clock of one of them is an hour ahead.
     pub(crate) fn start(url: &str, prefix: &str, quota: &str) -> Self {
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let program = std::env::current_exe().expect("this program");
-        let began = now();
-        let start = |place: usize| {
-            let ahead = if place == 0 { "3600" } else { "0" };
-            let mut child = Command::new(&program)
-                .args(["--exact", "hammer::process", "--nocapture"])
-                .env("SLUICEGATE_HAMMER", [url, prefix, quota, ahead].join("|"))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("this program can be run");
-            let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-            let events = Arc::clone(&events);
-            let reader = std::thread::spawn(move || {
-                for event in lines.map_while(Result::ok).filter_map(|line| read(&line)) {
-                    events.lock().expect("no panic").push(event);
-                }
-            });
-            (child, reader)
+        Self::start_as(Kind::Plain, url, prefix, quota)
+    }
+
+    /// The same, asking in this way.
+    pub(crate) fn start_as(kind: Kind, url: &str, prefix: &str, quota: &str) -> Self {
+        let mut hammer = Self {
+            processes: Vec::new(),
+            started: 0,
+            events: Arc::default(),
+            told: [url, prefix, quota].map(str::to_owned),
+            kind,
+            quota: quota.parse().expect("a quota"),
+            began: now(),
         };
-        let processes = (0..PROCESSES).map(start).collect();
-        let hammer = Self { processes, events, quota: quota.parse().expect("a quota"), began };
+        (0..PROCESSES).for_each(|_| hammer.start_one());
         hammer.granted_after(now());
         hammer
     }
 
+    fn start_one(&mut self) {
+        let number = self.started;
+        self.started += 1;
+        let ahead = if number == 0 { "3600" } else { "0" };
+        let [url, prefix, quota] = &self.told;
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "hammer::process::run", "--nocapture"])
+            .env("SLUICEGATE_HAMMER", [url, prefix, quota, ahead, &self.kind.to_string()].join("|"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this program can be run");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let events = Arc::clone(&self.events);
+        let reader = std::thread::spawn(move || {
+            for event in lines.map_while(Result::ok).filter_map(|line| read(&line)) {
+                events.lock().expect("no panic").push((number, event));
+            }
+        });
+        self.processes.push((number, child, reader));
+    }
+
+    /// Kills one, by signal 9, and starts another. Says its number, and when it ended at the latest.
+    pub(crate) fn kill_one(&mut self) -> (usize, u64) {
+        let (number, mut child, reader) = self.processes.remove(0);
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child can be waited for");
+        let ended = now();
+        reader.join().expect("a reader that ends");
+        self.start_one();
+        (number, ended)
+    }
+
+    /// The number of the one that is killed next.
+    pub(crate) fn next(&self) -> usize {
+        self.processes[0].0
+    }
+
+    /// How many tokens this one has said that it holds, last.
+    pub(crate) fn holds(&self, number: usize) -> u64 {
+        let said = |(of, event): &(usize, Event)| match event {
+            Event::Holds(tokens) if *of == number => Some(*tokens),
+            _ => None,
+        };
+        self.events.lock().expect("no panic").iter().rev().find_map(said).unwrap_or(0)
+    }
+
+    /// How many tokens this one was granted since.
+    pub(crate) fn granted_to(&self, number: usize, since: u64) -> u64 {
+        let is_it = |(of, event): &&(usize, Event)| matches!(event, Event::Granted { had, .. } if *of == number && *had >= since);
+        self.events.lock().expect("no panic").iter().filter(is_it).count() as u64
+    }
+
     fn events(&self) -> Vec<Event> {
-        self.events.lock().expect("no panic").clone()
+        self.events.lock().expect("no panic").iter().map(|(_, event)| event.clone()).collect()
     }
 
     /// Waits for a token that was asked for after an instant, and says when it was had.
@@ -120,61 +170,89 @@ impl Hammer {
         self.events().iter().filter(|event| matches!(event, Event::Granted { .. })).count()
     }
 
-    /// Ends them, and says how many tokens beyond C + q·t/I were granted in any span, at the most.
-    #[expect(clippy::print_stderr, reason = "figures for people")]
-    pub(crate) fn over(mut self, what: &str) -> u64 {
-        for (child, _) in &mut self.processes {
+    /// Ends them, each with nothing left under way, and says when each token that was granted was asked for and had, in the order
+    /// in which they were had.
+    pub(crate) fn end(&mut self) -> Vec<(u64, u64)> {
+        for (_, child, _) in &mut self.processes {
             // Its end is what they wait for.
             drop(child.stdin.take());
         }
-        for (child, reader) in self.processes.drain(..) {
+        for (_, child, reader) in self.processes.drain(..) {
             let output = child.wait_with_output().expect("a child can be waited for");
             assert!(output.status.success());
             reader.join().expect("a reader that ends");
         }
-        let events = self.events();
-        let mut granted: Vec<(u64, u64)> = events
+        let mut granted: Vec<(u64, u64)> = self
+            .events()
             .iter()
             .filter_map(|event| match event {
                 Event::Granted { asked, had } => Some((*asked, *had)),
-                Event::Failed(..) => None,
+                _ => None,
             })
             .collect();
         granted.sort_by_key(|(_, had)| *had);
-        let Refill::Smooth { tokens, interval } = self.quota.refill() else { panic!("a smooth quota") };
-        let (tokens, interval) = (u128::from(tokens), u128::from(interval.get()) / 1000);
-        let (capacity, mut over) = (u128::from(self.quota.capacity()), 0);
-        // Each span from when one was asked for to when another was had: what was asked for and had in it, was granted in it.
-        for (from, _) in &granted {
-            let within = granted.iter().filter(|(asked, had)| asked >= from && had > from);
-            for (count, (_, had)) in (1_u128..).zip(within) {
-                let allowed = capacity + tokens * u128::from(had - from) / interval;
-                over = over.max(count.saturating_sub(allowed));
-            }
-        }
-        let mut errors = std::collections::BTreeMap::<&str, u64>::new();
-        for event in &events {
+        granted
+    }
+
+    /// How many errors there were, and of which kinds, printed.
+    #[expect(clippy::print_stderr, reason = "figures for people")]
+    pub(crate) fn errors(&self, what: &str) -> u64 {
+        let mut errors = std::collections::BTreeMap::<String, u64>::new();
+        for event in self.events() {
             if let Event::Failed(_, what) = event {
                 *errors.entry(what).or_default() += 1;
             }
         }
-        for (error, count) in errors {
+        for (error, count) in &errors {
             eprintln!("{what}: {count} times: {error}");
         }
+        errors.values().sum()
+    }
+
+    /// Ends them, and says how many tokens beyond C + q·t/I were granted in any span, at the most.
+    pub(crate) fn over(mut self, what: &str) -> u64 {
+        self.over_late(what, Duration::ZERO)
+    }
+
+    /// The same, where a token may be used so much later than it was taken: beyond C + q·(t + late)/I.
+    #[expect(clippy::print_stderr, reason = "figures for people")]
+    pub(crate) fn over_late(&mut self, what: &str, late: Duration) -> u64 {
+        let granted = self.end();
+        let failed = self.errors(what);
+        let [over, over_late] = over(&self.quota, &granted, [Duration::ZERO, late]);
         let span = Duration::from_micros(now() - self.began);
-        let failed = events.len() - granted.len();
+        let late =
+            if late.is_zero() { String::new() } else { format!("; {over_late} over with {late:?} more") };
         eprintln!(
-            "{what}: {} granted in {span:?} of {}, {failed} errors, {over} over",
+            "{what}: {} granted in {span:?} of {}, {failed} errors, {over} over{late}",
             granted.len(),
             self.quota
         );
-        u64::try_from(over).expect("few")
+        over_late
     }
+}
+
+/// How many tokens beyond C + q·(t + late)/I were granted in any span, at the most.
+fn over<const N: usize>(quota: &Quota, granted: &[(u64, u64)], late: [Duration; N]) -> [u64; N] {
+    let Refill::Smooth { tokens, interval } = quota.refill() else { panic!("a smooth quota") };
+    let (tokens, interval) = (u128::from(tokens), u128::from(interval.get()) / 1000);
+    let (capacity, mut over) = (u128::from(quota.capacity()), [0; N]);
+    // Each span from when one was asked for to when another was had: what was asked for and had in it, was granted in it.
+    for (from, _) in granted {
+        let within = granted.iter().filter(|(asked, had)| asked >= from && had > from);
+        for (count, (_, had)) in (1_u128..).zip(within) {
+            for (over, late) in over.iter_mut().zip(late) {
+                let allowed = capacity + tokens * (u128::from(had - from) + late.as_micros()) / interval;
+                *over = count.saturating_sub(allowed).max(*over);
+            }
+        }
+    }
+    over.map(|over| u64::try_from(over).expect("few"))
 }
 
 impl Drop for Hammer {
     fn drop(&mut self) {
-        for (child, _) in &mut self.processes {
+        for (_, child, _) in &mut self.processes {
             // It may have ended.
             drop(child.kill());
             drop(child.wait());
@@ -186,65 +264,8 @@ fn read(line: &str) -> Option<Event> {
     let mut words = line.splitn(3, ' ');
     match (words.next()?, words.next()?.parse().ok()?, words.next()?) {
         ("granted", asked, had) => Some(Event::Granted { asked, had: had.parse().ok()? }),
+        ("holds", _, tokens) => Some(Event::Holds(tokens.parse().ok()?)),
         ("failed", at, what) => Some(Event::Failed(at, what.to_owned())),
         _ => None,
     }
-}
-
-/// A clock that is wrong.
-#[derive(Clone)]
-struct Ahead(TokioTime, u64);
-
-impl Clock for Ahead {
-    fn now(&self) -> u64 {
-        self.0.now() + self.1
-    }
-}
-
-impl Timer for Ahead {
-    type Sleep = tokio::time::Sleep;
-
-    fn sleep_until(&self, at: u64) -> Self::Sleep {
-        self.0.sleep_until(at.saturating_sub(self.1))
-    }
-}
-
-/// One of the processes. Nothing to test where no test of faults has started it.
-#[test]
-fn process() {
-    let Ok(told) = std::env::var("SLUICEGATE_HAMMER") else { return };
-    let told: Vec<&str> = told.split('|').collect();
-    let [url, prefix, quota, ahead] = told[..] else { panic!("four parts: {told:?}") };
-    let quota: Quota = quota.parse().expect("a quota");
-    let ahead = ahead.parse::<u64>().expect("seconds") * 1_000_000_000;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let settings = Settings::new(url).and_then(|settings| settings.prefix(prefix)).expect("an address");
-        let store = Redis::open_on(settings, Ahead(TokioTime::new(), ahead));
-        for _ in 0..2 {
-            let store = store.clone();
-            tokio::spawn(async move {
-                let charge = Charge::new("hot", b"key", &quota);
-                loop {
-                    let asked = now();
-                    let pause = match store.take(&[charge]).await {
-                        Ok(verdict) if verdict.is_granted() => {
-                            println!("granted {asked} {}", now());
-                            continue;
-                        }
-                        Ok(_) => 1,
-                        Err(error) => {
-                            println!("failed {} {error}", now());
-                            5
-                        }
-                    };
-                    std::io::stdout().flush().expect("a parent that reads");
-                    wait::until(wait::now() + Duration::from_millis(pause)).await;
-                }
-            });
-        }
-        let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-        ended.await.expect("a thread that reads").expect("a pipe");
-        std::process::exit(0);
-    });
 }

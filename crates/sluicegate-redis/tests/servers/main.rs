@@ -8,6 +8,7 @@ mod exact;
 mod faults;
 mod hammer;
 mod proxy;
+mod secured;
 mod server;
 mod suite;
 mod time;

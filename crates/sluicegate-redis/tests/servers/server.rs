@@ -16,8 +16,11 @@ use sluicegate_testkit::wait;
 /// Between two looks at another process.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The user of the server with access lists.
-pub(crate) const USER: &str = "limits:s3cret";
+/// Who a store is to servers with access lists: the rights are those that the guide tells to give.
+pub(crate) const USER: &str = "limits:secret";
+
+/// Who the tests are to them.
+pub(crate) const ADMIN: &str = "admin:adm1n";
 
 /// A running `redis-server`.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) folder: PathBuf,
     process: Option<Process>,
     is_encrypted: bool,
+    /// Where its buckets are, as a path. A Cluster has but one.
+    database: &'static str,
     /// Hold the ports while nobody listens.
     _reserved: [Reserved; 2],
 }
@@ -42,7 +47,7 @@ struct Process {
 impl Process {
     fn start(command: &mut Command, folder: &Path) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        let child = child.expect("redis-server is installed: scripts/test does that");
+        let child = child.expect("a server is installed: scripts/test does that");
         let script = format!("read line && exit; kill -9 {}; rm -rf '{}'", child.id(), folder.display());
         let guard =
             Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -72,30 +77,44 @@ impl Server {
         Self::start_by("port", lines, |_| Vec::new())
     }
 
-    /// Starts one that speaks TLS only, and knows one [user](USER) only.
-    pub(crate) fn start_encrypted() -> Self {
-        let rights = "user limits on >s3cret ~* &* +@all";
-        Self::start_by(
-            "tls-port",
-            &["port 0", "tls-auth-clients yes", "user default off", rights],
-            |folder| {
-                certify(folder);
-                let file = |name: &str| folder.join(name).display().to_string();
-                vec![
-                    format!("tls-cert-file {}", file("server.pem")),
-                    format!("tls-key-file {}", file("server.key")),
-                    format!("tls-ca-cert-file {}", file("ca.pem")),
-                ]
-            },
-        )
+    /// Starts one that speaks TLS only, with the rights of the [user](USER) that this guide tells, and the certificates of
+    /// another server if it is one of several.
+    pub(crate) fn start_encrypted(lines: &[&str], guide: &str, like: Option<&Self>) -> Self {
+        let rights = rights(guide);
+        let own = [
+            "port 0",
+            "tls-auth-clients yes",
+            "user default off",
+            "user admin on >adm1n ~* &* +@all",
+            "masteruser admin",
+            "masterauth adm1n",
+            &rights,
+        ];
+        Self::start_by("tls-port", &[&own, lines].concat(), |folder| {
+            match like {
+                None => certify(folder),
+                Some(like) => {
+                    for name in CERTIFICATES {
+                        fs::copy(like.folder.join(name), folder.join(name)).expect("a certificate");
+                    }
+                }
+            }
+            let file = |name: &str| folder.join(name).display().to_string();
+            vec![
+                format!("tls-cert-file {}", file("server.pem")),
+                format!("tls-key-file {}", file("server.key")),
+                format!("tls-ca-cert-file {}", file("ca.pem")),
+            ]
+        })
     }
 
     fn start_by(word: &str, lines: &[&str], more: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let reserved = [Reserved::new(), Reserved::new()];
         let [port, bus] = [0, 1].map(|place: usize| reserved[place].addr().port());
         let is_encrypted = word == "tls-port";
+        let database = if is_encrypted && !lines.contains(&"cluster-enabled yes") { "/2" } else { "" };
         let mut server =
-            Self { port, bus, folder: folder(), process: None, is_encrypted, _reserved: reserved };
+            Self { port, bus, folder: folder(), process: None, is_encrypted, database, _reserved: reserved };
         let mut all = vec![
             format!("{word} {port}"),
             "bind 127.0.0.1".to_owned(),
@@ -112,7 +131,7 @@ impl Server {
 
     /// Starts it again with what it has kept.
     pub(crate) fn restart(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.arg(self.folder.join("redis.conf"));
         self.process = Some(Process::start(&mut command, &self.folder));
         eventually("a server", || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
@@ -137,7 +156,7 @@ impl Server {
     /// Its address as a store is told it.
     pub(crate) fn url(&self) -> String {
         if self.is_encrypted {
-            format!("rediss://{USER}@127.0.0.1:{}/2", self.port)
+            format!("rediss://{USER}@127.0.0.1:{}{}", self.port, self.database)
         } else {
             format!("redis://127.0.0.1:{}", self.port)
         }
@@ -145,7 +164,11 @@ impl Server {
 
     /// What a store of it is told.
     pub(crate) fn settings(&self) -> Settings {
-        let settings = Settings::new(&self.url()).expect("an address");
+        self.with_certificates(Settings::new(&self.url()).expect("an address"))
+    }
+
+    /// The same, of an address that is also others'.
+    pub(crate) fn with_certificates(&self, settings: Settings) -> Settings {
         if !self.is_encrypted {
             return settings;
         }
@@ -156,20 +179,41 @@ impl Server {
         fs::read(self.folder.join(name)).expect("a file of the server's")
     }
 
+    /// Its address as the test itself is told it.
+    pub(crate) fn own_url(&self) -> String {
+        self.url().replace(USER, ADMIN)
+    }
+
+    /// What is shown to it, and whom it is trusted by; none without TLS.
+    pub(crate) fn certificates(&self) -> Option<TlsCertificates> {
+        self.is_encrypted.then(|| {
+            let (client_cert, client_key) = (self.file("client.pem"), self.file("client.key"));
+            let client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
+            TlsCertificates { client_tls, root_cert: Some(self.file("ca.pem")) }
+        })
+    }
+
+    /// What makes connections of the test's own.
+    pub(crate) fn client(&self) -> redis::Client {
+        let client = match self.certificates() {
+            Some(certificates) => redis::Client::build_with_tls(self.own_url(), certificates),
+            None => redis::Client::open(self.own_url()),
+        };
+        client.expect("an address")
+    }
+
     /// A connection of the test's own.
     pub(crate) fn connect(&self) -> redis::Connection {
-        let client = if self.is_encrypted {
-            let client_tls = Some(redis::ClientTlsConfig {
-                client_cert: self.file("client.pem"),
-                client_key: self.file("client.key"),
-            });
-            let root_cert = Some(self.file("ca.pem"));
-            redis::Client::build_with_tls(self.url(), TlsCertificates { client_tls, root_cert })
-        } else {
-            redis::Client::open(self.url())
-        };
-        let client = client.expect("an address");
+        let client = self.client();
         eventually("a server that answers", || client.get_connection().ok())
+    }
+
+    /// Asserts that a store was refused no command, no key and no channel for want of rights, but to say which library it uses.
+    pub(crate) fn refused_nothing(&self) {
+        let denied: Vec<redis::Value> =
+            redis::cmd("ACL").arg("LOG").query(&mut self.connect()).expect("a server");
+        let is_needed = |entry: &&redis::Value| !format!("{entry:?}").contains("client|setinfo");
+        assert!(denied.iter().find(is_needed).is_none(), "{denied:?}");
     }
 }
 
@@ -193,6 +237,26 @@ pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) ->
         std::thread::sleep(PAUSE);
     }
 }
+
+/// The server's program: what the environment says, or Redis, or Valkey where there is no Redis.
+fn program() -> PathBuf {
+    if let Some(told) = std::env::var_os("SLUICEGATE_REDIS_SERVER") {
+        return told.into();
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |name: &&str| std::env::split_paths(&folders).any(|folder| folder.join(name).is_file());
+    ["redis-server", "valkey-server"].into_iter().find(is_there).unwrap_or("redis-server").into()
+}
+
+/// The line of a configuration that gives a user the rights which a chapter of the guide tells to give; the prefixes are the tests'.
+fn rights(guide: &str) -> String {
+    let rule = guide.split_once("ACL SETUSER ").expect("a chapter that tells rights").1;
+    let rule = rule.split_once("```").expect("a block that ends").0.replace("sluicegate:*", "test*");
+    format!("user {}", rule.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What [`certify`] makes.
+const CERTIFICATES: [&str; 5] = ["ca.pem", "server.pem", "server.key", "client.pem", "client.key"];
 
 /// Has openssl make an authority, and certify a server and a client.
 fn certify(folder: &Path) {
@@ -221,7 +285,8 @@ pub(crate) fn shared() -> &'static Server {
 /// The same by TLS.
 pub(crate) fn encrypted() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::start_encrypted)
+    let guide = include_str!("../../guide/sharing_a_quota.md");
+    SERVER.get_or_init(|| Server::start_encrypted(&[], guide, None))
 }
 
 /// A prefix that no other test has.

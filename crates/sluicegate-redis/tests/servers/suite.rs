@@ -8,7 +8,7 @@ use sluicegate_redis::{Redis, Settings};
 use sluicegate_testkit::store_suite::Rig;
 use sluicegate_testkit::wait::PATIENCE;
 
-use crate::cluster;
+use crate::cluster::Cluster;
 use crate::server::{Server, prefix};
 
 /// When the tests' time begins, in microseconds: a whole multiple of all intervals of stepped quotas.
@@ -43,19 +43,18 @@ impl OfRedis {
         Self::new(server.settings(), &mut server.connect())
     }
 
-    fn on_cluster(tag: Option<&str>) -> Self {
-        let settings = cluster::shared().settings();
+    fn on_cluster(cluster: &Cluster, tag: Option<&str>) -> Self {
+        let settings = cluster.settings();
         let settings = match tag {
             Some(tag) => settings.one_slot(tag).expect("a tag"),
             None => settings,
         };
-        Self::new(settings, &mut cluster::shared().connect())
+        Self::new(settings, &mut cluster.connect())
     }
 }
 
 impl Rig for OfRedis {
     type Store = Redis<ManualTime>;
-    type Timer = ManualTime;
 
     const RESOLUTION: Duration = Duration::from_micros(1);
     const ROUNDS: bool = false;
@@ -64,16 +63,8 @@ impl Rig for OfRedis {
         &self.store
     }
 
-    fn timer(&self) -> ManualTime {
-        self.time.clone()
-    }
-
-    fn now(&self) -> u64 {
-        self.time.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.time.advance(by);
+    fn time(&self) -> &ManualTime {
+        &self.time
     }
 }
 
@@ -83,7 +74,7 @@ mod single {
     sluicegate_testkit::store_suite!(OfRedis::on(crate::server::shared()));
 }
 
-/// By TLS with certificates on both sides, as a user, in another database.
+/// By TLS with certificates on both sides, in another database, as a user with the rights of the guide.
 mod encrypted {
     use super::{FEW, OfRedis};
 
@@ -94,12 +85,19 @@ mod encrypted {
 mod cluster_spread {
     use super::{FEW, OfRedis};
 
-    sluicegate_testkit::store_suite!(OfRedis::on_cluster(None), seeds: FEW);
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(crate::cluster::shared(), None), seeds: FEW);
 }
 
 /// All keys in one slot.
 mod cluster_in_one_slot {
     use super::{FEW, OfRedis};
 
-    sluicegate_testkit::store_suite!(OfRedis::on_cluster(Some("one")), seeds: FEW);
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(crate::cluster::shared(), Some("one")), seeds: FEW);
+}
+
+/// Spread over slots by TLS, as a user with the rights of the guide.
+mod cluster_encrypted {
+    use super::{FEW, OfRedis};
+
+    sluicegate_testkit::store_suite!(OfRedis::on_cluster(crate::cluster::encrypted(), None), seeds: FEW);
 }

@@ -1,4 +1,4 @@
-//! What every store promises, as tests that a store's own tests run: [`store_suite!`](crate::store_suite) with a way to set one up.
+//! What every store promises, as tests that a store's own tests run: [`store_suite!`](crate::store_suite!) with a way to set one up.
 //!
 //! [`random`] does anything in any order and compares each answer with the bare machine's, in a plain map ([`oracle`]).
 //! [`scenarios`] are the promises by name.
@@ -10,16 +10,14 @@ pub mod scenarios;
 use std::future::Future;
 use std::time::Duration;
 
+use sluicegate::clock::Clock;
 use sluicegate::store::Store;
-use sluicegate::timer::Timer;
+use sluicegate::timer::ManualTime;
 
 /// A store, empty, and its time, which a test owns.
 pub trait Rig: Send + Sync + 'static {
     /// The store. Clones are the same one.
     type Store: Store + Clone + 'static;
-    /// What a limiter on it waits by.
-    type Timer: Timer;
-
     /// The steps in which the store counts time. What it is told, and what it tells of times, is in whole steps: a time to wait
     /// is rounded up.
     const RESOLUTION: Duration = Duration::from_nanos(1);
@@ -36,14 +34,19 @@ pub trait Rig: Send + Sync + 'static {
     /// The store.
     fn store(&self) -> &Self::Store;
 
-    /// The timer; it shows [`now`](Self::now).
-    fn timer(&self) -> Self::Timer;
+    /// Its time, and what a limiter on it waits by.
+    fn time(&self) -> &ManualTime;
 
     /// Nanoseconds since the instant that every key's bucket began at.
-    fn now(&self) -> u64;
+    fn now(&self) -> u64 {
+        self.time().now()
+    }
 
     /// Moves the store's time on, by whole steps, and has wake who waits for it.
-    fn advance(&self, by: Duration) -> impl Future<Output = ()> + Send;
+    fn advance(&self, by: Duration) -> impl Future<Output = ()> + Send {
+        self.time().advance(by);
+        std::future::ready(())
+    }
 }
 
 /// The whole suite, a test for each promise, on what an expression of type [`Rig`](crate::store_suite::Rig) sets up anew for
@@ -78,6 +81,7 @@ macro_rules! store_suite {
             a_dropped_take_gives_everything_back,
             a_take_of_a_stock_waits_for_a_put,
             takers_at_once_never_exceed,
+            instances_that_are_there_are_counted,
         );
 
         /// Every answer, whatever comes in whatever order.

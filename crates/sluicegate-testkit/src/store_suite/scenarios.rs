@@ -304,3 +304,18 @@ pub async fn takers_at_once_never_exceed<R: Rig>(rig: &R) {
     let left = [Charge::new("a", b"k", &more), Charge::new("b", b"k", &less)];
     assert_eq!([available(rig, left[0]).await, available(rig, left[1]).await], [100, 0]);
 }
+
+/// Who has said that it is there is counted in its group, until its time is over or it leaves.
+pub async fn instances_that_are_there_are_counted<R: Rig>(rig: &R) {
+    let beat = async |group: &str, instance: &[u8], lives: u64| {
+        rig.store().beat(group, instance, millis(lives)).await.expect(WORKS)
+    };
+    assert_eq!((beat("g", b"a", 1000).await, beat("g", &[0, 255], 2000).await), (1, 2));
+    assert_eq!(beat("h", b"a", 1000).await, 1, "another group");
+    rig.advance(millis(1000) - R::RESOLUTION).await;
+    assert_eq!(beat("g", &[0, 255], 2000).await, 2, "said once more is one");
+    rig.advance(R::RESOLUTION).await;
+    assert_eq!(beat("g", &[0, 255], 2000).await, 1, "the other has not said so for a second");
+    assert_eq!((beat("g", b"b", 2000).await, beat("g", b"b", 0).await), (2, 1), "it has left");
+    assert_eq!(beat("g", &[0, 255], 0).await, 0);
+}

@@ -26,7 +26,7 @@ impl Tree {
     /// Nobody sleeps, and nobody was stopped but by what happened.
     fn is_as_found(&self, cause: Option<Cause>) {
         assert_eq!(self.time.next(), None, "a sleep is left behind");
-        let parent = cause.filter(|cause| *cause == Cause::Cancelled);
+        let parent = cause.filter(|cause| *cause == Cause::Parent).map(|_| Cause::Cancelled);
         assert_eq!((self.token.cause(), self.parent.cause()), (cause, parent));
     }
 }
@@ -65,7 +65,7 @@ fn stopped_by_a_deadline() {
 
 #[test]
 fn stopped_from_above() {
-    ends(|tree| tree.parent.cancel(), Cause::Cancelled);
+    ends(|tree| tree.parent.cancel(), Cause::Parent);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn stopped_in_one_step_by_both() {
         tree.time.set(DEADLINE);
         tree.parent.cancel();
     };
-    ends(both, Cause::Cancelled);
+    ends(both, Cause::Parent);
 }
 
 /// Work that waits for a permit.
@@ -139,9 +139,9 @@ fn work_that_is_late() {
 fn work_that_is_cancelled() {
     let end = |work: &mut Work| {
         work.tree.parent.cancel();
-        Some(Cause::Cancelled)
+        Some(Cause::Parent)
     };
-    work_ends(end, Some(Cause::Cancelled));
+    work_ends(end, Some(Cause::Parent));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sluicegate::timer::{ManualTime, Timer};
 use sluicegate_testkit::drops::{Drops, Left, Turn};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 
 const MILLI: u64 = 1_000_000;
 
@@ -21,6 +21,7 @@ struct House {
     time: ManualTime,
     handle: Handle,
     tokens: Arc<Mutex<Vec<Token<u64>>>>,
+    run: Option<JoinHandle<Result<Finished, Escalated>>>,
 }
 
 /// Three wards: one fails soon, one hangs, one stops only when it is cut off.
@@ -51,7 +52,7 @@ fn house(strategy: Strategy) -> (House, impl Future<Output = Result<Finished, Es
         });
     }
     let handle = steward.handle();
-    (House { time, handle, tokens }, steward.run())
+    (House { time, handle, tokens, run: None }, steward.run())
 }
 
 async fn dropped_anywhere(strategy: Strategy) {
@@ -144,4 +145,34 @@ async fn blocking_work() {
     handle.shut_down();
     // It ends by itself once all of them have, so none leaks.
     assert_eq!(run.await.unwrap().unwrap(), Finished { shut_down: true, leaking: 0 });
+}
+
+/// Waiting for the end of a steward, which comes all the same.
+#[tokio::test]
+async fn its_end() {
+    let seen = Drops::new()
+        .keeping_no_waker()
+        .run(
+            || {
+                let (mut house, run) = house(Strategy::OneForOne);
+                let handle = house.handle.clone();
+                house.run = Some(tokio::spawn(run));
+                (house, async move { handle.closed().await })
+            },
+            async |house, step| {
+                house.time.set(step as u64 * MILLI);
+                for _ in 0..20 {
+                    yield_now().await;
+                }
+                let has_ended = house.run.as_ref().is_none_or(JoinHandle::is_finished);
+                if has_ended && step > 1 { Turn::MustWake } else { Turn::MayWait }
+            },
+            |house, left| {
+                if !matches!(left, Left::Nothing) {
+                    assert!(house.run.as_ref().is_none_or(JoinHandle::is_finished));
+                }
+            },
+        )
+        .await;
+    assert!(seen.polls > 1);
 }

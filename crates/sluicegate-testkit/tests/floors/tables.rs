@@ -62,31 +62,33 @@ pub(crate) const CRATES: &[Place] = &[
         name: LIBRARY,
         imports: &[CORE],
         modules: Some(&[
-            "timer",     // the only sleep
-            "wake",      // who waits for the same
-            "numbers",   // a small one for each thread
-            "counts",    // what has happened, nearly for nothing
-            "limiter",   // a bucket behind a handle
-            "striped",   // one bucket, many cores
-            "all_of",    // several limits, one decision
-            "keyed",     // a bucket a key
-            "store",     // where buckets live
-            "memory",    // the store in this process
-            "outage",    // what to do when a store is away
-            "lease",     // its tokens, taken in advance
-            "io",        // readers and writers with a rate
-            "pool",      // buffers, bounded
-            "queue",     // work in front of workers
-            "permits",   // the right to be in flight
-            "cancel",    // deadlines, carried
-            "fence",     // publishing, by one at a time
-            "heartbeat", // signs of life
-            "supervise", // restarts
-            "race",      // the first answer wins
-            "hedge",     // a second request, within a budget
-            "retry",     // another try, within a budget
-            "failure",   // well-formed errors
-            "guide",     // chapters, no code
+            "timer",      // the only sleep
+            "wake",       // who waits for the same
+            "attendance", // who works in the background
+            "numbers",    // a small one for each thread
+            "counts",     // what has happened, nearly for nothing
+            "limiter",    // a bucket behind a handle
+            "striped",    // one bucket, many cores
+            "all_of",     // several limits, one decision
+            "keyed",      // a bucket a key
+            "store",      // where buckets live
+            "memory",     // the store in this process
+            "outage",     // what to do when a store is away
+            "lease",      // its tokens, taken in advance
+            "io",         // readers and writers with a rate
+            "pool",       // buffers, bounded
+            "queue",      // work in front of workers
+            "permits",    // the right to be in flight
+            "cancel",     // deadlines, carried
+            "rollback",   // halves, undone
+            "fence",      // publishing, by one at a time
+            "heartbeat",  // signs of life
+            "supervise",  // restarts
+            "race",       // the first answer wins
+            "hedge",      // a second request, within a budget
+            "retry",      // another try, within a budget
+            "failure",    // well-formed errors
+            "guide",      // chapters, no code
         ]),
         forbidden: QUIET,
         except: &[],
@@ -119,7 +121,6 @@ pub(crate) const CRATES: &[Place] = &[
             "numbers",    // a quota, as the script counts
             "names",      // what keys are called
             "settings",   // where Redis is
-            "watchers",   // who waits for a put
             "said",       // what the script says
             "job",        // what there is to do
             "script",     // the script's words
@@ -131,6 +132,7 @@ pub(crate) const CRATES: &[Place] = &[
             "booking",    // tokens booked ahead
             "watch",      // until tokens are there
             "store",      // the store
+            "fuzzed",     // what a reply is read as
             "guide",      // chapters, no code
         ]),
         forbidden: QUIET,

@@ -7,9 +7,6 @@
 //! | a booking is settled by what it was, *and seen so at once* | tokens that are on their way to a lease are seen neither there nor in the store |
 //! | a changed quota mints nothing, *to the token* | nothing is minted, but what is held goes back first, which takes a moment |
 
-use std::time::Duration;
-
-use sluicegate::clock::Clock;
 use sluicegate::lease::{Leased, Settings};
 use sluicegate::memory::Memory;
 use sluicegate::store::{Charge, Decided, Store as _};
@@ -40,22 +37,13 @@ impl OfLeased {
 
 impl Rig for OfLeased {
     type Store = Store;
-    type Timer = ManualTime;
 
     fn store(&self) -> &Store {
         &self.store
     }
 
-    fn timer(&self) -> ManualTime {
-        self.time.clone()
-    }
-
-    fn now(&self) -> u64 {
-        self.time.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.time.advance(by);
+    fn time(&self) -> &ManualTime {
+        &self.time
     }
 }
 
@@ -86,4 +74,5 @@ hold!(
     a_dropped_take_gives_everything_back,
     a_take_of_a_stock_waits_for_a_put,
     takers_at_once_never_exceed,
+    instances_that_are_there_are_counted,
 );

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sluicegate::clock::Clock;
 use sluicegate::memory::Memory;
 use sluicegate::outage::{Guarded, Policy, Settings};
 use sluicegate::timer::ManualTime;
@@ -24,7 +23,6 @@ impl OfGuarded {
 
 impl Rig for OfGuarded {
     type Store = Guarded<Memory<ManualTime>, ManualTime>;
-    type Timer = ManualTime;
 
     /// A key has room for a minute's number.
     const KEPT_STEP: Duration = Duration::from_secs(60);
@@ -33,16 +31,8 @@ impl Rig for OfGuarded {
         &self.store
     }
 
-    fn timer(&self) -> ManualTime {
-        self.time.clone()
-    }
-
-    fn now(&self) -> u64 {
-        self.time.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.time.advance(by);
+    fn time(&self) -> &ManualTime {
+        &self.time
     }
 }
 

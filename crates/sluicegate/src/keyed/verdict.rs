@@ -15,6 +15,7 @@ use sluicegate_core::decision::Decision;
 /// let verdict = Verdict::new(vec![left(7), left(3)]);
 /// assert!(verdict.is_granted());
 /// assert_eq!(verdict.decision.remaining(), 3, "the tightest");
+/// assert_eq!(verdict.to_string(), "granted, 3 of 9 left");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a refused request must not be served"]
@@ -75,5 +76,29 @@ impl Verdict {
     #[must_use]
     pub const fn is_granted(&self) -> bool {
         self.decision.is_granted()
+    }
+}
+
+/// The decision, and who has made it if that was not the store.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.by {
+            Decided::Store => self.decision.fmt(f),
+            by => write!(f, "{} ({by})", self.decision),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_decided_is_said_where_it_is_news() {
+        let verdict = Verdict::new(vec![Decision::Never { limit: 9, remaining: 0, reset_after: None }]);
+        assert_eq!(verdict.to_string(), "never, the limit is 9");
+        assert_eq!(verdict.clone().decided(Decided::Lease).to_string(), "never, the limit is 9 (a lease)");
+        let away = verdict.decided(Decided::Outage(Policy::Closed));
+        assert_eq!(away.to_string(), "never, the limit is 9 (the store is away: closed)");
     }
 }

@@ -34,7 +34,7 @@ impl<S: Store, T: Timer> Shared<S, T> {
         let rings = changes.rings;
         changes.wake();
         if rings {
-            self.ring();
+            self.attendance.ring();
         }
     }
 

@@ -21,7 +21,8 @@ impl Settings {
     /// How long a token may be held before it is spent, or has gone back: the L of the [bounds](crate::lease#bounds). A second if
     /// nothing is said, and 16 ms at the least.
     ///
-    /// A longer one means fewer calls, about four for each busy key, and more that may lie unused.
+    /// A longer one means fewer calls, about four in each lifetime for a busy key that does not want all of its quota, and more
+    /// that may lie unused.
     #[must_use]
     pub fn with_lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime: lifetime.max(Duration::from_millis(16)), ..self }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,11 +41,14 @@ impl<S: Store + 'static, T: Timer> Upkeep<S, T> {
     /// Cancel-safe: dropped, those who wait ask the store, and so do all who come; what was held is gone until it has flowed again.
     pub async fn run(self) {
         let shared = &self.shared;
-        let _attendance = Attendance::begin(shared);
+        let _attending = shared.attendance.attend(|| {
+            shared.table.end(shared.timer.now());
+            shared.table.abandon();
+        });
         let pause = nanos(shared.settings.lifetime) / SWEEPS;
         let mut working =
             Working { works: Vec::new(), sleep: Box::pin(shared.timer.sleep_for(pause)), ended: false };
-        let mut place = shared.bell.enter();
+        let mut place = shared.attendance.enter();
         poll_fn(|context| {
             place.set(context.waker());
             while working.poll(shared, pause, context) {}
@@ -74,7 +76,7 @@ impl<Sleep: Future<Output = ()>> Working<Sleep> {
         S: Store + 'static,
         T: Timer<Sleep = Sleep>,
     {
-        if shared.closing.load(Ordering::Acquire) && !self.ended {
+        if shared.attendance.is_closing() && !self.ended {
             self.ended = true;
             shared.table.end(shared.timer.now());
         }
@@ -138,25 +140,6 @@ impl<S: Store, T: Timer> Shared<S, T> {
         if let Some(((), changes)) = self.table.with(name.named(), |lease| ((), tell(lease))) {
             self.said(changes);
         }
-    }
-}
-
-/// The upkeep runs for as long as this is.
-struct Attendance<'s, S: Store, T: Timer>(&'s Shared<S, T>);
-
-impl<'s, S: Store, T: Timer> Attendance<'s, S, T> {
-    fn begin(shared: &'s Shared<S, T>) -> Self {
-        shared.attended.store(true, Ordering::Release);
-        Self(shared)
-    }
-}
-
-impl<S: Store, T: Timer> Drop for Attendance<'_, S, T> {
-    fn drop(&mut self) {
-        self.0.attended.store(false, Ordering::Release);
-        self.0.table.end(self.0.timer.now());
-        self.0.table.abandon();
-        self.0.ring();
     }
 }
 

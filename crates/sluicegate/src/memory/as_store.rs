@@ -1,9 +1,6 @@
 //! The store's face: what is asked without an instant is asked now.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use sluicegate_core::clock::nanos;
@@ -12,6 +9,7 @@ use sluicegate_core::quota::Quota;
 
 use super::{Booking, Memory};
 use crate::keyed::Verdict;
+use crate::store::parts::Seen;
 use crate::store::{Charge, Outcome, Store, StoreError};
 use crate::timer::Timer;
 
@@ -48,38 +46,23 @@ impl<C: Timer> Store for Memory<C> {
     }
 
     async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
-        let (mut sleep, mut until) = (pin!(None::<C::Sleep>), None);
         loop {
             let space = self.space(charge.space)?;
             let mut place = space.watchers.enter(space.keyed.digest(charge.key));
-            let decided = poll_fn(|context| {
-                // In the list before the bucket is looked at, so that nothing that comes after is missed.
-                place.set(context.waker());
-                loop {
-                    if !self.find(charge.space).is_some_and(|now| Arc::ptr_eq(&now, &space)) {
-                        return Poll::Ready(Ok(None));
-                    }
-                    let now = self.now();
-                    let decision = self.peek_at(&[charge], now)?.decision;
-                    let Decision::Later { retry_after, .. } = decision else {
-                        return Poll::Ready(Ok::<_, StoreError>(Some(decision)));
-                    };
-                    let Some(wait) = retry_after else { return Poll::Pending };
-                    let at = now.saturating_add(nanos(wait));
-                    if until != Some(at) {
-                        sleep.set(Some(self.shared.clock.sleep_until(at)));
-                        until = Some(at);
-                    }
-                    let slept = sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(context));
-                    if slept != Some(Poll::Ready(())) {
-                        return Poll::Pending;
-                    }
-                    sleep.set(None);
-                    until = None;
+            let look = || {
+                if !self.find(charge.space).is_some_and(|now| Arc::ptr_eq(&now, &space)) {
+                    return Ok(Seen::Answer(None));
                 }
-            });
+                let now = self.now();
+                Ok::<_, StoreError>(match self.peek_at(&[charge], now)?.decision {
+                    Decision::Later { retry_after, .. } => {
+                        Seen::Later(retry_after.map(|wait| now.saturating_add(nanos(wait))))
+                    }
+                    decision => Seen::Answer(Some(decision)),
+                })
+            };
             // None where the space was removed meanwhile: what is put comes to another of its name.
-            if let Some(decision) = decided.await? {
+            if let Some(decision) = place.until(&self.shared.clock, look).await? {
                 return Ok(decision);
             }
         }

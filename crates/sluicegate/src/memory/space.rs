@@ -4,13 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use sluicegate_core::quota::Quota;
 
-use super::watchers::Watchers;
 use crate::keyed::{AtCap, Charged, Digest, Keys, Sampled};
+use crate::store::parts::Watchers;
 
 /// A table of keys that has no quota of its own: every charge brings one.
 pub(super) struct Space {
     pub(super) keyed: Keys,
-    pub(super) watchers: Watchers,
+    pub(super) watchers: Watchers<Digest>,
     /// What the heaviest keys are called, if somebody wants to know.
     pub(super) names: OnceLock<Sampled<Arc<str>>>,
 }
@@ -28,7 +28,7 @@ impl Space {
 
     pub(super) fn put(&self, digest: Digest, quota: &Quota, n: u64, now: u64) -> u64 {
         let (fitted, is_shared) = self.keyed.put(digest, Some(quota), n, now);
-        self.watchers.wake((!is_shared).then_some(digest));
+        self.wake(digest, is_shared);
         fitted
     }
 
@@ -36,8 +36,13 @@ impl Space {
     pub(super) fn settle(&self, charged: Charged, actual: u64, quota: &Quota, now: u64) {
         self.keyed.settle(charged, actual, Some(quota), now);
         if actual < charged.n {
-            self.watchers.wake((!charged.is_shared).then_some(charged.digest));
+            self.wake(charged.digest, charged.is_shared);
         }
+    }
+
+    /// Wakes who waits for a key; for any key, if its bucket is one that keys share.
+    fn wake(&self, digest: Digest, is_shared: bool) {
+        if is_shared { self.watchers.wake_all() } else { self.watchers.wake(&digest) }
     }
 
     /// Where it is: by this, tables are locked.

@@ -69,7 +69,7 @@ impl<S: Store, T: Timer> Shared<S, T> {
 
     fn admit(&self, who: Who) -> Option<(Ticket, bool)> {
         let now = self.timer.now();
-        let is_attended = who == Who::Request && self.attended.load(Ordering::Acquire);
+        let is_attended = who == Who::Request && self.attendance.is_attended();
         let asked = if is_attended { self.breaker().ask_closed(now) } else { self.breaker().ask(now) };
         match asked {
             Ask::Go(ticket) => Some((ticket, false)),
@@ -100,32 +100,17 @@ impl<S: Store, T: Timer> Shared<S, T> {
             Change::StaysOpen => {}
             Change::Closed => self.counters.add(What::Recovered, 1),
         }
-        self.ring();
-    }
-
-    /// Something has changed that the upkeep, and who waits for tokens, should know.
-    pub(super) fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::Release);
-        self.bell.wake();
-    }
-
-    /// Waits until it is rung after `seen`.
-    pub(super) async fn wait_rung(&self, seen: u64) {
-        let mut place = self.bell.enter();
-        poll_fn(|context| {
-            place.set(context.waker());
-            if self.rung.load(Ordering::Acquire) == seen { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
+        // Something has changed that the upkeep, and who waits for tokens, should know.
+        self.attendance.ring();
     }
 
     /// Waits until an instant, or until it is rung after `seen`.
     pub(super) async fn wait(&self, until: u64, seen: u64) {
         let mut sleep = pin!(self.timer.sleep_until(until));
-        let mut place = self.bell.enter();
+        let mut place = self.attendance.enter();
         poll_fn(|context| {
             place.set(context.waker());
-            if self.rung.load(Ordering::Acquire) != seen {
+            if self.attendance.rung() != seen {
                 return Poll::Ready(());
             }
             sleep.as_mut().poll(context)
@@ -155,7 +140,7 @@ impl<S: Store, T: Timer> Drop for Attempt<'_, S, T> {
             self.shared.breaker().abandon(ticket, self.shared.timer.now());
             if self.is_probe {
                 // Who waits for what it would have found out may make the next.
-                self.shared.ring();
+                self.shared.attendance.ring();
             }
         }
     }

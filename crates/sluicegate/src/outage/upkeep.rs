@@ -38,11 +38,11 @@ impl<S: Store, T: Timer> Upkeep<S, T> {
         let shared = &*self.shared;
         // Random: an instance that starts again is another, until the old one is not seen any more.
         let presence = Presence { instance: Uuid::now_v7().into_bytes(), ttl: shared.settings.beat * 3 };
-        let _attendance = Attendance::begin(shared);
+        let _attending = shared.attendance.attend(|| ());
         let mut next_beat = shared.timer.now();
         loop {
-            let rung = shared.rung.load(Ordering::Acquire);
-            if shared.closing.load(Ordering::Acquire) {
+            let rung = shared.attendance.rung();
+            if shared.attendance.is_closing() {
                 break;
             }
             let now = shared.timer.now();
@@ -77,23 +77,6 @@ struct Presence {
     ttl: Duration,
 }
 
-/// The upkeep runs for as long as this is.
-struct Attendance<'s, S: Store, T: Timer>(&'s Shared<S, T>);
-
-impl<'s, S: Store, T: Timer> Attendance<'s, S, T> {
-    fn begin(shared: &'s Shared<S, T>) -> Self {
-        shared.attended.store(true, Ordering::Release);
-        Self(shared)
-    }
-}
-
-impl<S: Store, T: Timer> Drop for Attendance<'_, S, T> {
-    fn drop(&mut self) {
-        self.0.attended.store(false, Ordering::Release);
-        self.0.ring();
-    }
-}
-
 impl<S: Store, T: Timer> Shared<S, T> {
     /// A sign of life to the store, and of the store.
     async fn beat(&self, presence: &Presence) {
@@ -108,7 +91,7 @@ impl<S: Store, T: Timer> Shared<S, T> {
     /// As [`Store::watch`].
     pub(super) async fn watch(&self, charge: Charge<'_>) -> Result<Decision, StoreError> {
         loop {
-            let rung = self.rung.load(Ordering::Acquire);
+            let rung = self.attendance.rung();
             if self.standing() == Standing::Closed
                 && self.is_even(Who::Request, &[charge]).await
                 && let Some(decision) = self.watch_there(charge).await?
@@ -120,8 +103,7 @@ impl<S: Store, T: Timer> Shared<S, T> {
             let outside = self.outside();
             let wait = retry_after.map_or(outside.again, |wait| wait.min(outside.again));
             self.wait(outside.now.saturating_add(nanos(wait).max(1)), rung).await;
-            if !self.attended.load(Ordering::Acquire) && matches!(self.standing(), Standing::Open { wait: 0 })
-            {
+            if !self.attendance.is_attended() && matches!(self.standing(), Standing::Open { wait: 0 }) {
                 // Nobody else may ever ask.
                 let _ = self.ask(Who::Request, self.store.ping()).await;
             }

@@ -13,6 +13,8 @@ use super::{Charge, StoreError, check_distinct};
 ///
 /// let client = StoreKey::new("per-client", key([Some(b"10.0.0.1".as_slice())]), "10/s".parse()?);
 /// assert_eq!(client.space(), "per-client");
+/// let ann = StoreKey::new("per-user", "ann", "10/s".parse()?);
+/// assert_eq!(ann.key(), b"ann");
 /// # Ok::<(), sluicegate::quota::QuotaError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +25,10 @@ pub struct StoreKey {
 }
 
 impl StoreKey {
-    /// This key of this space.
+    /// This key of this space: any bytes, or text.
     #[must_use]
-    pub fn new(space: impl Into<Arc<str>>, key: impl Into<Arc<[u8]>>, quota: Quota) -> Self {
-        Self { space: space.into(), key: key.into(), quota }
+    pub fn new(space: impl Into<Arc<str>>, key: impl AsRef<[u8]>, quota: Quota) -> Self {
+        Self { space: space.into(), key: key.as_ref().into(), quota }
     }
 
     /// The name of the limit.
@@ -137,6 +139,12 @@ impl From<u64> for Amount<'_> {
 
 impl<'a> From<&'a [u64]> for Amount<'a> {
     fn from(each: &'a [u64]) -> Self {
+        Self::Each(each)
+    }
+}
+
+impl<'a> From<&'a Vec<u64>> for Amount<'a> {
+    fn from(each: &'a Vec<u64>) -> Self {
         Self::Each(each)
     }
 }

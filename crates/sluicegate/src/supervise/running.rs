@@ -127,15 +127,23 @@ impl<T: Timer> Running<T> {
         Self { machine, seats, tasks, owners, leftovers, shared, time, random, report }
     }
 
-    pub(super) async fn run(mut self) -> Result<Finished, Escalated> {
+    pub(super) async fn run(self) -> Result<Finished, Escalated> {
+        let shared = Arc::clone(&self.shared);
+        let _attending = shared.attendance.attend(|| ());
+        // Dropped before that: whoever hears that it has ended finds everybody cut off.
+        let mut running = self;
+        running.work().await
+    }
+
+    async fn work(&mut self) -> Result<Finished, Escalated> {
         let outcome = loop {
             // Before all else: what rings from here on is seen below or ends the wait.
-            let rung = self.shared.rung.load(Ordering::Acquire);
+            let rung = self.shared.attendance.rung();
             while let Some(joined) = self.tasks.try_join_next_with_id() {
                 self.joined(joined);
             }
             let now = self.time.now();
-            if self.shared.closing.load(Ordering::Acquire) {
+            if self.shared.attendance.is_closing() {
                 self.machine.shut_down(now);
             }
             self.look(now);
@@ -302,7 +310,7 @@ impl<T: Timer> Running<T> {
         let looks = seats.iter().filter_map(|seat| seat.life.as_ref()?.look_at);
         let at = looks.chain(until).min();
         let mut sleep = pin!(at.map(|at| time.sleep_until(at)));
-        let mut bell = shared.bell.enter();
+        let mut bell = shared.attendance.enter();
         let busy = |seat: &&Seat<T>| {
             let cut_off = |life: &Generation<T>| matches!(life.state, State::Aborted | State::Leaked);
             seat.life.as_ref().is_some_and(cut_off) && !seat.gate.is_free()
@@ -311,7 +319,7 @@ impl<T: Timer> Running<T> {
             seats.iter().filter(busy).map(|seat| (&seat.gate, seat.gate.ended().enter())).collect();
         let joined = poll_fn(|context| {
             bell.set(context.waker());
-            if shared.rung.load(Ordering::Acquire) != rung {
+            if shared.attendance.rung() != rung {
                 return Poll::Ready(None);
             }
             for (gate, place) in &mut gates {

@@ -167,6 +167,29 @@ async fn a_shutdown_goes_backwards_and_lets_each_finish_within_the_grace_time() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_the_end_of_a_steward_finds_everybody_cut_off() {
+    for abort in [false, true] {
+        let mut steward = Steward::new(patient(), TokioTime::new());
+        let (hands, handed) = tokio::sync::oneshot::channel();
+        let hands = Mutex::new(Some(hands));
+        steward.add(Spec::new("it"), move |ward: Ward<u64>| {
+            let _ = hands.lock().unwrap().take().unwrap().send(ward.token().clone());
+            pending::<Result<(), String>>()
+        });
+        let handle = steward.handle();
+        let run = tokio::spawn(steward.run());
+        let token = handed.await.unwrap();
+        if abort {
+            run.abort();
+        }
+        handle.closed().await;
+        assert!(token.commit(1).is_err());
+        // It does not run any more.
+        handle.closed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_for_one_start_anew_together() {
     let time = TokioTime::new();
     let mut steward = Steward::new(patient().with_strategy(Strategy::OneForAll), time);

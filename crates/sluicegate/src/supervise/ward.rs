@@ -135,7 +135,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.shared.ring();
+            self.0.shared.attendance.ring();
         }
     }
 }

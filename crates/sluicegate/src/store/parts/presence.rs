@@ -11,21 +11,30 @@ use crate::store::StoreError;
 /// How many instances a group can have, and how many groups there can be.
 const MOST: usize = 4096;
 
-/// When each instance of each group is gone if it does not say again that it is there: nanoseconds on the store's clock.
+/// Who says that it is there, for a store whose instances are all in one process: at most 4096 in a group, and as many groups.
+///
+/// ```
+/// use std::time::Duration;
+/// use sluicegate::store::parts::Presence;
+///
+/// let (presence, ttl) = (Presence::default(), Duration::from_nanos(10));
+/// assert_eq!(presence.beat("gateways", b"one", ttl, 0)?, 1);
+/// assert_eq!(presence.beat("gateways", b"two", ttl, 5)?, 2);
+/// assert_eq!(presence.beat("gateways", b"two", ttl, 10)?, 1, "the first has said nothing for ten");
+/// # Ok::<(), sluicegate::store::StoreError>(())
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Presence(Mutex<HashMap<Box<str>, Members>>);
+pub struct Presence(Mutex<HashMap<Box<str>, Members>>);
 
+/// When each instance is gone if it does not say again that it is there: nanoseconds on the store's clock.
 type Members = HashMap<Box<[u8]>, u64>;
 
 impl Presence {
-    /// As [`Store::beat`](crate::store::Store::beat).
-    pub(super) fn beat(
-        &self,
-        group: &str,
-        instance: &[u8],
-        ttl: Duration,
-        now: u64,
-    ) -> Result<u64, StoreError> {
+    /// As [`Store::beat`](crate::store::Store::beat), at an instant of the store's clock, in nanoseconds.
+    ///
+    /// # Errors
+    /// If there is no room for another group, or for another instance in this one.
+    pub fn beat(&self, group: &str, instance: &[u8], ttl: Duration, now: u64) -> Result<u64, StoreError> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !groups.contains_key(group) && groups.len() >= MOST {
             return Err(StoreError::unsupported("group", group, format!("one of at most {MOST} groups")));

@@ -1,0 +1,99 @@
+//! Whether a future of the user's works for a shell in the background, and how the two tell each other.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+
+use crate::wake::{Place, Wakers};
+
+/// What a shell and its upkeep share.
+#[derive(Debug, Default)]
+pub(crate) struct Attendance {
+    /// How often it was rung, and for whom.
+    rung: AtomicU64,
+    bell: Wakers,
+    /// Whether the upkeep runs, and whether it is to end.
+    attended: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl Attendance {
+    /// Has the upkeep, and whoever else waits here, look again.
+    pub(crate) fn ring(&self) {
+        self.rung.fetch_add(1, Ordering::Release);
+        self.bell.wake();
+    }
+
+    /// How often it was rung. Read before what a ring would tell of.
+    pub(crate) fn rung(&self) -> u64 {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// A place among those who are woken by a ring.
+    pub(crate) const fn enter(&self) -> Place<'_> {
+        self.bell.enter()
+    }
+
+    /// Waits until it is rung after `seen`.
+    pub(crate) async fn wait_rung(&self, seen: u64) {
+        let mut place = self.enter();
+        poll_fn(|context| {
+            place.set(context.waker());
+            if self.rung() == seen { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
+    pub(crate) fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Wants the upkeep to end.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// The same, and waits until it has ended.
+    pub(crate) async fn closed(&self) {
+        self.close();
+        loop {
+            let seen = self.rung();
+            if !self.is_attended() {
+                return;
+            }
+            self.wait_rung(seen).await;
+        }
+    }
+
+    /// The upkeep runs for as long as what this returns is there. Then `end` is done, before anybody is told.
+    pub(crate) fn attend<F: FnMut()>(&self, end: F) -> Attending<'_, F> {
+        self.attended.store(true, Ordering::Release);
+        Attending { attendance: self, end }
+    }
+}
+
+/// The upkeep runs.
+pub(crate) struct Attending<'a, F: FnMut()> {
+    attendance: &'a Attendance,
+    end: F,
+}
+
+impl<F: FnMut()> Drop for Attending<'_, F> {
+    fn drop(&mut self) {
+        self.attendance.attended.store(false, Ordering::Release);
+        (self.end)();
+        self.attendance.ring();
+    }
+}
+
+impl<F: FnMut()> fmt::Debug for Attending<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attending").finish_non_exhaustive()
+    }
+}

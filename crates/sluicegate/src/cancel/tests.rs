@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::timer::ManualTime;
+
+#[tokio::test(start_paused = true)]
+async fn a_child_stops_with_its_parent_and_not_the_other_way() {
+    let parent = CancelToken::new(TokioTime::new());
+    let child = parent.child();
+    child.cancel();
+    assert_eq!((child.cause(), parent.cause()), (Some(Cause::Cancelled), None));
+
+    let child = parent.with_deadline(1_000_000_000);
+    let waiting = tokio::spawn({
+        let child = child.clone();
+        async move { child.run(std::future::pending::<()>()).await }
+    });
+    parent.cancel();
+    assert_eq!(waiting.await.unwrap(), Err(Cause::Parent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_can_only_be_hastier() {
+    let time = TokioTime::new();
+    let root = CancelToken::new(time).with_deadline(100);
+    assert_eq!(root.with_deadline(200).deadline(), Some(100));
+    assert_eq!(root.with_deadline(50).deadline(), Some(50));
+    assert_eq!(root.child().deadline(), Some(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_uses_up_its_budget_at_each_poll_is_stopped() {
+    let token = CancelToken::new(TokioTime::new()).with_deadline(10_000_000);
+    let busy = tokio::spawn(async move {
+        let work = async {
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        };
+        token.run(work).await
+    });
+    // Paused time moves by itself only when nothing is left to do.
+    tokio::task::yield_now().await;
+    tokio::time::advance(std::time::Duration::from_millis(11)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(busy.is_finished());
+    let stopped: Result<(), Cause> = busy.await.unwrap();
+    assert_eq!(stopped, Err(Cause::DeadlineExceeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_stops_work_and_drops_it() {
+    let time = TokioTime::new();
+    let token = CancelToken::new(time).with_deadline(10_000_000);
+    let held = Arc::new(());
+    let work = {
+        let held = Arc::clone(&held);
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        }
+    };
+    assert_eq!(token.run(work).await, Err(Cause::DeadlineExceeded));
+    assert_eq!(Arc::strong_count(&held), 1);
+    assert_eq!((token.cause(), token.remaining()), (Some(Cause::DeadlineExceeded), Some(0)));
+}
+
+#[test]
+fn what_was_told_first_stays_and_its_root_is_known() {
+    let time = ManualTime::new();
+    let root = CancelToken::expiring(time.clone(), 100);
+    let (middle, late) = (root.child(), root.with_deadline(50));
+    let (lost, leaf) = (root.child(), middle.child().child());
+    assert_eq!((leaf.cause(), leaf.root_cause()), (None, None));
+    lost.cancel_because(Cause::LostRace);
+    middle.cancel_because(Cause::LostRace);
+    lost.cancel();
+    assert_eq!((lost.cause(), lost.root_cause()), (Some(Cause::LostRace), Some(Cause::LostRace)));
+    assert_eq!((leaf.cause(), leaf.root_cause()), (Some(Cause::Parent), Some(Cause::LostRace)));
+    assert_eq!(root.cause(), None);
+
+    time.set(50);
+    assert_eq!(late.cause(), Some(Cause::DeadlineExceeded));
+    root.cancel();
+    assert_eq!(late.cause(), Some(Cause::DeadlineExceeded), "it was known before");
+    let other = root.with_deadline(10);
+    assert_eq!((other.cause(), other.root_cause()), (Some(Cause::Parent), Some(Cause::Cancelled)));
+}
+
+#[test]
+fn a_reserve_is_left_of_the_parent_s_time() {
+    let root = CancelToken::expiring(ManualTime::new(), 100);
+    assert_eq!(root.with_reserve(30).deadline(), Some(70));
+    assert_eq!(root.with_reserve(30).with_deadline(90).deadline(), Some(70));
+    assert_eq!(root.with_reserve(300).deadline(), Some(0), "there is no time at all");
+    assert_eq!(CancelToken::new(ManualTime::new()).with_reserve(1).deadline(), None);
+}
+
+#[tokio::test]
+async fn an_outcome_is_one_of_four() {
+    let time = ManualTime::new();
+    let token = CancelToken::expiring(time.clone(), 100);
+    let never = std::future::pending::<Result<u8, &str>>;
+    assert_eq!(token.outcome(async { Ok::<_, &str>(7) }).await, Outcome::Done(7));
+    assert_eq!(token.outcome(async { Err::<u8, _>("no") }).await, Outcome::Failed("no"));
+    time.set(60);
+    assert_eq!(token.run_until(60, never()).await, Err(Cause::DeadlineExceeded));
+    assert_eq!(token.cause(), None, "only that work was late");
+    let lost = token.child();
+    lost.cancel_because(Cause::LostRace);
+    assert_eq!(lost.outcome(never()).await, Outcome::Cancelled(Cause::LostRace));
+    time.set(100);
+    assert_eq!(token.outcome(never()).await, Outcome::Expired);
+}
