@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::config::mistake::counted;
 use crate::config::{Config, ConfigError, Settings, read};
-use crate::gateway::tls;
+use crate::gateway::{store, tls};
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ impl CheckError {
 /// If the file can't be read.
 pub fn command(args: &CheckArgs) -> Result<ExitCode, CheckError> {
     let Some(config) = load(&args.file)? else { return Ok(ExitCode::FAILURE) };
-    let wrong = tls::mistakes(&config.settings);
+    let wrong = [tls::mistakes(&config.settings), store::mistakes(&config.settings)].concat();
     if !wrong.is_empty() {
         tell(|colour| config.source.wrong(&wrong).render(colour));
         return Ok(ExitCode::FAILURE);

@@ -12,6 +12,7 @@
 //! | [`paths`] | how a path is read |
 //! | [`pattern`] | which requests a route is for |
 //! | [`settings`] | all settings, and what is right of them |
+//! | [`store`] | where limits' buckets are, and what is done while that is away |
 
 pub mod cost;
 pub mod explain;
@@ -24,6 +25,7 @@ pub mod paths;
 pub mod pattern;
 pub mod read;
 pub mod settings;
+pub mod store;
 mod tree;
 
 pub use cost::Cost;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 use ipnet::{IpNet, Ipv4Net};
 
+/// The longest name that is compared with others, in bytes.
+const MAX_NAME: usize = 80;
+
 /// Parses a time such as `250ms`, `2s` or `5m`.
 ///
 /// # Errors
@@ -59,6 +62,23 @@ pub fn network(text: &str) -> Result<IpNet, String> {
 pub fn refusal_status(text: &str) -> Result<StatusCode, String> {
     let status = text.parse::<StatusCode>().ok().filter(|status| (400..600).contains(&status.as_u16()));
     status.ok_or_else(|| "expected a status from 400 to 599".to_owned())
+}
+
+/// Which of these names was probably meant, if one is near.
+///
+/// ```
+/// use sluicegate_server::flags::nearest;
+///
+/// assert_eq!(nearest("wrokers", ["listener", "workers"].into_iter()), Some("workers"));
+/// assert_eq!(nearest("colour", ["listener", "workers"].into_iter()), None);
+/// ```
+pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // No name is that long, and the comparison would be.
+    let short = |name: &&str| name.len() <= MAX_NAME && given.len() <= MAX_NAME;
+    let far = |name: &str| strsim::osa_distance(&given.to_lowercase(), name);
+    let near = known.filter(short).map(|name| (far(name), name)).min();
+    // A third of the letters may be wrong.
+    near.filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3)).map(|(_, name)| name)
 }
 
 #[cfg(test)]

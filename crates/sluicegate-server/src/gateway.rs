@@ -13,6 +13,8 @@
 //! | [`plan`] | what a configuration says, ready to serve |
 //! | [`tunnel`] | a connection that has changed protocols |
 //! | [`limits`] | which limits a request meets |
+//! | [`store`] | where the limits are if not in this process |
+//! | [`ledger`] | what bodies cost, charged there |
 //! | [`meter`] | what bodies cost |
 //! | [`counted`] | a socket whose bytes are counted |
 //! | [`refusal`] | a request that is not served: one typed value, rendered once |
@@ -33,6 +35,7 @@ pub mod connection;
 pub mod counted;
 pub mod forward;
 pub mod headers;
+pub mod ledger;
 pub mod limits;
 pub mod listener;
 pub mod listing;
@@ -44,6 +47,7 @@ pub mod relay;
 pub mod request;
 pub mod socket;
 pub mod stack;
+pub mod store;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
@@ -70,7 +74,11 @@ use listener::{Bound, Listener};
 use metrics::count;
 use plan::Plan;
 use request::Shared;
+use store::Remote;
 use workers::Workers;
+
+/// How long a store may take at the end, beyond the grace time: for what is held of it, and what it is owed.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Why a gateway can't start, or not change its configuration.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +114,8 @@ pub struct Gateway {
     cuts: Vec<CancelToken>,
     /// What is done now and then; ends with this.
     sweeping: JoinSet<()>,
+    /// What stores do by themselves: this one's, and those that were before it.
+    keeping: JoinSet<()>,
     /// Last, so that what runs on them is asked to end before they are.
     workers: Workers,
 }
@@ -121,13 +131,19 @@ impl Gateway {
         let admin = settings.admin.map(admin::Bound::new).transpose()?;
         let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
         let time = TokioTime::new();
-        let plan = Plan::new(settings, None, time, workers.len()).map_err(unchecked)?;
+        let mut keeping = JoinSet::new();
+        let store = Remote::open(&settings, None, time, &mut keeping)?;
+        let plan = Plan::new(settings, store, None, time, workers.len()).map_err(unchecked)?;
+        if let Some(store) = &plan.store {
+            store.commit(&plan.settings);
+        }
         let shared = Arc::new(Shared::new(plan, time));
         let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
         let admin = admin.map(|bound| bound.serve(&shared));
         let mut sweeping = JoinSet::new();
         sweeping.spawn(listener::sweep(Arc::clone(&shared)));
-        Ok(Self { shared, listeners, admin, leaving: JoinSet::new(), cuts: Vec::new(), sweeping, workers })
+        let (leaving, cuts) = (JoinSet::new(), Vec::new());
+        Ok(Self { shared, listeners, admin, leaving, cuts, sweeping, keeping, workers })
     }
 
     /// Changes the configuration while it serves. All of it is prepared before any of it holds; then requests that come
@@ -175,7 +191,9 @@ impl Gateway {
         let admin = settings.admin.filter(|_| !same_admin).map(admin::Bound::new).transpose()?;
         let time = self.shared.time;
         let (grace, places) = (settings.grace, settings.clients.max_connections);
-        let plan = Plan::new(settings, Some(&before), time, self.workers.len()).map_err(unchecked)?;
+        while self.keeping.try_join_next().is_some() {}
+        let store = Remote::open(&settings, before.store.as_ref(), time, &mut self.keeping)?;
+        let plan = Plan::new(settings, store, Some(&before), time, self.workers.len()).map_err(unchecked)?;
         // From here nothing fails.
         let plan = Arc::new(plan);
         self.shared.plan.store(Arc::clone(&plan));
@@ -242,7 +260,7 @@ impl Gateway {
     /// How many connections were cut.
     pub async fn drain(self, grace: Duration) -> Result<(), Unfinished> {
         // The admin side answers "not ready" until the end.
-        let Self { shared, listeners, admin, mut leaving, cuts, sweeping, workers } = self;
+        let Self { shared, listeners, admin, mut leaving, cuts, sweeping, mut keeping, workers } = self;
         shared.draining.store(true, Ordering::Relaxed);
         // What was over before is not of this drain.
         while leaving.try_join_next().is_some() {}
@@ -262,7 +280,22 @@ impl Gateway {
         while let Some(ended) = leaving.join_next().await {
             unfinished.extend(ended.ok().and_then(Result::err));
         }
-        drop((admin, sweeping, workers));
+        // Whatever still holds tokens gives them back.
+        drop((sweeping, workers));
+        let store = shared.plan.load().store.clone();
+        let ended = async {
+            if let Some(store) = store {
+                store.close().await;
+            }
+            while keeping.join_next().await.is_some() {}
+        };
+        let until = CancelToken::expiring(shared.time, shared.time.now().saturating_add(nanos(CLOSING)));
+        if until.run(ended).await.is_err() {
+            tracing::warn!(
+                "the store has not taken back what was held within {CLOSING:?}: it flows back by itself"
+            );
+        }
+        drop(admin);
         match unfinished.is_empty() {
             true => Ok(()),
             false => Err(Unfinished { connections: unfinished.iter().map(|one| one.connections).sum() }),

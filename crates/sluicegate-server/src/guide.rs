@@ -1,11 +1,14 @@
 //! The guide of the gateway: a chapter a task. Every configuration in it is read by a test, every mistake in it is shown as
-//! there, and its examples are compiled and run.
+//! there, and its examples are compiled and run; so are its scripts, by the tests of the real binary.
 
 #[doc = include_str!("../guide/configuration.md")]
 pub mod configuration {}
 
 #[doc = include_str!("../guide/refusals.md")]
 pub mod refusals {}
+
+#[doc = include_str!("../guide/commands.md")]
+pub mod commands {}
 
 #[cfg(test)]
 mod tests {
@@ -45,7 +48,7 @@ mod tests {
                 fence => assert_eq!(fence, "text"),
             }
         }
-        assert_eq!((right, wrong), (8, 2));
+        assert_eq!((right, wrong), (11, 2));
     }
 
     #[test]

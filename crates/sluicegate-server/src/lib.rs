@@ -1,4 +1,5 @@
-//! The `sluicegate` binary as a library: the [`gateway`] and its [`config`]uration, the [`load`] generator and the [`demo`].
+//! The `sluicegate` binary as a library: the [`gateway`] and its [`config`]uration, the [`stores`] of its quotas, the [`load`] generator and the [`demo`],
+//! and [`commands`] that ask a store.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -19,6 +20,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod explain;
@@ -27,3 +29,4 @@ pub mod gateway;
 pub mod guide;
 pub mod load;
 pub mod serve;
+pub mod stores;

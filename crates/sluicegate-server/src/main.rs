@@ -1,10 +1,11 @@
-//! The `sluicegate` binary. Exit codes: 0 all went well, 1 it did not, 2 wrong usage.
+//! The `sluicegate` binary. Exit codes: 0 all went well, 1 it did not, 2 wrong usage; those that ask a
+//! store have [more](sluicegate_server::commands).
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use sluicegate_server::cli::{Cli, Command};
+use sluicegate_server::commands::{self, Asked};
 use sluicegate_server::{check, demo, explain, load, serve};
 
 /// A request allocates and frees some sixteen times: an allocator that is quick about it.
@@ -12,13 +13,18 @@ use sluicegate_server::{check, demo, explain, load, serve};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let outcome = match Cli::of_process().command {
         Command::Serve(args) => {
             serve::command(&args).map_err(|error| (if error.is_usage() { 2 } else { 1 }, error.to_string()))
         }
         Command::Check(args) => check::command(&args).map_err(|error| told(&error)),
         Command::Explain(args) => explain::command(&args).map_err(|error| told(&error)),
         Command::Load(args) => on_runtime(load::command(*args), load::LoadError::is_usage),
+        Command::Take(args) => asked(*args),
+        Command::Put(args) => asked(*args),
+        Command::Peek(args) => asked(*args),
+        Command::Watch(args) => asked(*args),
+        Command::Reset(args) => asked(*args),
         Command::Demo(args) => on_runtime(demo::command(args), demo::DemoError::is_usage),
     };
     outcome.unwrap_or_else(|(code, message)| {
@@ -30,6 +36,13 @@ fn main() -> ExitCode {
 
 fn told(error: &check::CheckError) -> (u8, String) {
     (if error.is_usage() { 2 } else { 1 }, error.to_string())
+}
+
+/// Asks a store: on this thread, since there is one question.
+fn asked(asked: impl Into<Asked>) -> Result<ExitCode, (u8, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| (3, format!("the operating system denies a runtime: {error}")))?;
+    runtime.block_on(commands::command(asked)).map_err(|error| (error.code(), error.to_string()))
 }
 
 fn on_runtime<E: std::fmt::Display>(

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use crate::config::LogFormat;
 use crate::config::{self, Config, ConfigError, Settings, SettingsError};
-use crate::gateway::{Gateway, ServeError, tls};
+use crate::gateway::{Gateway, ServeError, store, tls};
 use crate::load::raise_file_limit;
 
 pub use args::ServeArgs;
@@ -133,7 +133,7 @@ fn read(file: &Path) -> Result<Config, ConfigError> {
 
 /// Whether the files it names are what they should be.
 fn understood(config: &Config) -> Result<(), ConfigError> {
-    let wrong = tls::mistakes(&config.settings);
+    let wrong = [tls::mistakes(&config.settings), store::mistakes(&config.settings)].concat();
     if wrong.is_empty() { Ok(()) } else { Err(config.source.wrong(&wrong)) }
 }
 

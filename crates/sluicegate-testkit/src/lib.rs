@@ -8,6 +8,7 @@
 //! - [`faulty`]: a store that is slow, broken or away when a test says so.
 //! - [`metrics`]: a strict reader of the text that `/metrics` answers.
 //! - [`port`]: a TCP port that is held while nobody listens on it.
+//! - [`redis_server`]: a real `redis-server`, killed, frozen and started again as a test says.
 //! - [`replay`]: what peers' rate limiters are known to answer, asked of ours. The binary `replay` prints it for a file.
 //! - [`mod@store_suite`]: what every store promises, run by each store's tests.
 //! - [`wait`]: every wait of a test, each with its bound; the only place here that reads a clock.
@@ -28,6 +29,7 @@ pub mod faulty;
 pub mod metrics;
 pub mod port;
 pub mod process;
+pub mod redis_server;
 pub mod replay;
 pub mod store_suite;
 pub mod upstream;

@@ -3,9 +3,10 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`rate_limit`] | turns away what is over a limit |
+//! | [`async_rate_limit`] | the same where a store has to be asked |
 //! | [`queue`] | so many requests at once, and so many that wait |
 //! | [`deadline`] | gives up on what takes too long, waiting included |
-//! | [`one_bucket`], [`by_key`], [`limit`] | the limits: one for all, one for each key, one of your own |
+//! | [`one_bucket`], [`by_key`], [`in_store`], [`limit`] | the limits: one for all, one for each key, those of a store, one of your own |
 //! | [`cost`] | what a request costs |
 //! | [`due`] | when a request is late |
 //! | [`hold`] | how long an answer holds its permit |
@@ -28,7 +29,8 @@
 //!   inside the deadline, and calls it. So the inner service must be `Clone`; one that is not goes into a buffer.
 //! * **Clones share.** Clones of a layer or of a service have the same tokens and the same permits.
 //! * **A future that is dropped gives back what it holds**, at any point: its place, its permit, its tokens.
-//! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate two small lists a request.
+//! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate two small lists a request, and
+//!   a question to a store is in a box.
 //! * The error is [`BoxError`](refused::BoxError), or with `with_error` one of your own: whatever both [`Refused`] and the
 //!   inner service's error turn into. Errors are never nested in one another.
 //!
@@ -76,6 +78,7 @@
 //! [`Refused`]: refused::Refused
 
 pub mod admission;
+pub mod async_rate_limit;
 pub mod by_key;
 pub mod cost;
 pub mod deadline;
@@ -84,6 +87,7 @@ pub mod due;
 pub mod hold;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod in_store;
 pub mod limit;
 pub mod one_bucket;
 pub mod queue;

@@ -1,4 +1,7 @@
-//! What a [`RateLimit`](crate::rate_limit::RateLimit) asks: a limit, and the charge it makes.
+//! What a [`RateLimit`](crate::rate_limit::RateLimit) asks: a limit, and the charge it makes. One that has to ask somebody itself is
+//! an [`AsyncLimit`], for an [`AsyncRateLimit`](crate::async_rate_limit::AsyncRateLimit).
+
+use std::future::Future;
 
 /// A limit on requests: it charges one, or refuses it. Clones of a layer share one limit.
 ///
@@ -67,4 +70,20 @@ pub trait Charge<Res, E>: Sized {
             self.spend();
         }
     }
+}
+
+/// A limit that has to ask somebody before it knows: a store across a network. [`InStore`](crate::in_store::InStore) is one over any
+/// store.
+///
+/// What it needs of the request it takes from it before the future begins, since the request waits elsewhere meanwhile. The
+/// charge is the same as a [`Limit`]'s.
+pub trait AsyncLimit<Req, Res, E> {
+    /// What a request holds between the decision and its outcome.
+    type Charge: Charge<Res, E>;
+    /// Decides. Cancel-safe: dropped before it is ready, it leaves nothing taken. Its error is the refusal, as the layer's error;
+    /// then nothing is taken.
+    type Deciding: Future<Output = Result<Self::Charge, E>>;
+
+    /// Begins to charge a request.
+    fn charge(&self, request: &Req) -> Self::Deciding;
 }

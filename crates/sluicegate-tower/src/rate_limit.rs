@@ -88,11 +88,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         match self.limit.charge(&request) {
-            Ok(charge) => {
-                let drive = Drive::new(self.inner.clone(), request);
-                RateLimitFuture { drive: Some(drive), charge: Some(charge), refused: None }
-            }
-            Err(error) => RateLimitFuture { drive: None, charge: None, refused: Some(error) },
+            Ok(charge) => RateLimitFuture::charged(charge, self.inner.clone(), request),
+            Err(error) => RateLimitFuture::refused(error),
         }
     }
 }
@@ -131,6 +128,22 @@ pin_project! {
                 charge.spend();
             }
         }
+    }
+}
+
+impl<S, Req, C, W, K> RateLimitFuture<S, Req, C, W, K>
+where
+    S: Service<Req>,
+    C: Charge<S::Response, K::Error>,
+    W: Insight<S::Future>,
+    K: ErrorKind,
+{
+    pub(crate) const fn charged(charge: C, inner: S, request: Req) -> Self {
+        Self { drive: Some(Drive::new(inner, request)), charge: Some(charge), refused: None }
+    }
+
+    pub(crate) const fn refused(error: K::Error) -> Self {
+        Self { drive: None, charge: None, refused: Some(error) }
     }
 }
 

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use sluicegate::decision::Decision;
 use sluicegate::queue::Rejected;
+use sluicegate::store::StoreError;
 
 /// Any error: what every layer's error is, unless `with_error` names another.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -59,6 +61,11 @@ pub enum Refused {
         /// [`Opaque`](crate::admission::Opaque).
         admitted: Option<bool>,
     },
+    /// Nobody can say whether it is over a quota: the store that its limits are in is away, and what is answered then is no.
+    Away {
+        /// When the store is asked again; none where that is not known.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl fmt::Display for Refused {
@@ -71,11 +78,19 @@ impl fmt::Display for Refused {
                 Some(false) => "the deadline has passed before the request was served",
                 Some(true) => "the deadline has passed while the request was served",
             }),
+            Self::Away { .. } => f.write_str("the store of its limits is away"),
         }
     }
 }
 
 impl Error for Refused {}
+
+/// So that layers whose only error is `Refused` can ask a store. What went wrong there is not in it.
+impl From<StoreError> for Refused {
+    fn from(_: StoreError) -> Self {
+        Self::Away { retry_after: None }
+    }
+}
 
 /// So that layers around a service that never fails can have `Refused` as their only error.
 impl From<Infallible> for Refused {

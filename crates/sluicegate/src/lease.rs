@@ -31,15 +31,17 @@
 
 mod acquire;
 mod counts;
+mod handle;
 mod hold;
 mod settings;
 mod table;
 mod upkeep;
 
-use std::fmt;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::lease::{Ask, Told, is_leased};
 use sluicegate_core::quota::Quota;
@@ -50,6 +52,7 @@ use crate::store::{
 };
 use crate::timer::Timer;
 use counts::{Counters, What};
+use handle::Handle;
 use table::Table;
 
 pub use counts::LeaseCounts;
@@ -93,6 +96,8 @@ struct Shared<S, T> {
     store: S,
     timer: T,
     settings: Settings,
+    /// The spaces whose keys may have leases; none where all may.
+    spaces: ArcSwapOption<HashSet<Box<str>>>,
     table: Table,
     attendance: Attendance,
     counters: Counters,
@@ -108,9 +113,10 @@ impl<S: Store + 'static, T: Timer> Leased<S, T> {
             table: Table::new(settings.lifetime, settings.max_keys),
             settings,
             attendance: Attendance::default(),
+            spaces: ArcSwapOption::empty(),
             counters: Counters::default(),
         });
-        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        let handle = Handle::new(&shared);
         (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
     }
 }
@@ -120,6 +126,21 @@ impl<S: Store, T: Timer> Leased<S, T> {
     #[must_use]
     pub fn store(&self) -> &S {
         &self.shared.store
+    }
+
+    /// From now on only keys of these spaces have leases; a request on any other is the store's as a whole. What is held of others
+    /// goes back in its time. Until this is said, all keys may have one.
+    ///
+    /// ```
+    /// use sluicegate::lease::{Leased, Settings};
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// let (store, _upkeep) = Leased::new(Memory::new(), TokioTime::new(), Settings::default());
+    /// store.lease_only(["pages", "images"]);
+    /// ```
+    pub fn lease_only<'a>(&self, spaces: impl IntoIterator<Item = &'a str>) {
+        self.shared.spaces.store(Some(Arc::new(spaces.into_iter().map(Box::from).collect())));
     }
 
     /// What has happened so far.
@@ -156,8 +177,10 @@ impl<S: Store, T: Timer> Shared<S, T> {
 
     /// Whether these charges are decided here.
     fn is_ours(&self, charges: &[Charge<'_>]) -> bool {
-        let ours =
-            !charges.is_empty() && charges.iter().all(|charge| is_leased(charge.quota)) && self.is_open();
+        let spaces = self.spaces.load();
+        let may = |space: &str| spaces.as_ref().is_none_or(|spaces| spaces.contains(space));
+        let is_leased = |charge: &Charge<'_>| is_leased(charge.quota) && may(charge.space);
+        let ours = !charges.is_empty() && charges.iter().all(is_leased) && self.is_open();
         if !ours {
             self.counters.add(What::Passed, 1);
         }
@@ -329,30 +352,4 @@ fn beside(mut decision: Decision, held: u64) -> Decision {
     | Decision::Never { limit, remaining, .. }) = &mut decision;
     *remaining = remaining.saturating_add(held).min(*limit);
     decision
-}
-
-/// What all clones have in common; dropped with the last.
-struct Handle<S: Store, T: Timer> {
-    shared: Arc<Shared<S, T>>,
-}
-
-impl<S: Store, T: Timer> Drop for Handle<S, T> {
-    fn drop(&mut self) {
-        self.shared.attendance.close();
-    }
-}
-
-impl<S: Store, T: Timer> Clone for Leased<S, T> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), _handle: Arc::clone(&self._handle) }
-    }
-}
-
-impl<S: Store, T: Timer> fmt::Debug for Leased<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leased")
-            .field("leases", &self.leases())
-            .field("counts", &self.counts())
-            .finish_non_exhaustive()
-    }
 }

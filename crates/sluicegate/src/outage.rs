@@ -35,16 +35,17 @@
 mod call;
 mod counts;
 mod debts;
+mod handle;
 mod hold;
 mod settings;
 mod shares;
 mod upkeep;
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use sluicegate_core::breaker::{Breaker, Standing};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::decision::Decision;
@@ -58,6 +59,8 @@ use crate::timer::Timer;
 use crate::wake::Wakers;
 use call::Who;
 use counts::Counters;
+use handle::Handle;
+use settings::Policies;
 use shares::{Asking, Outside, Shares};
 
 pub use counts::OutageCounts;
@@ -98,6 +101,8 @@ struct Shared<S, T> {
     store: S,
     timer: T,
     settings: Settings,
+    /// As the settings say, until others are set.
+    policies: ArcSwap<Policies>,
     breaker: Mutex<Breaker>,
     /// How often it has opened; and who is to know at once.
     openings: AtomicU64,
@@ -126,9 +131,10 @@ impl<S: Store, T: Timer> Guarded<S, T> {
             seen: AtomicU64::new(0),
             attendance: Attendance::default(),
             counters: Counters::default(),
+            policies: ArcSwap::from_pointee(settings.policies.clone()),
             settings,
         });
-        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        let handle = Handle::new(&shared);
         (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
     }
 
@@ -136,6 +142,23 @@ impl<S: Store, T: Timer> Guarded<S, T> {
     #[must_use]
     pub fn store(&self) -> &S {
         &self.shared.store
+    }
+
+    /// Answers limits by other policies from now on: those named in `each` by theirs, and all others by `others`. What was granted by
+    /// a share and is owed stays owed.
+    ///
+    /// ```
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate::outage::{Guarded, Policy, Settings};
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// let settings = Settings::new(Policy::LocalShare);
+    /// let (store, _upkeep) = Guarded::new(Memory::new(), TokioTime::new(), settings);
+    /// store.set_policies(Policy::LocalShare, [("logins", Policy::Closed)]);
+    /// ```
+    pub fn set_policies<'a>(&self, others: Policy, each: impl IntoIterator<Item = (&'a str, Policy)>) {
+        let each = each.into_iter().map(|(space, policy)| (space.into(), policy)).collect();
+        self.shared.policies.store(Arc::new(Policies { each, others }));
     }
 
     /// What has happened so far.
@@ -180,6 +203,10 @@ impl<S: Store, T: Timer> Shared<S, T> {
         self.seen.load(Ordering::Acquire).max(self.settings.instances)
     }
 
+    fn policy(&self, space: &str) -> Policy {
+        self.policies.load().of(space)
+    }
+
     fn outside(&self) -> Outside {
         let again = match self.standing() {
             Standing::Open { wait } if wait > 0 => Duration::from_nanos(wait),
@@ -192,7 +219,7 @@ impl<S: Store, T: Timer> Shared<S, T> {
     /// Decides in place of the store; how long it is until what was booked is there comes back too, in nanoseconds.
     fn locally(&self, charges: &[Charge<'_>], asking: Asking) -> Result<(Verdict, u64), StoreError> {
         check_distinct(charges)?;
-        let (outside, policy) = (self.outside(), |space: &str| self.settings.policy(space));
+        let (outside, policy) = (self.outside(), |space: &str| self.policy(space));
         let mut shares = self.shares();
         let answer = shares.decide(charges, policy, asking, outside);
         self.count_owing(&shares);
@@ -212,7 +239,7 @@ impl<S: Store, T: Timer> Shared<S, T> {
         }
         let mut shares = None;
         for (charge, decision) in charges.iter().zip(&verdict.each) {
-            if self.settings.policy(charge.space) == Policy::LocalShare {
+            if self.policy(charge.space) == Policy::LocalShare {
                 let shares = shares.get_or_insert_with(|| (self.shares(), self.timer.now()));
                 shares.0.told(charge, decision.remaining(), shares.1);
             }
@@ -261,7 +288,7 @@ impl<S: Store + 'static, T: Timer> Store for Guarded<S, T> {
 
     async fn take_up_to(&self, charge: Charge<'_>) -> Result<u64, StoreError> {
         let shared = &*self.shared;
-        let policy = shared.settings.policy(charge.space);
+        let policy = shared.policy(charge.space);
         if let Some(taken) = shared.asked(&[charge], shared.store.take_up_to(charge)).await? {
             if policy == Policy::LocalShare {
                 let now = shared.timer.now();
@@ -342,31 +369,5 @@ impl<S: Store + 'static, T: Timer> Store for Guarded<S, T> {
 
     fn supports(&self, quota: &Quota) -> Result<(), StoreError> {
         self.shared.store.supports(quota)
-    }
-}
-
-/// What all clones have in common; dropped with the last.
-struct Handle<S: Store, T: Timer> {
-    shared: Arc<Shared<S, T>>,
-}
-
-impl<S: Store, T: Timer> Drop for Handle<S, T> {
-    fn drop(&mut self) {
-        self.shared.attendance.close();
-    }
-}
-
-impl<S: Store, T: Timer> Clone for Guarded<S, T> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), _handle: Arc::clone(&self._handle) }
-    }
-}
-
-impl<S: Store, T: Timer> fmt::Debug for Guarded<S, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded")
-            .field("standing", &self.standing())
-            .field("counts", &self.counts())
-            .finish_non_exhaustive()
     }
 }

@@ -107,7 +107,7 @@ impl Cluster {
 
     /// A connection of the test's own.
     pub(crate) fn connect(&self) -> ClusterConnection {
-        let mut client = ClusterClient::builder(self.nodes.iter().map(Server::own_url));
+        let mut client = ClusterClient::builder(self.nodes.iter().map(|node| node.own_url()));
         if let Some(certificates) = self.nodes[0].certificates() {
             client = client.certs(certificates);
         }

@@ -14,6 +14,7 @@ use super::limit::KeyPart;
 use super::paths::Readings;
 use super::pattern::{self, Match};
 use super::settings::{ForwardedHeader, RouteSettings, Settings};
+use super::store::policy_text;
 
 /// A request, as far as routes and limits look at it.
 #[derive(Clone, Debug)]
@@ -79,6 +80,9 @@ pub struct Chosen {
     pub deadline: String,
     /// What it waits in.
     pub queue: QueueMet,
+    /// Where it is counted, if not in the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// What it is counted by, all in one decision.
     pub limits: Vec<LimitMet>,
 }
@@ -109,6 +113,9 @@ pub struct LimitMet {
     pub quota: String,
     /// The same in words.
     pub meaning: String,
+    /// What is answered while the store is away: `open`, `closed` or `share`; none where there is no store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<&'static str>,
 }
 
 /// A part of a key, with its value.
@@ -224,6 +231,7 @@ fn chosen(
             }
         },
     };
+    let is_stored = !settings.store.is_here();
     let limits = route.limits.iter().filter_map(|name| {
         let limit = settings.limits.iter().find(|limit| limit.name == *name)?;
         let (cost, quota) = (limit.rule.cost, &limit.rule.quota);
@@ -233,6 +241,7 @@ fn chosen(
             cost: cost.name(),
             quota: cost.quota_text(quota),
             meaning: words::quota(quota, cost),
+            away: is_stored.then(|| policy_text(settings.store.policy(limit))),
         })
     });
     Some(Chosen {
@@ -246,6 +255,7 @@ fn chosen(
             waiting: queue.waiting,
             reject_status: queue.reject_status.as_u16(),
         },
+        store: is_stored.then(|| settings.store.address.to_string()),
         limits: limits.collect(),
     })
 }
@@ -305,6 +315,8 @@ impl fmt::Display for Chosen {
         }
         if self.limits.is_empty() {
             writeln!(f, "limits    none")?;
+        } else if let Some(store) = &self.store {
+            writeln!(f, "store     {store}")?;
         }
         for limit in &self.limits {
             write!(f, "limit     {}: {} (", limit.name, limit.meaning)?;
@@ -318,6 +330,9 @@ impl fmt::Display for Chosen {
                     [] => writeln!(f, "          for each {part}; this request has none, which is one more")?,
                     values => writeln!(f, "          for each {part}; here {}", values.join(" and "))?,
                 }
+            }
+            if let Some(away) = limit.away {
+                writeln!(f, "          while the store is away: {away}")?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! too; what the file then says is refused anyway.
 
 mod route;
+mod store;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,6 +17,7 @@ use super::settings::{
     ClientSettings, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings, MAX_KEYS,
     QueueSettings, Settings, TlsSettings, UpstreamSettings,
 };
+use super::store::policy;
 use super::tree::{Reading, Section, Wrong};
 use crate::flags::{address, duration, network, refusal_status, timeout};
 
@@ -42,6 +44,7 @@ pub(super) fn settings<'t>(
         settings.upstreams =
             upstreams.into_iter().map(|(name, section)| upstream(reading, section, name)).collect();
     }
+    store::store(reading, root, folder, &mut settings.store);
     let limits = reading.named(root, "limit");
     settings.limits = limits.into_iter().map(|(name, section)| limit(reading, section, name)).collect();
     let queues = reading.named(root, "queue");
@@ -158,10 +161,13 @@ fn limit<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, name: &str) ->
     let of = cost.unwrap_or(if section.has("cost") { Cost::Bytes } else { Cost::default() });
     let quota = reading.text(&mut section, "quota", |text| quota(of, text));
     let max_keys = reading.number(&mut section, "max-keys");
+    let away = reading.text(&mut section, "away", policy);
+    let lease = reading.boolean(&mut section, "lease");
     reading.close(&section);
     let key = key.unwrap_or(KeyParts(vec![KeyPart::Global]));
     let rule = LimitRule { key, cost: of, quota: quota.unwrap_or(Quota::unlimited()) };
-    LimitSettings { name: name.to_owned(), rule, max_keys: max_keys.unwrap_or(MAX_KEYS) }
+    let max_keys = max_keys.unwrap_or(MAX_KEYS);
+    LimitSettings { name: name.to_owned(), rule, max_keys, away, lease }
 }
 
 /// A quota of what is counted. Which part of one of requests is wrong is told.

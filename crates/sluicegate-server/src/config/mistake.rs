@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
+use crate::flags::nearest;
+
 /// How many mistakes of a file are kept; more are counted.
 pub(super) const MAX_KEPT: usize = 100;
 
@@ -49,13 +51,7 @@ impl Mistake {
     /// The same, with which of these was probably meant instead of `given`.
     #[must_use]
     pub fn nearest<'a>(self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        // No name is that long, and the comparison would be.
-        let short = |name: &&str| name.len() <= MAX_SHOWN && given.len() <= MAX_SHOWN;
-        let far = |name: &str| strsim::osa_distance(&given.to_lowercase(), name);
-        let near = known.filter(short).map(|name| (far(name), name)).min();
-        // A third of the letters may be wrong.
-        let near = near.filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3));
-        Self { nearest: near.map(|(_, name)| name.to_owned()), ..self }
+        Self { nearest: nearest(given, known).map(str::to_owned), ..self }
     }
 }
 
@@ -92,9 +88,29 @@ pub struct Mistakes {
     count: usize,
 }
 
+/// The same text, each byte in its place, with stars for what stands before the host of a URL: logs are read by many.
+fn without_passwords(text: Arc<str>) -> Arc<str> {
+    if !(text.contains("://") && text.contains('@')) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(at) = rest.find("://") {
+        let (before, behind) = rest.split_at(at + "://".len());
+        let url = behind.split(['"', '\'', '\n']).next().unwrap_or_default();
+        let secret = url.rfind('@').unwrap_or(0);
+        shown.push_str(before);
+        shown.extend(std::iter::repeat_n('*', secret));
+        rest = &behind[secret..];
+    }
+    shown.push_str(rest);
+    shown.into()
+}
+
 impl Mistakes {
     pub(super) fn new(file: &Path, text: Arc<str>) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        let text = without_passwords(text);
         Self { file: file.to_owned(), text, starts, kept: Vec::new(), count: 0 }
     }
 
@@ -239,3 +255,17 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_not_shown() {
+        let shown = |text: &str| without_passwords(text.into()).to_string();
+        let text = "store = 'redis://ann:s@cret@host/2'\nurl = \"http://b\" # c@d\n";
+        assert_eq!(shown(text), "store = 'redis://**********@host/2'\nurl = \"http://b\" # c@d\n");
+        assert_eq!(shown("a://é@b"), "a://**@b", "each byte in its place");
+        assert_eq!(shown("a = 'no@url'"), "a = 'no@url'");
+    }
+}

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
+use sluicegate::breaker::Policy;
 
 use super::limit::LimitRule;
 use super::pattern::Match;
+pub use super::store::StoreSettings;
 
 /// What the one queue, upstream and route are called where the command line says them.
 pub const DEFAULT: &str = "default";
@@ -24,6 +26,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// Where to serve health and metrics, if at all.
     pub admin: Option<SocketAddr>,
+    /// Where the limits' buckets are.
+    pub store: StoreSettings,
     /// Limits that routes name. Each is one table of keys, shared by all routes that name it.
     pub limits: Vec<LimitSettings>,
     /// Places at an upstream and the queue for them, that routes name. Shared by all routes that name it.
@@ -67,11 +71,23 @@ pub struct LimitSettings {
     pub name: String,
     /// Its key and quota.
     pub rule: LimitRule,
-    /// How many keys have a bucket of their own; those beyond share one of the same quota.
+    /// How many keys have a bucket of their own; those beyond share one of the same quota. Only for limits in this process: a
+    /// store has bounds of its own.
     pub max_keys: usize,
+    /// What is answered while the store is away; where nothing is said, what [the store's settings](StoreSettings::away) say.
+    pub away: Option<Policy>,
+    /// Whether tokens are taken from the store in advance; where nothing is said, if
+    /// [the store's settings](StoreSettings::lease) say for how long.
+    pub lease: Option<bool>,
 }
 
 impl LimitSettings {
+    /// A limit of this name, all else as if nothing was said.
+    #[must_use]
+    pub const fn new(name: String, rule: LimitRule) -> Self {
+        Self { name, rule, max_keys: MAX_KEYS, away: None, lease: None }
+    }
+
     /// The name of its space in a store. A limit with another key, or of something else, is another limit: that is in it, and
     /// has no blank in it, so that no two limits have the same.
     #[must_use]
@@ -175,6 +191,7 @@ impl Default for Settings {
                 tls: None,
             }],
             admin: None,
+            store: StoreSettings::default(),
             limits: Vec::new(),
             queues: vec![QueueSettings::default()],
             upstreams: vec![UpstreamSettings::default()],

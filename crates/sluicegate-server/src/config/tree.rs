@@ -205,6 +205,26 @@ impl<'t> Reading<'t> {
         }
     }
 
+    /// Text, whatever it says.
+    pub(super) fn plain(&mut self, section: &mut Section<'t>, key: &'static str) -> Option<&'t str> {
+        let node = self.node(section, key)?;
+        let text = node.get_ref().as_str();
+        if text.is_none() {
+            self.wrong_kind(&section.at(key), node, "a string, in quotes");
+        }
+        text
+    }
+
+    /// Yes or no.
+    pub(super) fn boolean(&mut self, section: &mut Section<'t>, key: &'static str) -> Option<bool> {
+        let node = self.node(section, key)?;
+        let value = node.get_ref().as_bool();
+        if value.is_none() {
+            self.wrong_kind(&section.at(key), node, "`true` or `false`, without quotes");
+        }
+        value
+    }
+
     /// A whole number.
     pub(super) fn number(&mut self, section: &mut Section<'t>, key: &'static str) -> Option<usize> {
         let node = self.node(section, key)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::DemoError;
 use super::upstream::Upstream;
 use crate::config::Settings;
-use crate::config::settings::{DEFAULT, LimitSettings, MAX_KEYS};
+use crate::config::settings::{DEFAULT, LimitSettings};
 use crate::gateway::Gateway;
 use crate::load::{self, Plan, PlanError, Progress, Rate, Report};
 
@@ -141,7 +141,7 @@ fn settings(upstream: SocketAddr) -> Result<Settings, DemoError> {
     settings.listeners[0].address = any_port;
     settings.upstreams[0].url =
         format!("http://{upstream}/").parse().map_err(|source| DemoError::Address { source })?;
-    let limit = LimitSettings { name: DEFAULT.to_owned(), rule: LIMIT.parse()?, max_keys: MAX_KEYS };
+    let limit = LimitSettings::new(DEFAULT.to_owned(), LIMIT.parse()?);
     settings.limits.push(limit);
     // As many as the service has slots: more would only move the line to where nobody bounds it.
     settings.queues[0].concurrency = Some(SLOTS);

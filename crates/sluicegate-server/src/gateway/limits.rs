@@ -1,7 +1,9 @@
 //! Which limits a request meets, and what it is told of them.
 
 mod called;
+mod in_store;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use sluicegate::store::{StoreError, Verdict};
 use sluicegate_tower::http::fields::{self, Name, NameError, RATELIMIT, RATELIMIT_POLICY};
 use sluicegate_tower::limit::{Charge as Charged, Limit as Limiting};
 
-use super::meter::Meter;
+use super::meter::{Account, Meter};
 use super::refusal::{Denial, Refusal};
 use super::request::Asked;
 
@@ -23,13 +25,18 @@ use crate::config::limit::KeyPart;
 use crate::config::paths::Readings;
 use crate::config::settings::LimitSettings;
 
+pub use in_store::{OfStore, StoreCharge};
+
 /// A limit and its keys' buckets.
 #[derive(Clone, Debug)]
 pub struct Limit {
     /// As an operator set it.
     pub settings: LimitSettings,
-    /// Its [space](LimitSettings::space) of the gateway's memory, which outlives a configuration, by its quota.
+    /// Its [space](LimitSettings::space) of the gateway's memory, which outlives a configuration, by its quota. Where a store decides,
+    /// nothing is charged here: it only knows who asks most.
     pub keys: memory::Limit,
+    /// The name of that space, which it has in a store too.
+    pub space: Arc<str>,
 }
 
 /// The limits of a route.
@@ -105,7 +112,7 @@ impl RouteLimits {
         }
         let account = |(place, limit): (usize, &Limit)| {
             let cost = limit.settings.rule.cost;
-            (cost != Cost::Requests).then(|| Some((taken.account(place)?, cost))).flatten()
+            (cost != Cost::Requests).then(|| Some((Account::Here(taken.account(place)?), cost))).flatten()
         };
         Meter::new(self.each.iter().enumerate().filter_map(account), now)
     }
@@ -204,32 +211,48 @@ impl<B> Charged<Response<B>, Denial> for Charge {
 impl Limit {
     /// A request's key among `keys`; `client` is as much of its address as counts.
     fn key<'k>(&self, keys: &'k memory::Limit, request: &Parts, client: IpAddr) -> Key<'k> {
-        let (four, six, path);
-        let address: &[u8] = match client {
-            IpAddr::V4(address) => {
-                four = address.octets();
-                &four
-            }
-            IpAddr::V6(address) => {
-                six = address.octets();
-                &six
-            }
-        };
+        let (address, path) = (Address::of(client), self.path(request));
         let parts = &self.settings.rule.key.0;
-        let is_by_path = parts.contains(&KeyPart::Path);
-        path = if is_by_path { Readings::of(request.uri.path()).strict } else { "".into() };
         keys.key(parts.iter().flat_map(|part| {
             // A header may come several times: all its values count, or one could be smuggled past the limit. Each part
             // is closed by an absent one, so that values can't move from one part to the next.
             let (one, headers) = match part {
                 KeyPart::Global => (None, None),
-                KeyPart::ClientIp => (Some(address), None),
+                KeyPart::ClientIp => (Some(address.bytes()), None),
                 KeyPart::Path => (Some(path.as_bytes()), None),
                 KeyPart::Header(name) => (None, Some(request.headers.get_all(name))),
             };
             let values = headers.into_iter().flatten().map(HeaderValue::as_bytes);
             one.into_iter().chain(values).map(Some).chain([None])
         }))
+    }
+
+    /// The path as far as it counts.
+    fn path<'r>(&self, request: &'r Parts) -> Cow<'r, str> {
+        let is_by_path = self.settings.rule.key.0.contains(&KeyPart::Path);
+        if is_by_path { Readings::of(request.uri.path()).strict } else { "".into() }
+    }
+}
+
+/// An address as bytes.
+enum Address {
+    Four([u8; 4]),
+    Six([u8; 16]),
+}
+
+impl Address {
+    const fn of(client: IpAddr) -> Self {
+        match client {
+            IpAddr::V4(address) => Self::Four(address.octets()),
+            IpAddr::V6(address) => Self::Six(address.octets()),
+        }
+    }
+
+    const fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Four(address) => address,
+            Self::Six(address) => address,
+        }
     }
 }
 
@@ -249,7 +272,8 @@ mod tests {
         let limit = |(at, rule): (usize, &&str)| {
             let rule: crate::config::LimitRule = rule.parse().unwrap();
             let keys = memory::Limit::new(rule.quota, 100, 0);
-            Limit { settings: LimitSettings { name: format!("limit-{at}"), rule, max_keys: 100 }, keys }
+            let settings = LimitSettings::new(format!("limit-{at}"), rule);
+            Limit { space: settings.space().into(), settings, keys }
         };
         Arc::new(RouteLimits::new(rules.iter().enumerate().map(limit).collect(), 64).unwrap())
     }

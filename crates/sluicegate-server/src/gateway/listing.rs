@@ -27,12 +27,15 @@ pub struct Listed {
     pub cost: String,
     /// The quota of each key.
     pub quota: String,
-    /// How many keys have a bucket of their own.
-    pub keys: usize,
+    /// How many keys have a bucket of their own. Of limits in a store that is not known, nor what follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<usize>,
     /// How many may have.
-    pub max_keys: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_keys: Option<usize>,
     /// How many decisions were made on the bucket that the others share.
-    pub overflowed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflowed: Option<u64>,
     /// The keys that are asked for most, whether granted or refused, the heaviest first.
     pub heaviest: Vec<HeavyKey>,
 }
@@ -53,12 +56,14 @@ impl Listing {
     #[must_use]
     pub fn of(shared: &Shared) -> Self {
         let (plan, now) = (shared.plan.load(), shared.time.now());
-        Self { limits: plan.limits.iter().map(|limit| Listed::of(limit, now)).collect() }
+        Self {
+            limits: plan.limits.iter().map(|limit| Listed::of(limit, plan.store.is_none(), now)).collect(),
+        }
     }
 }
 
 impl Listed {
-    fn of(Limit { settings, keys }: &Limit, now: u64) -> Self {
+    fn of(Limit { settings, keys, .. }: &Limit, is_here: bool, now: u64) -> Self {
         let heaviest = keys.heaviest(now).into_iter().map(|heavy| HeavyKey {
             key: heavy.key.to_string(),
             at_most: heavy.at_most,
@@ -70,9 +75,9 @@ impl Listed {
             by: rule.key.to_string(),
             cost: rule.cost.to_string(),
             quota: rule.cost.quota_text(&rule.quota),
-            keys: keys.keys(),
-            max_keys: settings.max_keys,
-            overflowed: keys.overflowed(),
+            keys: is_here.then(|| keys.keys()),
+            max_keys: is_here.then_some(settings.max_keys),
+            overflowed: is_here.then(|| keys.overflowed()),
             heaviest: heaviest.collect(),
         }
     }

@@ -2,14 +2,17 @@
 //!
 //! A request is admitted where each of these limits has a byte left for it, which it takes: nobody knows what else it will
 //! cost. From then on what has passed is charged whether it is there or not, and the key owes what is not: the next request is
-//! refused until that is paid. At the end, however it comes, exactly the bytes that have passed are charged.
+//! refused until that is paid. At the end, however it comes, exactly the bytes that have passed are charged: at once where the
+//! limit is in this process, and by way of the [ledger](super::ledger) where a store has it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sluicegate::memory::Account;
+use sluicegate::memory;
+use sluicegate::quota::Quota;
 
 use super::activity::Activity;
+use super::ledger::{Ledger, Place};
 use crate::config::Cost;
 
 /// How many bytes pass before they are charged: a charge costs about as much as a limit's decision, which so much data does
@@ -23,6 +26,39 @@ pub enum Way {
     Up,
     /// To the client.
     Down,
+}
+
+/// What a key of a limit was charged, to be changed.
+#[derive(Debug)]
+pub enum Account {
+    /// In this process.
+    Here(memory::Account),
+    /// In a store.
+    Noted(Box<Noted>),
+}
+
+/// A key of a store that is charged by a ledger.
+#[derive(Debug)]
+pub struct Noted {
+    ledger: Ledger,
+    place: Place,
+    quota: Quota,
+}
+
+impl Account {
+    /// With this key of a store.
+    #[must_use]
+    pub fn noted(ledger: &Ledger, place: Place, quota: Quota) -> Self {
+        Self::Noted(Box::new(Noted { ledger: ledger.clone(), place, quota }))
+    }
+
+    /// Changes a charge of `charged` tokens to one of `actual`.
+    fn settle(&self, charged: u64, actual: u64, now: u64) {
+        match self {
+            Self::Here(account) => account.settle(charged, actual, now),
+            Self::Noted(noted) => noted.ledger.note(&noted.place, &noted.quota, charged, actual),
+        }
+    }
 }
 
 /// A request's accounts with the limits that count bytes of it. Its bodies and whoever else charges it share it; with the last
@@ -147,7 +183,7 @@ mod tests {
     }
 
     fn meter(taken: &Taken<&Limits>) -> Arc<Meter> {
-        let account = |at: usize| Some((taken.account(at)?, COSTS[at]));
+        let account = |at: usize| Some((Account::Here(taken.account(at)?), COSTS[at]));
         Meter::new((0..3).filter_map(account), 0).unwrap()
     }
 

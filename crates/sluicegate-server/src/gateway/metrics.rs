@@ -1,5 +1,7 @@
 //! What is counted. Counting is a relaxed add; the text for Prometheus is made when it is asked for.
 
+mod stored;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -23,6 +25,8 @@ const BUCKETS: [f64; 14] =
 pub enum Reason {
     /// Over a quota.
     Quota,
+    /// The store of its limits is away.
+    StoreAway,
     /// No room to wait.
     QueueFull,
     /// Out of time.
@@ -38,8 +42,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Quota,
+        Self::StoreAway,
         Self::QueueFull,
         Self::Deadline,
         Self::UpstreamUnreachable,
@@ -53,6 +58,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Quota => "quota",
+            Self::StoreAway => "store_away",
             Self::QueueFull => "queue_full",
             Self::Deadline => "deadline",
             Self::UpstreamUnreachable => "upstream_unreachable",
@@ -201,6 +207,9 @@ impl Collector for Snapshot {
             ConstCounter::new(read(counter)).encode(family.encode_family(&[("result", result)])?)?;
         }
         let plan = shared.plan.load();
+        if let Some(store) = &plan.store {
+            stored::encode(store, &mut encoder)?;
+        }
         let help = "Requests at the upstream";
         let mut family = encoder.encode_descriptor("in_flight", help, None, MetricType::Gauge)?;
         for Places { settings, permits } in &plan.queues {
@@ -221,13 +230,15 @@ impl Collector for Snapshot {
         }
         let help = "Keys with a bucket of their own";
         let mut family = encoder.encode_descriptor("limit_keys", help, None, MetricType::Gauge)?;
-        for limit in &plan.limits {
+        // Of limits in a store that is not known.
+        let here = || plan.limits.iter().filter(|_| plan.store.is_none());
+        for limit in here() {
             let labels = [("limit", limit.settings.name.as_str())];
             ConstGauge::new(size(limit.keys.keys())).encode(family.encode_family(&labels)?)?;
         }
         let help = "Decisions on the bucket shared by keys beyond the cap";
         let mut family = encoder.encode_descriptor("limit_overflow", help, None, MetricType::Counter)?;
-        for limit in &plan.limits {
+        for limit in here() {
             let labels = [("limit", limit.settings.name.as_str())];
             ConstCounter::new(limit.keys.overflowed()).encode(family.encode_family(&labels)?)?;
         }

@@ -11,10 +11,11 @@ use sluicegate::timer::TokioTime;
 
 use super::activity::Patience;
 use super::forward::Forward;
-use super::limits::{Limit, OfRoute, RouteLimits, RouteLimitsError};
+use super::limits::{Limit, OfRoute, OfStore, RouteLimits, RouteLimitsError};
 use super::listing::HEAVIEST;
 use super::refusal::Refusal;
 use super::stack::{self, Stack};
+use super::store::Remote;
 use super::upstream::Upstream;
 use crate::config::paths::{self, Readings};
 use crate::config::pattern::{self, Ambiguous};
@@ -31,6 +32,8 @@ pub struct Plan {
     pub limits: Vec<Limit>,
     /// Where those are: the same for all configurations of a gateway.
     pub memory: Memory<TokioTime>,
+    /// Where they are if not there.
+    pub store: Option<Arc<Remote>>,
     /// Every queue, with its places.
     pub queues: Vec<Places>,
     /// Every upstream, with its connections.
@@ -78,13 +81,14 @@ impl Route {
 }
 
 impl Plan {
-    /// What `settings`, which have been checked, say. What is in use `before` and goes on under its name is taken over:
+    /// What `settings`, which have been checked, say; `store` is the one that they name. What is in use `before` and goes on under its name is taken over:
     /// limits with the same key, queues, upstreams that have not changed. It is not changed until [`commit`](Self::commit).
     ///
     /// # Errors
     /// If a route's limits can't be, which a check of the settings finds before.
     pub fn new(
         settings: Settings,
+        store: Option<Arc<Remote>>,
         before: Option<&Self>,
         time: TokioTime,
         workers: usize,
@@ -102,7 +106,7 @@ impl Plan {
             if settings.admin.is_some() {
                 keys.keep_heaviest(HEAVIEST);
             }
-            Ok(Limit { settings: wanted.clone(), keys })
+            Ok(Limit { settings: wanted.clone(), keys, space: space.into() })
         };
         let limits = settings.limits.iter().map(limit).collect::<Result<Vec<_>, _>>()?;
         let queues: Vec<Places> = settings
@@ -135,11 +139,18 @@ impl Plan {
             let (Some(queue), Some(upstream)) = (queue, upstream) else { return Ok(None) };
             let limits: Vec<Limit> = route.limits.iter().filter_map(of_route).collect();
             let counts_by_path = limits.iter().any(by_path);
+            // Who has no limits asks nobody.
+            let store = store.as_ref().filter(|_| !limits.is_empty());
             let limits = Arc::new(RouteLimits::new(limits, settings.identity.ipv6_prefix)?);
             let stack = |_| {
-                let limits = OfRoute(Arc::clone(&limits));
                 let forward = Forward::new(Arc::clone(upstream));
-                stack::build(limits, nanos(route.deadline), queue.permits.clone(), forward)
+                let inner = stack::inner(nanos(route.deadline), queue.permits.clone(), forward);
+                match store {
+                    Some(store) => {
+                        Stack::in_store(OfStore::new(Arc::clone(&limits), Arc::clone(store)), inner)
+                    }
+                    None => Stack::here(OfRoute(Arc::clone(&limits)), inner),
+                }
             };
             Ok(Some(Arc::new(Route {
                 settings: route.clone(),
@@ -153,7 +164,7 @@ impl Plan {
         let for_path = |route: &RouteSettings| route.matches.path.is_some();
         let looks_at_paths = limits.iter().any(by_path) || settings.routes.iter().any(for_path);
         let patience = Patience::new(&settings.clients);
-        Ok(Self { patience, limits, memory, queues, upstreams, routes, looks_at_paths, settings })
+        Ok(Self { patience, limits, memory, store, queues, upstreams, routes, looks_at_paths, settings })
     }
 
     /// Where its limits' keys are.
@@ -164,6 +175,9 @@ impl Plan {
     /// Has what was taken over from `before` be as this plan says: limits that are no more are forgotten, and places change,
     /// with those who hold one.
     pub fn commit(&self, before: &Self) {
+        if let Some(store) = &self.store {
+            store.commit(&self.settings);
+        }
         for limit in &self.limits {
             limit.keys.set_max_keys(limit.settings.max_keys);
         }

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use sluicegate::decision::Decision;
 use sluicegate::failure::{Failure, Lasting};
 use sluicegate::queue::Rejected;
-use sluicegate::store::Verdict;
+use sluicegate::store::{StoreError, Verdict};
 use sluicegate_tower::http::problem::{Problem, QUOTA_EXCEEDED, REDUCED_CAPACITY};
 use sluicegate_tower::refused::Refused;
 
@@ -26,6 +26,13 @@ pub enum Refusal {
     Quota(Decision),
     /// It is over a quota of bytes, and of nothing else.
     Volume(Decision),
+    /// Nobody can say whether it is over a quota: the store of its limits is away.
+    Away {
+        /// When the store is asked again, if that is known.
+        retry_after: Option<Duration>,
+        /// What went wrong, where a limit's policy was not asked.
+        error: Option<StoreError>,
+    },
     /// No room to wait for a place at the upstream.
     QueueFull(Rejected),
     /// Its deadline has passed, while it waited for this.
@@ -60,6 +67,7 @@ impl Refusal {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Quota(_) | Self::Volume(_) => Reason::Quota,
+            Self::Away { .. } => Reason::StoreAway,
             Self::QueueFull(_) => Reason::QueueFull,
             Self::Deadline(_) => Reason::Deadline,
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
@@ -92,6 +100,7 @@ impl Refusal {
         match self.reason() {
             Reason::Quota => StatusCode::TOO_MANY_REQUESTS,
             Reason::QueueFull => route.map_or(StatusCode::SERVICE_UNAVAILABLE, |route| route.reject_status),
+            Reason::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
             Reason::NoRoute => StatusCode::NOT_FOUND,
             Reason::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Reason::UpstreamUnreachable | Reason::UpstreamBroken => StatusCode::BAD_GATEWAY,
@@ -106,6 +115,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Quota(decision) | Self::Volume(decision) => decision.retry_after(),
+            Self::Away { retry_after, .. } => *retry_after,
             Self::QueueFull(rejected) => rejected.retry_after(),
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Some(UNREACHABLE_RETRY)
@@ -137,6 +147,14 @@ impl Refusal {
             Self::Volume(decision) => {
                 Failure::known(code, Transitory, format!("over a quota of bytes: {decision}"))
                     .showing("Too much was sent or received.")
+            }
+            Self::Away { error, .. } => {
+                let failure = Failure::known(code, Transitory, "the store of its limits is away")
+                    .showing("What counts requests can't be reached.");
+                match error {
+                    Some(error) => failure.because(error),
+                    None => failure,
+                }
             }
             Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
                 .showing("The service has more work than it can do."),
@@ -198,6 +216,7 @@ impl From<Refused> for Denial {
         let refusal = match refused {
             Refused::Quota(decision) => Refusal::Quota(decision),
             Refused::Queue(rejected) => Refusal::QueueFull(rejected),
+            Refused::Away { retry_after } => Refusal::Away { retry_after, error: None },
             Refused::Late { admitted: Some(false), .. } => Refusal::Deadline(Stage::Queue),
             _ => Refusal::Deadline(Stage::Upstream),
         };

@@ -16,7 +16,6 @@ use sluicegate::permits::Permits;
 use sluicegate::quota::Quota;
 use sluicegate::timer::TokioTime;
 use sluicegate_tower::http::held::Held;
-use tower_service::Service;
 
 use super::activity::{Activity, Busy};
 use super::body::{ReplyBody, UpstreamBody};
@@ -203,8 +202,7 @@ async fn serve(
         arrived,
         meter: OnceLock::new(),
     });
-    // Always ready, as all of these layers are.
-    route.stack(client.worker).call(asked).await
+    route.stack(client.worker).serve(asked).await
 }
 
 /// Whose request it is.

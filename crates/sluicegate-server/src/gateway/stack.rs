@@ -3,6 +3,7 @@
 use http::Response;
 use sluicegate::permits::Permits;
 use sluicegate_tower::admission::Known;
+use sluicegate_tower::async_rate_limit::{AsyncRateLimit, AsyncRateLimitLayer};
 use sluicegate_tower::deadline::{Deadline, DeadlineLayer};
 use sluicegate_tower::due::{Due, TimeLeft};
 use sluicegate_tower::http::held::{Held, UntilBodyEnds};
@@ -15,29 +16,58 @@ use tower_service::Service;
 use super::activity::Until;
 use super::body::UpstreamBody;
 use super::forward::Forward;
-use super::limits::OfRoute;
+use super::limits::{OfRoute, OfStore};
 use super::refusal::Denial;
 use super::request::Asked;
 
 /// What a request goes through.
-pub type Stack = RateLimit<
-    Deadline<Queue<Forward, UntilBodyEnds, Own<Denial>>, OfArrival, Known, Own<Denial>>,
-    OfRoute,
-    Known,
-    Own<Denial>,
->;
+#[derive(Clone, Debug)]
+pub enum Stack {
+    /// With limits in this process, which decide at once.
+    Here(RateLimit<Inner, OfRoute, Known, Own<Denial>>),
+    /// With limits that a store is asked for.
+    InStore(AsyncRateLimit<Inner, OfStore, Known, Own<Denial>>),
+}
 
-/// The order of things, a reason each; built from the inside.
+/// What is behind the limits.
+pub type Inner = Deadline<Queue<Forward, UntilBodyEnds, Own<Denial>>, OfArrival, Known, Own<Denial>>;
+
+/// The order of things behind the limits, a reason each; built from the inside.
 #[must_use]
-pub fn build(limits: OfRoute, deadline: u64, permits: Permits, forward: Forward) -> Stack {
+pub fn inner(deadline: u64, permits: Permits, forward: Forward) -> Inner {
     // The queue refuses at once, and a place at the upstream is held from there until the body has ended.
     let queue = QueueLayer::new(permits).until_body_ends().with_error();
-    // The deadline runs from when the header was complete, so that it includes every wait below.
+    // The deadline runs from when the header was complete, so that it includes every wait: below, and for a store.
     let deadline = DeadlineLayer::new(OfArrival(deadline)).over_queue().with_error();
-    // Limits first: who is over quota takes no place in the queue, and whoever is turned away by it, or leaves before its
-    // turn, has its tokens back. All of them are one decision.
-    let limits = RateLimitLayer::new(limits).over_queue().with_error();
-    limits.layer(deadline.layer(queue.layer(forward)))
+    deadline.layer(queue.layer(forward))
+}
+
+// Limits first: who is over quota takes no place in the queue, and whoever is turned away by it, or leaves before its
+// turn, has its tokens back. All of them are one decision.
+impl Stack {
+    /// With limits in this process.
+    #[must_use]
+    pub fn here(limits: OfRoute, inner: Inner) -> Self {
+        Self::Here(RateLimitLayer::new(limits).over_queue().with_error().layer(inner))
+    }
+
+    /// With limits in a store.
+    #[must_use]
+    pub fn in_store(limits: OfStore, inner: Inner) -> Self {
+        Self::InStore(AsyncRateLimitLayer::new(limits).over_queue().with_error().layer(inner))
+    }
+
+    /// Has a request go through it. Always ready, as all of these layers are.
+    ///
+    /// # Errors
+    /// Why it was not served.
+    pub async fn serve(self, asked: Box<Asked>) -> Result<Response<Held<UpstreamBody>>, Denial> {
+        match self {
+            Self::Here(mut stack) => stack.call(asked).await,
+            // In a box: where no store is asked, nothing is to be larger for it.
+            Self::InStore(mut stack) => Box::pin(stack.call(asked)).await,
+        }
+    }
 }
 
 /// Late so many nanoseconds after a request's arrival. The request's own task keeps that time along with its others: no
@@ -52,7 +82,3 @@ impl Due<Box<Asked>> for OfArrival {
         TimeLeft::Until(asked.activity.clone().until(asked.arrived.saturating_add(self.0)))
     }
 }
-
-/// What comes out, so that a change of the layers that would change it is seen here.
-const fn _answers<S: Service<Box<Asked>, Response = Response<Held<UpstreamBody>>, Error = Denial>>() {}
-const _: () = _answers::<Stack>();

@@ -7,14 +7,17 @@ use std::time::Duration;
 use clap::Args;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
+use sluicegate::breaker::Policy;
 
 use super::LogFormat;
 use crate::config::settings::{
     ClientSettings, DEFAULT, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings,
-    QueueSettings, RouteSettings, TlsSettings, UpstreamSettings,
+    QueueSettings, RouteSettings, StoreSettings, TlsSettings, UpstreamSettings,
 };
+use crate::config::store::policy;
 use crate::config::{LimitRule, Settings};
 use crate::flags::{address, duration, network, refusal_status, timeout};
+use crate::stores::StoreAddress;
 
 /// Flags of `serve`. Their defaults are those of [`Settings`].
 #[derive(Debug, Args)]
@@ -39,6 +42,22 @@ pub struct ServeArgs {
     /// How many keys each limit keeps apart; those beyond share one bucket
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub max_keys: usize,
+    /// Where the limits' buckets are: `memory`, `disk:FILE` (they survive a restart), `redis://HOST:PORT`, `rediss://…` or
+    /// `redis+cluster://…` (gateways share them)
+    #[arg(long, value_name = "ADDRESS", default_value_t = StoreAddress::Memory)]
+    pub store: StoreAddress,
+    /// How long the store's answer is waited for; without, as long as its address says, or 100ms
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub store_timeout: Option<Duration>,
+    /// What is answered while the store is away: everything (open), nothing (closed), or this gateway's share of each quota (share)
+    #[arg(long, value_name = "POLICY", default_value = "share", value_parser = policy)]
+    pub away: Policy,
+    /// Among how many gateways quotas are divided while the store is away, at the least; more, where more were seen
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub instances: usize,
+    /// Takes tokens from the store in advance and holds them for so long at the most, so that few requests ask it
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub lease: Option<Duration>,
     /// How many requests are at the upstream at once; without, as many as come
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
@@ -118,7 +137,8 @@ impl From<&ServeArgs> for Settings {
             let numbered = (2..).map(|number| format!("{base}-{number}"));
             let is_free = |name: &String| limits.iter().all(|limit| limit.name != *name);
             if let Some(name) = std::iter::once(base.clone()).chain(numbered).find(is_free) {
-                limits.push(LimitSettings { name, rule: rule.clone(), max_keys: args.max_keys });
+                let max_keys = args.max_keys;
+                limits.push(LimitSettings { max_keys, ..LimitSettings::new(name, rule.clone()) });
             }
         }
         let tls = args.tls_certificate.clone().zip(args.tls_key.clone());
@@ -127,6 +147,14 @@ impl From<&ServeArgs> for Settings {
         Self {
             listeners: vec![ListenerSettings { address: args.listen, tls }],
             admin: args.admin,
+            store: StoreSettings {
+                address: args.store.clone(),
+                timeout: args.store_timeout,
+                away: args.away,
+                instances: args.instances,
+                lease: args.lease,
+                ..StoreSettings::default()
+            },
             queues: vec![QueueSettings {
                 name: name(),
                 concurrency: args.concurrency,
@@ -180,7 +208,11 @@ pub(super) fn flag(setting: &str) -> String {
         "upstream.default.idle-timeout" => "upstream-idle-timeout",
         "route.default.deadline" => "deadline",
         "route.default.limits" => "limit",
+        "store.timeout" => "store-timeout",
+        "store.instances" => "instances",
+        "store.lease" => "lease",
         limit if limit.starts_with("limit.") && limit.ends_with(".max-keys") => "max-keys",
+        limit if limit.starts_with("limit.") && limit.ends_with(".quota") => "limit",
         same => same,
     };
     format!("--{flag}")

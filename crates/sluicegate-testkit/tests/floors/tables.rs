@@ -97,19 +97,21 @@ pub(crate) const CRATES: &[Place] = &[
         name: "sluicegate-tower",
         imports: &[CORE, LIBRARY],
         modules: Some(&[
-            "refused",    // why a request was not passed on
-            "admission",  // whether it has reached the service
-            "drive",      // readies, calls, drives
-            "cost",       // what a request costs
-            "limit",      // what a rate limit asks
-            "one_bucket", // a limit for all
-            "by_key",     // a limit for each
-            "rate_limit", // the layer that charges
-            "hold",       // how long an answer holds its permit
-            "queue",      // the layer with a line
-            "due",        // when a request is late
-            "deadline",   // the layer that gives up
-            "http",       // bodies, answers, fields
+            "refused",          // why a request was not passed on
+            "admission",        // whether it has reached the service
+            "drive",            // readies, calls, drives
+            "cost",             // what a request costs
+            "limit",            // what a rate limit asks
+            "one_bucket",       // a limit for all
+            "by_key",           // a limit for each
+            "in_store",         // limits in a store
+            "rate_limit",       // the layer that charges
+            "async_rate_limit", // the same, once a store has answered
+            "hold",             // how long an answer holds its permit
+            "queue",            // the layer with a line
+            "due",              // when a request is late
+            "deadline",         // the layer that gives up
+            "http",             // bodies, answers, fields
         ]),
         forbidden: QUIET,
         except: &[],
@@ -149,16 +151,18 @@ pub(crate) const CRATES: &[Place] = &[
         name: "sluicegate-server",
         imports: &[CORE, LIBRARY, "sluicegate-tower", "sluicegate-redis", "sluicegate-disk"],
         modules: Some(&[
-            "flags",   // values of flags, as text
-            "config",  // what an operator can set
-            "gateway", // a request's way
-            "check",   // a configuration, looked at
-            "explain", // a request, followed on paper
-            "load",    // the load generator
-            "demo",    // both, shown
-            "serve",   // the gateway as a process
-            "cli",     // the arguments
-            "guide",   // chapters, no code
+            "flags",    // values of flags, as text
+            "stores",   // from an address to a store
+            "config",   // what an operator can set
+            "gateway",  // a request's way
+            "check",    // a configuration, looked at
+            "explain",  // a request, followed on paper
+            "load",     // the load generator
+            "demo",     // both, shown
+            "serve",    // the gateway as a process
+            "commands", // one question to a store
+            "cli",      // the arguments
+            "guide",    // chapters, no code
         ]),
         forbidden: &[],
         except: &[],

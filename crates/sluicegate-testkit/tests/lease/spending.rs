@@ -109,6 +109,19 @@ async fn what_can_t_be_leased_is_the_store_s() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_the_limits_that_are_named_have_leases() {
+    let (house, fast) = (House::new(), quota("1000000/s"));
+    let instance = house.instance().await;
+    instance.lease_only(["pages"]);
+    let [pages, logins] = ["pages", "logins"].map(|space| Charge::new(space, b"k", &fast));
+    assert_eq!(requests(&instance, logins, 20).await, 20);
+    assert_eq!((instance.leases(), house.store.calls()), (0, 20));
+    assert_eq!(take(&instance, pages).await.by, Decided::Lease);
+    let both = instance.take(&[pages, logins]).await.unwrap();
+    assert_eq!((both.is_granted(), both.by), (true, Decided::Store), "the store's as a whole");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_booking_of_what_is_held_is_settled_here_and_by_the_store() {
     let (house, some) = (House::new(), quota("1/h burst 100"));
     let instance = house.instance().await;

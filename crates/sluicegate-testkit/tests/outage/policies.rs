@@ -44,6 +44,11 @@ async fn each_limit_has_its_own_and_the_decision_says_which() {
     assert_eq!((verdict.is_granted(), verdict.by), (true, Decided::Outage(Policy::LocalShare)));
     let counts = instance.counts();
     assert_eq!((counts.open_granted, counts.closed_refused, counts.share_granted), (1, 2, 2));
+
+    instance.set_policies(Policy::Open, [("pages", Policy::Closed)]);
+    assert_eq!(take(&instance, pages).await.by, Decided::Outage(Policy::Closed));
+    assert!(take(&instance, logins).await.is_granted() && take(&instance, rest.of(10)).await.is_granted());
+    assert_eq!(instance.owing(), 1, "what a share has granted is owed all the same");
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,12 +145,12 @@ fn push_string(json: &mut String, text: &str) {
 }
 
 impl Refused {
-    /// The status that says it: 429 over a quota, 503 without room to wait, 504 past the deadline.
+    /// The status that says it: 429 over a quota, 503 without room to wait or where nobody knows, 504 past the deadline.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Queue(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Queue(_) | Self::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -162,6 +162,7 @@ impl Refused {
             Self::Quota(decision) => decision.retry_after(),
             Self::Queue(rejected) => rejected.retry_after(),
             Self::Late { .. } => None,
+            Self::Away { retry_after } => *retry_after,
         }
     }
 
@@ -177,6 +178,7 @@ impl Refused {
                 .kind(REDUCED_CAPACITY, "Temporarily over capacity")
                 .detail("The service has more work than it can do."),
             Self::Late { .. } => problem.detail("The service took too long to answer."),
+            Self::Away { .. } => problem.detail("What counts requests can't be reached."),
         };
         match self.retry_after() {
             Some(wait) => problem.retry_after(wait),
@@ -234,5 +236,7 @@ mod tests {
         assert_eq!((queue.status().as_u16(), &queue.headers()["retry-after"]), (503, &"1".parse().unwrap()));
         let late = Response::from(Refused::Late { admitted: None });
         assert_eq!((late.status().as_u16(), late.headers().get("retry-after")), (504, None));
+        let away = Response::from(Refused::Away { retry_after: Some(Duration::from_millis(50)) });
+        assert_eq!((away.status().as_u16(), &away.headers()["retry-after"]), (503, &"1".parse().unwrap()));
     }
 }

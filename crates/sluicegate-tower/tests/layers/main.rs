@@ -4,6 +4,7 @@
 mod every_await;
 mod given_back;
 mod hooks;
+mod in_store;
 mod interleaved;
 mod shared;
 mod support;

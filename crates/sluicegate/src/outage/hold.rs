@@ -33,7 +33,7 @@ impl<S: Store, T: Timer> GuardedHold<S, T> {
     }
 
     pub(super) fn local(charges: &[Charge<'_>], wait: u64, shared: &Arc<Shared<S, T>>) -> Self {
-        let is_share = |charge: &&Charge<'_>| shared.settings.policy(charge.space) == Policy::LocalShare;
+        let is_share = |charge: &&Charge<'_>| shared.policy(charge.space) == Policy::LocalShare;
         let booked = charges
             .iter()
             .map(|charge| Some(charge).filter(is_share).map(|charge| (charge.name().to_name(), charge.n)));

@@ -22,8 +22,7 @@ use super::Policy;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Settings {
-    policy: Policy,
-    policies: HashMap<Box<str>, Policy>,
+    pub(super) policies: Policies,
     pub(super) timeout: Duration,
     pub(super) breaker: breaker::Settings,
     pub(super) group: Box<str>,
@@ -38,8 +37,7 @@ impl Settings {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self {
-            policy,
-            policies: HashMap::new(),
+            policies: Policies { others: policy, each: HashMap::new() },
             timeout: Duration::from_millis(100),
             breaker: breaker::Settings::default(),
             group: "sluicegate".into(),
@@ -52,7 +50,7 @@ impl Settings {
     /// Another policy for the limit of this name (the charges' space).
     #[must_use]
     pub fn with_policy(mut self, space: &str, policy: Policy) -> Self {
-        self.policies.insert(space.into(), policy);
+        self.policies.each.insert(space.into(), policy);
         self
     }
 
@@ -98,6 +96,19 @@ impl Settings {
     /// The policy of this limit.
     #[must_use]
     pub fn policy(&self, space: &str) -> Policy {
-        self.policies.get(space).copied().unwrap_or(self.policy)
+        self.policies.of(space)
+    }
+}
+
+/// What is answered for which limit.
+#[derive(Clone, Debug)]
+pub(super) struct Policies {
+    pub(super) each: HashMap<Box<str>, Policy>,
+    pub(super) others: Policy,
+}
+
+impl Policies {
+    pub(super) fn of(&self, space: &str) -> Policy {
+        self.each.get(space).copied().unwrap_or(self.others)
     }
 }

@@ -67,8 +67,8 @@ impl<H: Hold> Reservation<H> {
         Self { hold: Some(hold), charges, delay, verdict }
     }
 
-    /// The same booking, kept by somebody who stands before the store.
-    pub(crate) fn map<G: Hold>(mut self, f: impl FnOnce(H) -> G) -> Reservation<G> {
+    /// The same booking, kept by somebody who stands before the store: `f` has what the store keeps of it.
+    pub fn map<G: Hold>(mut self, f: impl FnOnce(H) -> G) -> Reservation<G> {
         let (hold, charges, delay) = (self.hold.take().map(f), self.charges, self.delay);
         let verdict = std::mem::replace(&mut self.verdict, Verdict::new(Vec::new()));
         Reservation { hold, charges, delay, verdict }
@@ -161,6 +161,14 @@ impl<H: Hold> Outcome<H> {
         match self {
             Self::Reserved(reservation) => Some(reservation),
             Self::Refused(_) => None,
+        }
+    }
+
+    /// The same, for who stands before the store: see [`Reservation::map`].
+    pub fn map<G: Hold>(self, f: impl FnOnce(H) -> G) -> Outcome<G> {
+        match self {
+            Self::Reserved(reservation) => Outcome::Reserved(reservation.map(f)),
+            Self::Refused(verdict) => Outcome::Refused(verdict),
         }
     }
 

@@ -132,3 +132,16 @@ fn a_path_that_leads_two_ways_is_refused() {
         "{shown}"
     );
 }
+
+#[test]
+fn where_limits_are_counted_is_told_without_a_password() {
+    let text = format!("store = 'redis://ann:secret@host'\n{CONFIG}");
+    let stored = parse(Path::new("f"), &text).unwrap().settings;
+    let asked = asked(&Method::POST, "api.example.com", "/login");
+    let told = explain(&stored, &asked).to_string();
+    assert!(told.contains("\nstore     redis://ann:…@host\n"), "{told}");
+    assert!(told.contains("while the store is away: share"), "{told}");
+    let here = explain(&settings(), &asked);
+    assert!(!here.to_string().contains("store"), "{here}");
+    assert!(!serde_json::to_string(&here).unwrap().contains("away"));
+}

@@ -8,7 +8,7 @@ use http::Method;
 use super::{queue, set};
 use crate::config::limit::LimitRule;
 use crate::config::pattern::Match;
-use crate::config::settings::{DEFAULT, LimitSettings, MAX_KEYS, QueueSettings, RouteSettings, Settings};
+use crate::config::settings::{DEFAULT, LimitSettings, QueueSettings, RouteSettings, Settings};
 use crate::config::tree::{Reading, Section, Wrong};
 use crate::flags::timeout;
 
@@ -205,7 +205,7 @@ fn name_limits(
                     let base = format!("{}/{}", route.name, rule.name());
                     let name = free(base.clone(), &base, &mut taken);
                     reading.places.add(format!("limit.{name}"), place);
-                    settings.limits.push(LimitSettings { name: name.clone(), rule, max_keys: MAX_KEYS });
+                    settings.limits.push(LimitSettings::new(name.clone(), rule));
                     name
                 }
             };

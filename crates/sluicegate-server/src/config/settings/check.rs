@@ -7,9 +7,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{QueueSettings, RouteSettings, Settings, SettingsError, UpstreamSettings};
+use crate::config::store::policy_text;
 
 /// Times that something is waited for.
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+
+/// Times that tokens may be held.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(16)..=Duration::from_secs(3600);
 
 impl Settings {
     /// These settings, if they make sense.
@@ -35,6 +39,7 @@ impl Settings {
         for limit in &self.limits {
             wrong.note(size(&format!("limit.{}.max-keys", limit.name), limit.max_keys, 1..=1 << 31));
         }
+        self.check_store(&mut wrong);
         wrong.unique("queue", self.queues.iter().map(|queue| &queue.name));
         self.queues.iter().for_each(|queue| queue.check(&mut wrong));
         wrong.unique("upstream", self.upstreams.iter().map(|upstream| &upstream.name));
@@ -111,6 +116,34 @@ impl Settings {
         wrong.note(size("max-headers", clients.max_headers, 1..=10_000));
         wrong.note(size("max-connections", clients.max_connections, 1..=1_000_000));
         wrong.note(size("max-streams", clients.max_streams, 1..=10_000));
+    }
+
+    fn check_store(&self, wrong: &mut Wrong) {
+        let store = &self.store;
+        wrong.note(store.timeout.map_or(Ok(()), |timeout| time("store.timeout", timeout)));
+        wrong.note(size("store.instances", store.instances, 1..=1_000_000));
+        wrong.note(size("store.max-keys", store.max_keys, 1..=100_000_000));
+        if let Some(lease) = store.lease.filter(|lease| !LEASES.contains(lease)) {
+            wrong.push(SettingsError::new("store.lease", format!("{lease:?}"), "a time from 16ms to 1h"));
+        }
+        if !store.is_here() {
+            return;
+        }
+        // Whoever says such things believes that limits are shared, or survive.
+        let expected =
+            "a store besides, such as `store = \"redis://127.0.0.1\"`: limits in this process are never away";
+        if let Some(lease) = store.lease {
+            wrong.push(SettingsError::new("store.lease", format!("{lease:?}"), expected));
+        }
+        for limit in &self.limits {
+            let at = |setting: &str| format!("limit.{}.{setting}", limit.name);
+            if let Some(away) = limit.away {
+                wrong.push(SettingsError::new(at("away"), policy_text(away), expected));
+            }
+            if limit.lease == Some(true) {
+                wrong.push(SettingsError::new(at("lease"), true, expected));
+            }
+        }
     }
 
     fn check_route(&self, route: &RouteSettings, wrong: &mut Wrong) {

@@ -1,5 +1,6 @@
 //! Work that nobody can stop: it is said so, fenced off and counted, and all goes on without.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use super::*;

@@ -1,0 +1,210 @@
+//! The limits' buckets where they are not in this process: a store, behind a guard for when it is away, and leases for limits
+//! that want them.
+//!
+//! Everything that is asked of it is bounded by the guard's timeout, so a request waits no longer for its limits than that. What
+//! goes on by itself (fetching and giving back leases, paying what was granted in an outage, charging bytes, telling of
+//! outages) are tasks of the runtime that the gateway was started in. They end with the last request that came under the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate::clock::nanos;
+use sluicegate::lease::{self, Leased};
+use sluicegate::outage::{self, Guarded, OutageCounts};
+use sluicegate::store::{Store, StoreError};
+use sluicegate::timer::{Timer, TokioTime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ledger::Ledger;
+use crate::config::SettingsError;
+use crate::config::settings::{Settings, StoreSettings};
+use crate::config::store::LEASE;
+use crate::stores::{AnyStore, OpenError, StoreAddress, open};
+
+/// What decides.
+pub type Backing = Leased<Guard, TokioTime>;
+
+/// The store, answered for while it is away.
+pub type Guard = Guarded<AnyStore, TokioTime>;
+
+/// How often it is looked whether the store has gone or is back, to tell of it.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A store that limits are decided in.
+#[derive(Debug)]
+pub struct Remote {
+    /// As an operator set it.
+    pub settings: StoreSettings,
+    store: AnyStore,
+    backing: Backing,
+    ledger: Ledger,
+    _telling: AbortOnDropHandle<()>,
+}
+
+impl Remote {
+    /// The store that these settings name; none where limits are in this process. One that is in use `before` goes on as it is if
+    /// nothing of it has changed, and its connection or file if its address has not. `tasks` gets what goes on by itself.
+    ///
+    /// A store across a network is not asked here: it may be away.
+    ///
+    /// # Errors
+    /// If it can't be opened, such as a file that is in use, or can't hold to a limit's quota.
+    pub fn open(
+        settings: &Settings,
+        before: Option<&Arc<Self>>,
+        time: TokioTime,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Option<Arc<Self>>, SettingsError> {
+        let wanted = &settings.store;
+        if wanted.is_here() {
+            return Ok(None);
+        }
+        if let Some(before) = before.filter(|before| before.settings == *wanted) {
+            return match unsupported(settings, &before.store).into_iter().next() {
+                None => Ok(Some(Arc::clone(before))),
+                Some(wrong) => Err(wrong),
+            };
+        }
+        let same = before.filter(|before| before.settings.address == wanted.address);
+        let store = match same {
+            Some(before) => before.store.clone(),
+            None => {
+                is_another(&wanted.address, before)?;
+                open(&wanted.address).map_err(|error| unopened(&wanted.address, &error))?
+            }
+        };
+        if let Some(wrong) = unsupported(settings, &store).into_iter().next() {
+            return Err(wrong);
+        }
+        let guarding = outage::Settings::new(wanted.away)
+            .with_timeout(wanted.waits())
+            .with_instances(u64::try_from(wanted.instances).unwrap_or(u64::MAX))
+            .with_max_keys(wanted.max_keys);
+        let (guard, upkeep) = Guarded::new(store.clone(), time, guarding);
+        tasks.spawn(upkeep.run());
+        let leasing = lease::Settings::default()
+            .with_lifetime(wanted.lease.unwrap_or(LEASE))
+            .with_max_keys(wanted.max_keys);
+        let (backing, upkeep) = Leased::new(guard.clone(), time, leasing);
+        tasks.spawn(upkeep.run());
+        let (ledger, settling) = Ledger::new(wanted.max_keys, backing.clone(), time);
+        tasks.spawn(settling);
+        let telling = tokio::spawn(tell(guard, wanted.address.clone(), time));
+        let telling = AbortOnDropHandle::new(telling);
+        Ok(Some(Arc::new(Self { settings: wanted.clone(), store, backing, ledger, _telling: telling })))
+    }
+
+    /// Which of its limits have leases, and what is answered for which while it is away.
+    pub fn commit(&self, settings: &Settings) {
+        let spaces: Vec<_> = settings.limits.iter().map(|limit| (limit.space(), limit)).collect();
+        let policies = spaces.iter().map(|(space, limit)| (space.as_str(), settings.store.policy(limit)));
+        self.guard().set_policies(settings.store.away, policies);
+        let leased = spaces.iter().filter(|(_, limit)| settings.store.has_leases(limit));
+        self.backing.lease_only(leased.map(|(space, _)| space.as_str()));
+    }
+
+    /// What decides.
+    pub const fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    /// The store itself.
+    pub const fn store(&self) -> &AnyStore {
+        &self.store
+    }
+
+    /// The store behind its guard.
+    pub fn guard(&self) -> &Guard {
+        self.backing.store()
+    }
+
+    /// What charges bytes.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Charges what is not charged yet, gives back what is held, and ends. Takes as long as the store does: it is for the caller to
+    /// bound.
+    ///
+    /// Cancel-safe: what is left then is lost until it has flowed back, or not charged.
+    pub async fn close(&self) {
+        self.ledger.close().await;
+        self.backing.close().await;
+        self.guard().close().await;
+        if let Err(error) = self.store.close().await {
+            tracing::error!("the store {} did not end well: {error}", self.settings.address);
+        }
+    }
+}
+
+/// A file can't be open twice, so it can't be opened otherwise while it is.
+fn is_another(wanted: &StoreAddress, before: Option<&Arc<Remote>>) -> Result<(), SettingsError> {
+    let had = before.map(|before| &before.settings.address);
+    match (wanted, had) {
+        (StoreAddress::Disk(one), Some(had @ StoreAddress::Disk(other))) if one.file() == other.file() => {
+            let expected = format!("{had}: how a file is used changes only with a restart");
+            Err(SettingsError::new("store", wanted, expected))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A store that can't be opened is a setting that can't be.
+fn unopened(address: &StoreAddress, error: &OpenError) -> SettingsError {
+    SettingsError::new("store", address, format!("a store that can be opened: {error}"))
+}
+
+/// All that a store can't do of what these settings ask. It is not asked, and no file of buckets is opened.
+#[must_use]
+pub fn mistakes(settings: &Settings) -> Vec<SettingsError> {
+    let StoreAddress::Redis(_) = settings.store.address else { return Vec::new() };
+    // What drives it needs a runtime, and does nothing yet.
+    let runtime = match Handle::try_current() {
+        Ok(_) => None,
+        Err(_) => Builder::new_current_thread().enable_all().build().ok(),
+    };
+    let _inside = runtime.as_ref().map(Runtime::enter);
+    let store = match open(&settings.store.address) {
+        Ok(store) => store,
+        Err(error) => return vec![unopened(&settings.store.address, &error)],
+    };
+    unsupported(settings, &store)
+}
+
+fn unsupported(settings: &Settings, store: &AnyStore) -> Vec<SettingsError> {
+    let wrong = settings.limits.iter().filter_map(|limit| {
+        let quota = &limit.rule.quota;
+        let StoreError::Unsupported { field, value, expected } = store.supports(quota).err()? else {
+            return None;
+        };
+        let setting = format!("limit.{}.quota", limit.name);
+        let expected = format!("{field} of {expected}, which this store can hold to, and not {value}");
+        Some(SettingsError::new(setting, limit.rule.cost.quota_text(quota), expected))
+    });
+    wrong.collect()
+}
+
+/// Tells when the store is away, and when it is back; first of all whether it is there.
+async fn tell(guard: Guard, address: StoreAddress, time: TokioTime) {
+    match guard.ping().await {
+        Ok(()) => tracing::info!("limits are decided in {address}"),
+        Err(error) => tracing::warn!(
+            "the store {address} is away: {error}; until it is there, limits are decided by what they say for that (`away`)"
+        ),
+    }
+    let mut told = guard.counts();
+    loop {
+        time.sleep_for(nanos(LOOK)).await;
+        let OutageCounts { opened, recovered, .. } = guard.counts();
+        if opened != told.opened && guard.standing() != sluicegate::breaker::Standing::Closed {
+            tracing::warn!(
+                "the store {address} is away: limits are decided by what they say for that (`away`)"
+            );
+        } else if recovered != told.recovered {
+            tracing::info!("the store {address} is back");
+        }
+        (told.opened, told.recovered) = (opened, recovered);
+    }
+}
