@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use sluicegate::detector::{Rule, Watching};
@@ -156,6 +157,9 @@ async fn its_end() {
             || {
                 let (mut house, run) = house(Strategy::OneForOne);
                 let handle = house.handle.clone();
+                // It runs from its first poll on.
+                let mut run = Box::pin(run);
+                assert!(run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
                 house.run = Some(tokio::spawn(run));
                 (house, async move { handle.closed().await })
             },
@@ -169,7 +173,8 @@ async fn its_end() {
             },
             |house, left| {
                 if !matches!(left, Left::Nothing) {
-                    assert!(house.run.as_ref().is_none_or(JoinHandle::is_finished));
+                    let tokens = house.tokens.lock().unwrap();
+                    assert!(tokens.len() >= 3 && tokens.iter().all(|token| token.commit(7).is_err()));
                 }
             },
         )
