@@ -1,6 +1,6 @@
 //! Work that is looked after: a [`Steward`] starts wards, hears whether they live and get on, and starts them again when they fail.
 //!
-//! When it is done so is [`restart`](sluicegate_core::restart)'s to say, and what a silence means [`detector`](sluicegate_core::detector)'s.
+//! When it is done so is [`restart`]'s to say, and what a silence means [`detector`](sluicegate_core::detector)'s.
 //! Here is what tasks make of that:
 //!
 //! * A ward fails by a panic, an error, a hang (it gives no sign, or makes no progress), or an end that comes too early. It is then
