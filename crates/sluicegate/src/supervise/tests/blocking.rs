@@ -87,16 +87,19 @@ async fn a_task_that_blocks_its_thread_is_leaked() {
     let mut steward = Steward::new(patient(), time.clone()).with_report(lines.listener());
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(Mutex::new(released));
+    let began = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&began);
     steward.add(Spec::new("it"), move |_: Ward<u64, ManualTime>| {
-        let released = Arc::clone(&released);
+        let (released, begins) = (Arc::clone(&released), Arc::clone(&begins));
         async move {
+            begins.store(true, Ordering::Release);
             let _ = released.lock().unwrap().recv();
             Ok::<_, String>(())
         }
     });
     let handle = steward.handle();
     let run = tokio::spawn(steward.run());
-    drive(&time, 0, || !lines.0.lock().unwrap().is_empty()).await;
+    drive(&time, 0, || began.load(Ordering::Acquire)).await;
     handle.shut_down();
     drive(&time, 5000 * MILLI, || run.is_finished()).await;
     assert_eq!(run.await.unwrap().unwrap(), Finished { shut_down: true, leaking: 1 });
