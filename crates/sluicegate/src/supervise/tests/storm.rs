@@ -27,8 +27,8 @@ struct World {
     happened: Arc<Mutex<Vec<Happened>>>,
     /// Publications that were refused.
     refused: Arc<AtomicU64>,
-    /// What releases threads that block.
-    blocked: Arc<Mutex<Vec<Sender<()>>>>,
+    /// What releases threads that block; none of them holds it, so that a test which fails ends.
+    blocked: std::sync::Weak<Mutex<Vec<Sender<()>>>>,
     /// Threads that have been asked for, and those that have begun.
     asked: Arc<AtomicU64>,
     begun: Arc<AtomicU64>,
@@ -45,7 +45,7 @@ impl World {
 
     fn thread(&self) -> Receiver<()> {
         let (release, released) = channel();
-        self.blocked.lock().unwrap().push(release);
+        self.blocked.upgrade().unwrap().lock().unwrap().push(release);
         self.asked.fetch_add(1, Ordering::AcqRel);
         released
     }
@@ -113,7 +113,8 @@ async fn live(
 }
 
 async fn storm(strategy: Strategy, seed: u64) {
-    let (time, world) = (ManualTime::new(), World::default());
+    let (time, blocked) = (ManualTime::new(), Arc::default());
+    let world = World { blocked: Arc::downgrade(&blocked), ..World::default() };
     let settings = patient()
         .with_strategy(strategy)
         .with_intensity(u32::try_from(MOST).unwrap(), ms(WITHIN))
@@ -161,7 +162,7 @@ async fn storm(strategy: Strategy, seed: u64) {
     assert_eq!((finished.leaking, counts.leaked), (counts.leaking, leaks.load(Ordering::Relaxed)));
     assert!(counts.leaked >= 1 && counts.restarts > 100, "no storm: {counts:?}");
     let published = world.happened.lock().unwrap().len();
-    world.blocked.lock().unwrap().clear();
+    blocked.lock().unwrap().clear();
     drive(&time, 120_000 * MILLI, || Runtime::current().metrics().num_alive_tasks() == before).await;
     let happened = std::mem::take(&mut *world.happened.lock().unwrap());
     assert_eq!(happened.len(), published, "nobody publishes after the shutdown");
