@@ -25,6 +25,8 @@
 //! | [`throttle`] | when a client refuses itself what would be refused |
 //! | [`breaker`] | when to stop asking, and what is answered meanwhile |
 //! | [`lease`] | tokens taken in advance: how many, and when they go back |
+//! | [`detector`] | whether somebody lives and gets on with its work, by the signs it gives |
+//! | [`restart`] | when it is started again, who else with it, and when that is given up |
 //!
 //! ```
 //! use sluicegate_core::{bucket::Bucket, quota::Quota};
@@ -44,6 +46,7 @@ pub mod budget;
 pub mod cell;
 pub mod clock;
 pub mod decision;
+pub mod detector;
 pub mod heaviest;
 pub mod hedge;
 pub mod lease;
@@ -51,6 +54,7 @@ pub mod line;
 pub mod queue;
 pub mod quota;
 pub mod race;
+pub mod restart;
 pub mod retry;
 pub mod span;
 #[doc(hidden)]

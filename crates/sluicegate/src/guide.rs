@@ -60,3 +60,11 @@ pub mod store_away {}
 
 #[doc = include_str!("../guide/failures.md")]
 pub mod failures {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/heartbeats.md")]
+pub mod heartbeats {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/supervision.md")]
+pub mod supervision {}

@@ -24,6 +24,9 @@
 //! | know what came of work that could be stopped | [`Outcome`](cancel::Outcome) |
 //! | stop a loop or a thread that nobody can drop | [`Checkpoints`](cancel::Checkpoints) |
 //! | undo what was done by halves | [`Rollback`](rollback::Rollback) |
+//! | say that you live and get on, and hear it of others | [`heartbeat`] |
+//! | start again what fails, hangs or ends too early | [`Steward`](supervise::Steward) |
+//! | let nobody publish who was replaced | [`Fence`](fence::Fence) |
 //! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
@@ -43,7 +46,9 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
+pub use sluicegate_core::{
+    breaker, bucket, cell, clock, decision, detector, heaviest, quota, restart, span, units,
+};
 
 pub mod all_of;
 mod attendance;
@@ -51,7 +56,9 @@ mod attendance;
 pub mod cancel;
 pub mod counts;
 pub mod failure;
+pub mod fence;
 pub mod guide;
+pub mod heartbeat;
 pub mod hedge;
 pub mod idempotent;
 pub mod io;
@@ -68,6 +75,8 @@ pub mod retry;
 pub mod rollback;
 pub mod store;
 pub mod striped;
+#[cfg(feature = "tokio")]
+pub mod supervise;
 pub mod throttle;
 pub mod timer;
 mod wake;

@@ -84,6 +84,7 @@ pub(crate) const CRATES: &[Place] = &[
             "permits",    // the right to be in flight
             "cancel",     // deadlines, carried
             "rollback",   // halves, undone
+            "fence",      // publishing, by one at a time
             "heartbeat",  // signs of life
             "supervise",  // restarts
             "idempotent", // what may be done twice
