@@ -31,8 +31,8 @@ mod disk;
 mod options;
 mod redis;
 
-pub(crate) use address::hidden;
 pub use address::{AddressError, StoreAddress};
+pub(crate) use address::{hidden, is_secret};
 pub use any::{AnyHold, AnyStore, OpenError, open};
 pub use disk::DiskAddress;
 pub use redis::RedisAddress;

@@ -107,6 +107,8 @@ struct Shared<S, T> {
     /// How often it has opened; and who is to know at once.
     openings: AtomicU64,
     opened: Wakers,
+    /// Why the last call failed, if none has been answered since.
+    why: Mutex<Option<StoreError>>,
     shares: Mutex<Shares>,
     /// How many keys owe; changed under the lock of the shares.
     owing: AtomicUsize,
@@ -126,6 +128,7 @@ impl<S: Store, T: Timer> Guarded<S, T> {
             breaker: Mutex::new(Breaker::new(settings.breaker)),
             openings: AtomicU64::new(0),
             opened: Wakers::default(),
+            why: Mutex::default(),
             shares: Mutex::new(Shares::new(settings.max_keys)),
             owing: AtomicUsize::new(0),
             seen: AtomicU64::new(0),
@@ -171,6 +174,22 @@ impl<S: Store, T: Timer> Guarded<S, T> {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.shared.standing()
+    }
+
+    /// Why the store is away: what the last call that failed was told. None once the store is back.
+    ///
+    /// ```
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate::outage::{Guarded, Policy, Settings};
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// let settings = Settings::new(Policy::LocalShare);
+    /// let (store, _upkeep) = Guarded::new(Memory::new(), TokioTime::new(), settings);
+    /// assert!(store.why().is_none());
+    /// ```
+    #[must_use]
+    pub fn why(&self) -> Option<StoreError> {
+        self.shared.why().clone()
     }
 
     /// By how many a quota is divided for a local share.

@@ -64,7 +64,7 @@ pub struct TakeArgs {
     #[arg(long, value_name = "QUOTA")]
     pub quota: Quota,
     /// How many tokens
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub n: u64,
     /// Wait for the tokens, if they come within this; a wait that would take longer is refused at once
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -88,7 +88,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "QUOTA")]
     pub quota: Quota,
     /// How many tokens
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub n: u64,
 }
 
@@ -103,7 +103,7 @@ pub struct PeekArgs {
     #[arg(long, value_name = "QUOTA")]
     pub quota: Quota,
     /// How many tokens
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub n: u64,
 }
 
@@ -118,7 +118,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "QUOTA")]
     pub quota: Quota,
     /// How many tokens
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub n: u64,
     /// How long to watch; without, until they are there
     #[arg(long, value_name = "TIME", value_parser = duration)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
 use crate::flags::nearest;
+use crate::stores::is_secret;
 
 /// How many mistakes of a file are kept; more are counted.
 pub(super) const MAX_KEPT: usize = 100;
@@ -88,20 +89,31 @@ pub struct Mistakes {
     count: usize,
 }
 
-/// The same text, each byte in its place, with stars for what stands before the host of a URL: logs are read by many.
+/// The same text, each byte in its place, with stars for what stands before the host of a URL, and for options that are called
+/// like a secret: logs are read by many.
 fn without_passwords(text: Arc<str>) -> Arc<str> {
-    if !(text.contains("://") && text.contains('@')) {
+    if !text.contains("://") {
         return text;
     }
     let mut shown = String::with_capacity(text.len());
     let mut rest = &*text;
     while let Some(at) = rest.find("://") {
         let (before, behind) = rest.split_at(at + "://".len());
-        let url = behind.split(['"', '\'', '\n']).next().unwrap_or_default();
+        let line = behind.split('\n').next().unwrap_or_default();
+        let url = line.split(['"', '\'']).next().unwrap_or_default();
         let secret = url.rfind('@').unwrap_or(0);
         shown.push_str(before);
         shown.extend(std::iter::repeat_n('*', secret));
-        rest = &behind[secret..];
+        let mut left = &url[secret..];
+        while let Some((name, value)) = left.split_once('=') {
+            let called = name.rsplit(['?', '&']).next().unwrap_or_default();
+            let length = if is_secret(called) { value.find('&').unwrap_or(value.len()) } else { 0 };
+            shown.push_str(&left[..=name.len()]);
+            shown.extend(std::iter::repeat_n('*', length));
+            left = &value[length..];
+        }
+        shown.push_str(left);
+        rest = &behind[url.len()..];
     }
     shown.push_str(rest);
     shown.into()
@@ -267,5 +279,7 @@ mod tests {
         assert_eq!(shown(text), "store = 'redis://**********@host/2'\nurl = \"http://b\" # c@d\n");
         assert_eq!(shown("a://é@b"), "a://**@b", "each byte in its place");
         assert_eq!(shown("a = 'no@url'"), "a = 'no@url'");
+        let text = "a = 'redis://host?timeout=1s&password=s=cret&ca=x'\nb = 'http://a' # ?password=b";
+        assert_eq!(shown(text), text.replace("s=cret", "******"));
     }
 }

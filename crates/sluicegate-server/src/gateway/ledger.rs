@@ -197,42 +197,45 @@ async fn settle_all<S: Store>(shared: &Shared, store: &S, timer: &impl Timer) {
 /// Charges a key, or gives back to it. What could not be charged yet is returned.
 async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
     let charge = |n: u64| Charge::new(&place.space, &place.key, &line.quota).of(n);
-    let Ok(mut owed) = u64::try_from(line.tokens) else {
+    let Ok(owed) = u64::try_from(line.tokens) else {
         // Once, whatever comes of it: given back twice, it would be minted.
         let _ = store.put(charge(line.tokens.unsigned_abs())).await;
         return 0;
     };
-    while owed > 0 {
-        let part = owed.min(line.quota.capacity());
-        match store.reserve(&[charge(part)], Duration::MAX).await {
-            Ok(Outcome::Reserved(reservation)) => {
-                drop(Reservation::keep(reservation));
-                owed -= part;
-            }
-            Ok(Outcome::Refused(verdict)) if matches!(verdict.by, Decided::Outage(_)) => break,
-            // A stock is not there at any time, and is owed all the same.
-            Ok(Outcome::Refused(_)) => return owe(store, charge(0), owed).await,
-            Err(error) if error.is_outage() => break,
-            Err(error) => {
-                tracing::warn!("bytes of {} can't be charged: {error}", place.space);
-                return 0;
-            }
+    let part = owed.min(line.quota.capacity());
+    let left = match store.reserve(&[charge(part)], Duration::MAX).await {
+        Ok(Outcome::Reserved(reservation)) if part == owed => {
+            drop(Reservation::keep(reservation));
+            0
         }
-    }
-    i64::try_from(owed).unwrap_or(i64::MAX)
+        // No store grants more than there can be, but it lets what was booked become more.
+        Ok(Outcome::Reserved(reservation)) => left(reservation.settle(&[owed]).await, owed - part),
+        Ok(Outcome::Refused(verdict)) if matches!(verdict.by, Decided::Outage(_)) => owed,
+        // A stock is not there at any time, and is owed all the same.
+        Ok(Outcome::Refused(_)) => owe(store, charge(0), owed).await,
+        Err(error) if error.is_outage() => owed,
+        Err(error) => {
+            tracing::warn!("bytes of {} can't be charged: {error}", place.space);
+            0
+        }
+    };
+    i64::try_from(left).unwrap_or(i64::MAX)
 }
 
 /// Has a key owe so many tokens, whether they will ever be there or not.
-async fn owe<S: Store>(store: &S, nothing: Charge<'_>, owed: u64) -> i64 {
-    let booked = match store.reserve(&[nothing], Duration::MAX).await {
-        Ok(Outcome::Reserved(reservation)) => reservation.settle(&[owed]).await,
-        Ok(Outcome::Refused(_)) => Err(StoreError::Away { cause: None }),
-        Err(error) => Err(error),
-    };
-    match booked {
+async fn owe<S: Store>(store: &S, nothing: Charge<'_>, owed: u64) -> u64 {
+    match store.reserve(&[nothing], Duration::MAX).await {
+        Ok(Outcome::Reserved(reservation)) => left(reservation.settle(&[owed]).await, owed),
+        Ok(Outcome::Refused(_)) | Err(_) => owed,
+    }
+}
+
+/// How much of what was to be charged is not.
+fn left(settled: Result<(), StoreError>, owed: u64) -> u64 {
+    match settled {
         // It may have been done though it was not answered: not twice.
         Ok(()) | Err(StoreError::Lost { .. } | StoreError::Timeout { .. }) => 0,
-        Err(_) => i64::try_from(owed).unwrap_or(i64::MAX),
+        Err(_) => owed,
     }
 }
 
@@ -302,6 +305,20 @@ mod tests {
             }
             assert!(left(&store, &quota, 1).await, "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_a_burst_takes_no_more_calls_for_it() {
+        let ((store, time), quota) = (far(), "1000000/s burst 1".parse().unwrap());
+        let (ledger, settling) = Ledger::new(10, store.clone(), time);
+        let task = tokio::spawn(settling);
+        ledger.note(&place(b"k"), &quota, 0, 10_000_000);
+        ledger.close().await;
+        task.await.unwrap();
+        assert_eq!((store.calls(), ledger.lost()), (1, 0), "booked, and then made more");
+        let charge = Charge::new("bytes", b"k", &quota);
+        let wait = store.store().peek(&[charge]).await.unwrap().decision.retry_after().unwrap();
+        assert_eq!(wait, Duration::from_secs(10));
     }
 
     #[tokio::test]

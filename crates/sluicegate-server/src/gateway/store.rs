@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate::breaker::Standing;
 use sluicegate::clock::nanos;
 use sluicegate::lease::{self, Leased};
 use sluicegate::outage::{self, Guarded, OutageCounts};
@@ -31,6 +32,9 @@ pub type Guard = Guarded<AnyStore, TokioTime>;
 
 /// How often it is looked whether the store has gone or is back, to tell of it.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How many causes are told of one outage, at the most.
+const CAUSES: usize = 8;
 
 /// A store that limits are decided in.
 #[derive(Debug)]
@@ -188,20 +192,34 @@ fn unsupported(settings: &Settings, store: &AnyStore) -> Vec<SettingsError> {
 
 /// Tells when the store is away, and when it is back; first of all whether it is there.
 async fn tell(guard: Guard, address: StoreAddress, time: TokioTime) {
+    // What was told of this outage.
+    let mut causes = Vec::new();
     match guard.ping().await {
         Ok(()) => tracing::info!("limits are decided in {address}"),
-        Err(error) => tracing::warn!(
-            "the store {address} is away: {error}; until it is there, limits are decided by what they say for that (`away`)"
-        ),
+        Err(error) => {
+            tracing::warn!(
+                "the store {address} is away: {error}; until it is there, limits are decided by what they say for that \
+                 (`away`)"
+            );
+            causes.push(error.to_string());
+        }
     }
     let mut told = guard.counts();
     loop {
         time.sleep_for(nanos(LOOK)).await;
         let OutageCounts { opened, recovered, .. } = guard.counts();
-        if opened != told.opened && guard.standing() != sluicegate::breaker::Standing::Closed {
-            tracing::warn!(
-                "the store {address} is away: limits are decided by what they say for that (`away`)"
-            );
+        if guard.standing() != Standing::Closed {
+            if opened != told.opened {
+                causes.clear();
+            }
+            let cause = guard.why().map_or_else(|| "it gives no answer".to_owned(), |why| why.to_string());
+            // Each once: it may be refused now by one that came back with another password.
+            if opened != told.opened || (causes.len() < CAUSES && !causes.contains(&cause)) {
+                tracing::warn!(
+                    "the store {address} is away: {cause}; limits are decided by what they say for that (`away`)"
+                );
+                causes.push(cause);
+            }
         } else if recovered != told.recovered {
             tracing::info!("the store {address} is back");
         }

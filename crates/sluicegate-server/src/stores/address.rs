@@ -216,14 +216,45 @@ fn meant(hint: Option<&str>) -> String {
 pub(crate) fn hidden(text: &str) -> String {
     let text: String =
         text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
-    let Some((user, rest)) = text.rsplit_once('@') else { return text };
+    let Some((user, rest)) = text.rsplit_once('@') else { return without_user(&text) };
     let (scheme, user) = match user.split_once("://") {
         Some((scheme, user)) if !scheme.contains([':', '@']) => (format!("{scheme}://"), user),
         _ => (String::new(), user),
     };
     // A name alone may be a password that was put in the wrong place.
     let user = user.split_once(':').map_or(String::new(), |(user, _)| format!("{user}:"));
-    format!("{scheme}{user}…@{rest}")
+    format!("{scheme}{user}…@{}", without_secrets(rest))
+}
+
+/// Without an `@` there is no user: but its host may have been forgotten, and then a password stands where a port would.
+fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return without_secrets(text) };
+    let (hosts, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = |host: &str| match host.rsplit_once(':') {
+        Some((name, port)) if !port.chars().all(|digit| digit.is_ascii_digit()) && !host.ends_with(']') => {
+            format!("{name}:…")
+        }
+        _ => host.to_owned(),
+    };
+    let hosts: Vec<String> = hosts.split(',').map(host).collect();
+    format!("{scheme}://{}{}", hosts.join(","), without_secrets(rest))
+}
+
+/// No address has an option with a password; those of other programs do.
+fn without_secrets(rest: &str) -> String {
+    let Some((place, options)) = rest.split_once('?') else { return rest.to_owned() };
+    let option = |option: &str| match option.split_once('=') {
+        Some((name, value)) if !value.is_empty() && is_secret(name) => format!("{name}=…"),
+        _ => option.to_owned(),
+    };
+    let options: Vec<String> = options.split('&').map(option).collect();
+    format!("{place}?{}", options.join("&"))
+}
+
+/// Whether something of this name is no one else's to know.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["pass", "pwd", "pw", "secret", "auth", "token", "credential"].iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

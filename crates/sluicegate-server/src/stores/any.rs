@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use sluicegate::decision::Decision;
@@ -11,6 +13,7 @@ use sluicegate::store::{Charge, Hold, Outcome, Store, StoreError, Verdict};
 use sluicegate::timer::TokioTime;
 use sluicegate_disk::{Disk, DiskError};
 use sluicegate_redis::Redis;
+use tokio::sync::oneshot;
 
 use super::StoreAddress;
 
@@ -93,14 +96,24 @@ impl AnyStore {
     /// Ends the store for all its clones, once what goes back has gone back and what is to be written is written. A store in this
     /// process goes on.
     ///
-    /// Cancel-safe for Redis; a file's end is waited for without giving way to other tasks.
+    /// Cancel-safe: it ends all the same. What a file's disk does not answer is waited for beside the runtime, on a thread of its own.
     ///
     /// # Errors
     /// If a file could not be written to its end.
     pub async fn close(&self) -> Result<(), DiskError> {
         match self {
             Self::Memory(_) => Ok(()),
-            Self::Disk(disk) => disk.close(),
+            Self::Disk(disk) => {
+                let (told, closed) = oneshot::channel();
+                let closing = disk.clone();
+                // None of the runtime's, whose own end would wait for it.
+                thread::Builder::new()
+                    .name("closing".to_owned())
+                    .spawn(move || drop(told.send(closing.close())))
+                    .map_err(|cause| DiskError::Thread { cause: Arc::new(cause) })?;
+                let unsaid = |_| Err(DiskError::Thread { cause: Arc::new(io::ErrorKind::BrokenPipe.into()) });
+                closed.await.unwrap_or_else(unsaid)
+            }
             Self::Redis(redis) => {
                 redis.close().await;
                 Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::AddressError;
-use super::address::hidden;
+use super::address::{hidden, is_secret};
 use crate::flags::{nearest, timeout};
 
 /// An option that was given.
@@ -41,9 +41,17 @@ impl Given<'_> {
     pub(super) fn wrong(&self, expected: impl Into<String>) -> AddressError {
         AddressError::Option {
             address: hidden(self.address),
-            option: hidden(self.text),
+            option: self.shown(),
             expected: expected.into(),
             hint: None,
+        }
+    }
+
+    /// As it may be shown.
+    fn shown(&self) -> String {
+        match self.value {
+            Some(value) if !value.is_empty() && is_secret(self.name) => format!("{}=…", hidden(self.name)),
+            _ => hidden(self.text),
         }
     }
 
@@ -51,7 +59,7 @@ impl Given<'_> {
     pub(super) fn unknown(&self, known: &[&str]) -> AddressError {
         AddressError::Option {
             address: hidden(self.address),
-            option: hidden(self.text),
+            option: self.shown(),
             expected: format!("one of {}", known.join(", ")),
             hint: nearest(self.name, known.iter().copied()).map(str::to_owned),
         }

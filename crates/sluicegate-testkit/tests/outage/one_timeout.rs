@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluicegate::breaker::Standing;
 use sluicegate::outage::{Policy, Settings};
-use sluicegate::store::{Charge, Decided, Store};
+use sluicegate::store::{Charge, Decided, Store, StoreError};
 use sluicegate_testkit::faulty::Fault;
 
 use crate::support::{House, TIMEOUT, quota, take};
@@ -50,6 +50,25 @@ async fn who_has_asked_already_is_answered_once_the_first_has_waited_for_long_en
     let all = futures_util::future::join3(late(0), late(20), late(49)).await;
     assert_eq!(all, ((OPEN, 50), (OPEN, 50), (OPEN, 50)));
     assert_eq!((instance.counts().timeouts, house.store.under_way()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_it_is_away_is_known_until_it_is_back() {
+    let (house, some) = (House::new(), quota("10/s"));
+    let instance = house.alone(open());
+    assert!(instance.why().is_none());
+    house.store.set(Fault::Hangs);
+    assert_eq!(take(&instance, Charge::new("s", b"k", &some)).await.by, OPEN);
+    assert!(matches!(instance.why(), Some(StoreError::Timeout { .. })), "{:?}", instance.why());
+    // It is asked again, and gives another reason; who is not asked any more has nothing to add.
+    house.store.set(Fault::Fails);
+    house.sleep(5000).await;
+    assert!(instance.ping().await.is_err());
+    assert!(!matches!(instance.why(), None | Some(StoreError::Timeout { .. })), "{:?}", instance.why());
+    house.store.set(Fault::None);
+    house.sleep(5000).await;
+    assert!(instance.ping().await.is_ok());
+    assert!(instance.why().is_none());
 }
 
 #[tokio::test(start_paused = true)]

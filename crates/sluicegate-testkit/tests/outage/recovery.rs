@@ -1,7 +1,9 @@
 //! Back to normal without a jump.
 
+use std::time::Duration;
+
 use sluicegate::breaker::Standing;
-use sluicegate::store::{Charge, Decided, Store};
+use sluicegate::store::{Charge, Decided, Outcome, Store};
 use sluicegate_testkit::faulty::Fault;
 
 use crate::support::{House, quota, share, take};
@@ -60,6 +62,28 @@ async fn what_could_not_be_paid_is_still_owed() {
     let verdict = take(&instance, charge).await;
     assert!(!verdict.is_granted(), "never granted twice, though it may be paid twice");
     assert_eq!((verdict.by, instance.owing()), (Decided::Store, 0));
+}
+
+/// What a body of many bursts has cost, known only when it had passed.
+#[tokio::test(start_paused = true)]
+async fn a_debt_of_many_bursts_is_paid_in_few_calls() {
+    let (house, some) = (House::new(), quota("1/h burst 2"));
+    let instance = house.alone(share());
+    let charge = Charge::new("s", b"k", &some);
+    house.store.set(Fault::Hangs);
+    let Outcome::Reserved(reservation) = instance.reserve(&[charge], Duration::ZERO).await.unwrap() else {
+        panic!("there are two")
+    };
+    reservation.settle(&[1000]).await.unwrap();
+    house.store.set(Fault::None);
+    house.sleep(2000).await;
+    let calls = house.store.calls();
+    let verdict = take(&instance, charge).await;
+    assert_eq!((verdict.is_granted(), verdict.by, instance.owing()), (false, Decided::Store, 0));
+    assert_eq!((house.store.calls() - calls, instance.counts().paid), (2, 1000), "who asks has paid, too");
+    let left = house.store.store().peek_at(&[charge], house.now()).unwrap();
+    let wait = left.decision.retry_after().unwrap();
+    assert!(wait > Duration::from_secs(998 * 3600), "{wait:?}");
 }
 
 #[tokio::test(start_paused = true)]

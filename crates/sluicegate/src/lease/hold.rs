@@ -66,15 +66,20 @@ impl<S: Store, T: Timer> Shared<S, T> {
 
     /// More tokens are used than were spent: they are those that are held, and are taken from the store, into debt if need be.
     async fn owe(&self, name: &Name, quota: &Quota, n: u64) -> Result<(), StoreError> {
-        let mut n = n - self.take_here(&Charge::new(&name.space, &name.key, quota).of(n));
-        while n > 0 {
-            let part = n.min(quota.capacity());
-            let charge = Charge::new(&name.space, &name.key, quota).of(part);
-            if let Outcome::Reserved(reservation) = self.store.reserve(&[charge], Duration::MAX).await? {
+        let n = n - self.take_here(&Charge::new(&name.space, &name.key, quota).of(n));
+        if n == 0 {
+            return Ok(());
+        }
+        let part = n.min(quota.capacity());
+        let charge = Charge::new(&name.space, &name.key, quota).of(part);
+        if let Outcome::Reserved(reservation) = self.store.reserve(&[charge], Duration::MAX).await? {
+            if part == n {
                 drop(Reservation::keep(reservation));
-                self.used(name.named(), part);
+            } else {
+                // No store grants more than there can be, but it lets what was booked become more.
+                reservation.settle(&[n]).await?;
             }
-            n -= part;
+            self.used(name.named(), n);
         }
         Ok(())
     }

@@ -30,6 +30,11 @@ impl<S: Store, T: Timer> Shared<S, T> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// No panic can leave it half changed.
+    pub(super) fn why(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks the store, if it is there. Whatever has no answer in time is [an outage](StoreError::is_outage).
     ///
     /// Dropped before it is ready it has no effect on the breaker, but that a probe's place is free again.
@@ -59,6 +64,13 @@ impl<S: Store, T: Timer> Shared<S, T> {
         .await;
         // Another call has found out that nobody answers.
         let Some(outcome) = outcome else { return Err(StoreError::Away { cause: None }) };
+        if let Err(error) = &outcome
+            && error.is_outage()
+            // One that was not even asked knows nothing new.
+            && !matches!(error, StoreError::Away { cause: None })
+        {
+            *self.why() = Some(error.clone());
+        }
         attempt.tell(match &outcome {
             Err(StoreError::Timeout { .. }) => Answer::TimedOut,
             Err(error) if error.is_outage() => Answer::Failed,
@@ -98,7 +110,10 @@ impl<S: Store, T: Timer> Shared<S, T> {
                 self.opened.wake();
             }
             Change::StaysOpen => {}
-            Change::Closed => self.counters.add(What::Recovered, 1),
+            Change::Closed => {
+                self.counters.add(What::Recovered, 1);
+                *self.why() = None;
+            }
         }
         // Something has changed that the upkeep, and who waits for tokens, should know.
         self.attendance.ring();

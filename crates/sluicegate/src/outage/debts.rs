@@ -66,19 +66,27 @@ impl<S: Store, T: Timer> Shared<S, T> {
         };
         let _paying = Paying { shared: self, name };
         loop {
-            let n = owed.min(quota.capacity());
-            if n > 0 {
-                let charge = Charge::new(name.space, name.key, &quota).of(n);
-                match self.ask(who, self.store.reserve(&[charge], Duration::MAX)).await {
-                    Ok(Outcome::Reserved(reservation)) => drop(Reservation::keep(reservation)),
+            if owed > 0 {
+                // No store grants more than there can be, but it lets what was booked become more.
+                let part = owed.min(quota.capacity());
+                let charge = Charge::new(name.space, name.key, &quota).of(part);
+                let paid = match self.ask(who, self.store.reserve(&[charge], Duration::MAX)).await {
+                    Ok(Outcome::Reserved(reservation)) if part == owed => {
+                        drop(Reservation::keep(reservation));
+                        Ok(())
+                    }
+                    Ok(Outcome::Reserved(reservation)) => self.ask(who, reservation.settle(&[owed])).await,
                     // There never will be so many: the refill has ended.
                     Ok(Outcome::Refused(_)) => return Ok(self.forgive(name)),
+                    Err(error) => Err(error),
+                };
+                match paid {
+                    Ok(()) => self.counters.add(What::Paid, owed),
                     Err(error) if error.is_outage() => return Err(error),
                     Err(_) => return Ok(self.forgive(name)),
                 }
-                self.counters.add(What::Paid, n);
             }
-            owed = self.shares().paid(name, n, self.timer.now());
+            owed = self.shares().paid(name, owed, self.timer.now());
             if owed == 0 {
                 return Ok(Paid::All);
             }

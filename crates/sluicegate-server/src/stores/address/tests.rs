@@ -135,6 +135,13 @@ fn no_error_shows_a_password() {
         "disk://ann:hunter2@host",
         "mailto:hunter2@host?ca=a",
         "redis:hunter2://@host",
+        "redis://ann:hunter2",
+        "redis://:hunter2/1",
+        "redis+cluster://a:1,:hunter2",
+        "redis://a?password=hunter2",
+        "redis://ann:x@a?Auth=hunter2&timeout=1s",
+        "redis://a?timeout=1s&passwd=hunter2",
+        "disk:q.redb?secret=hunter2",
     ] {
         let error = text.parse::<StoreAddress>().expect_err(text);
         let all = format!("{error} {error:?} {}", error.expected());

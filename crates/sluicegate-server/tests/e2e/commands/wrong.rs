@@ -35,7 +35,7 @@ async fn wrong_usage_is_named() {
             &["take", "ann", "--quota", "stock 2000000000000000", "--store", &url],
             &["--quota: the store can't hold to it"],
         ),
-        (&["take", "ann", "--quota", "5/s", "--store", &url, "--n", "-1"], &["-1"]),
+        (&["take", "ann", "--quota", "5/s", "--store", &url, "--n", "-1"], &["'-1' for '--n"]),
         (&["take", "ann", "--quota", "5/s", "--store", &url, "--n", "many"], &["--n", "many"]),
         (&["take", "ann", "--quota", "5/s", "--store", &url, "--all", "--n", "1"], &["--all", "--n"]),
         (

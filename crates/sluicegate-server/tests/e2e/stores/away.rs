@@ -54,7 +54,7 @@ async fn each_limit_is_answered_by_its_policy_and_counted_until_the_store_is_bac
     }
     redis.kill();
     gateway.until_metric(UP, &[], 0).await;
-    gateway.until_log(&["the store redis://127.0.0.1", "is away"]).await;
+    gateway.until_log(&["the store redis://127.0.0.1", "is away", "onnection"]).await;
     assert_eq!(ask(&gateway, "/pages/", 6).await, [OK; 6]);
     // It had three left, and is the only gateway.
     assert_eq!(ask(&gateway, "/rest/", 4).await, [OK, OK, OK, TOO_MANY]);
