@@ -21,6 +21,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+pub use crate::setting::SettingsError;
 pub use policy::{Policy, Share};
 
 use crate::clock::nanos;
@@ -73,30 +74,6 @@ impl Default for Settings {
         Self { failures: THREE, pause: 100_000_000, longest: 1_000_000_000 }
     }
 }
-
-/// Why settings can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl SettingsError {
-    /// The name of what was wrong: `failures`, `pause` or `longest`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// The right to make one call. What came of it is to be [told](Breaker::tell), or the ticket [returned](Breaker::abandon).
 #[derive(Debug, PartialEq, Eq)]

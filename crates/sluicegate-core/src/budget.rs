@@ -3,7 +3,7 @@
 //! Retries and hedges help while few need them. When all do, they are what keeps a service down; so they are paid from a
 //! [`Budget`]: each request that is made anyway puts a share of a token into it, each further one takes a whole token.
 
-use std::fmt;
+pub use crate::setting::SettingsError;
 
 /// Parts of a token. A share is kept in whole millionths, so that nothing is rounded away while many are added.
 const TOKEN: u64 = 1_000_000;
@@ -21,7 +21,7 @@ const TOKEN: u64 = 1_000_000;
 ///     budget.withdraw()
 /// });
 /// assert_eq!(granted.count(), 35);
-/// # Ok::<(), sluicegate_core::budget::BudgetError>(())
+/// # Ok::<(), sluicegate_core::budget::SettingsError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -39,14 +39,14 @@ impl Budget {
     ///
     /// # Errors
     /// If `share` is no number from 0 to 1, or `cap` is zero.
-    pub fn new(share: f64, cap: u32) -> Result<Self, BudgetError> {
+    pub fn new(share: f64, cap: u32) -> Result<Self, SettingsError> {
         if !(0.0..=1.0).contains(&share) {
             let expected = "a share of the requests from 0 to 1, such as 0.1 for one in ten";
-            return Err(BudgetError { field: "share", value: share.to_string(), expected });
+            return Err(SettingsError { field: "share", value: share.to_string(), expected });
         }
         if cap == 0 {
             let expected = "at least 1: a token is spent as a whole";
-            return Err(BudgetError { field: "cap", value: cap.to_string(), expected });
+            return Err(SettingsError { field: "cap", value: cap.to_string(), expected });
         }
         let full = u64::from(cap) * TOKEN;
         Ok(Self { share: millionths(share), most: full + TOKEN - 1, balance: full })
@@ -86,35 +86,6 @@ impl Budget {
 fn millionths(share: f64) -> u64 {
     (share * 1e6).round() as u64
 }
-
-/// Why a budget can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BudgetError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl BudgetError {
-    /// The name of what was wrong: `share` or `cap`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-
-    /// For the settings that a budget is part of.
-    pub(crate) fn into_parts(self) -> (&'static str, String, &'static str) {
-        (self.field, self.value, self.expected)
-    }
-}
-
-impl fmt::Display for BudgetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for BudgetError {}
 
 #[cfg(test)]
 mod tests {

@@ -19,9 +19,9 @@ mod phi;
 mod tests;
 mod watch;
 
-use std::fmt;
 use std::time::Duration;
 
+pub use crate::setting::SettingsError;
 pub use phi::{Phi, phi};
 pub use watch::{End, Life, Signs, Watch, Watching, Work};
 
@@ -79,30 +79,6 @@ impl Rule {
 /// A fixed timeout; made by [`Rule::timeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout(u64);
-
-/// Why settings can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl SettingsError {
-    /// The name of what was wrong: `timeout`, `interval`, `threshold`, `deviation`, `pause` or `window`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// The machine: one kind of signs of one who gives them.
 #[derive(Clone, Debug)]

@@ -21,8 +21,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use crate::setting::SettingsError;
 pub use percentile::Percentile;
-pub use settings::{Settings, SettingsError};
+pub use settings::Settings;
 
 use crate::budget::Budget;
 use settings::Delay;

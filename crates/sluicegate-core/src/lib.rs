@@ -18,6 +18,7 @@
 //! | [`mod@line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
 //! | [`heaviest`] | who weighs most of all, in memory for a few |
+//! | [`setting`] | why settings can't be |
 //! | [`budget`] | how many more requests than were asked for |
 //! | [`mod@race`] | who starts, and when a race of several attempts is over |
 //! | [`hedge`] | when to ask a second time though the first answer may still come |
@@ -56,6 +57,7 @@ pub mod quota;
 pub mod race;
 pub mod restart;
 pub mod retry;
+pub mod setting;
 pub mod span;
 #[doc(hidden)]
 pub mod sync;

@@ -20,8 +20,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use crate::setting::SettingsError;
 pub use intensity::Intensity;
-pub use settings::{Backoff, Settings, SettingsError, Strategy, When};
+pub use settings::{Backoff, Settings, Strategy, When};
 
 /// How a generation of a ward came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

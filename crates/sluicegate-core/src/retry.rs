@@ -17,7 +17,8 @@ mod tests;
 
 use std::time::Duration;
 
-pub use settings::{Settings, SettingsError};
+pub use crate::setting::SettingsError;
+pub use settings::Settings;
 
 use crate::budget::Budget;
 use crate::clock::nanos;

@@ -16,10 +16,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::clock::nanos;
+pub use crate::setting::SettingsError;
 
 /// Parts of the window. What it leaves out is at most one of them.
 const PARTS: usize = 24;
@@ -69,30 +69,6 @@ impl Default for Settings {
         Self { k: 2.0, part: 120_000_000_000 / PARTS as u64 }
     }
 }
-
-/// Why settings can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl SettingsError {
-    /// The name of what was wrong: `k` or `window`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// What came of a request that was sent. One of which nothing is known, since who made it has left, is not told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

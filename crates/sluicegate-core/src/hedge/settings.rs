@@ -1,10 +1,10 @@
 //! How to hedge.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::budget::{Budget, BudgetError};
+use crate::budget::Budget;
 use crate::clock::nanos;
+use crate::setting::SettingsError;
 
 /// When to hedge, and how often. One hedge a request; 5 for each hundred requests, of which 50 can be saved up; none while
 /// more than one in ten is slow.
@@ -109,34 +109,3 @@ fn not_zero(field: &'static str, delay: Duration) -> Result<u64, SettingsError> 
     }
     Ok(nanos(delay))
 }
-
-/// Why settings can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl SettingsError {
-    /// The name of what was wrong: `delay`, `percentile`, `first`, `share`, `cap`, `tail` or `most`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl From<BudgetError> for SettingsError {
-    fn from(error: BudgetError) -> Self {
-        let (field, value, expected) = error.into_parts();
-        Self { field, value, expected }
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for SettingsError {}

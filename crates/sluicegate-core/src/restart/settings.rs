@@ -1,10 +1,10 @@
 //! What a steward goes by.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::Exit;
 use crate::clock::nanos;
+use crate::setting::SettingsError;
 
 /// Who is started again with one that has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -160,30 +160,6 @@ impl Settings {
         Self { patience: nanos(patience), ..self }
     }
 }
-
-/// Why settings can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl SettingsError {
-    /// The name of what was wrong: `within` or `longest`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// Nanoseconds, at least 1.
 pub(super) fn span(field: &'static str, span: Duration) -> Result<u64, SettingsError> {

@@ -1,10 +1,10 @@
 //! How to retry.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::budget::{Budget, BudgetError};
+use crate::budget::Budget;
 use crate::clock::nanos;
+use crate::setting::SettingsError;
 
 /// How often to try, and how long to wait in between. One retry for each ten requests, of which 20 can be saved up; nobody waits
 /// longer than 10 s because he was told to.
@@ -75,34 +75,3 @@ impl Settings {
         Self { patience: nanos(patience), ..self }
     }
 }
-
-/// Why settings can't be: the field, its value, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    field: &'static str,
-    value: String,
-    expected: &'static str,
-}
-
-impl SettingsError {
-    /// The name of what was wrong: `tries`, `base`, `longest`, `share` or `cap`.
-    #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
-    }
-}
-
-impl From<BudgetError> for SettingsError {
-    fn from(error: BudgetError) -> Self {
-        let (field, value, expected) = error.into_parts();
-        Self { field, value, expected }
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
-    }
-}
-
-impl std::error::Error for SettingsError {}

@@ -36,6 +36,7 @@ pub(crate) const CRATES: &[Place] = &[
             "clock",       // time, as a number
             "units",       // arithmetic that can't overflow
             "span",        // times as text
+            "setting",     // why settings can't be
             "quota",       // how much, how fast
             "decision",    // yes, later, never
             "bucket",      // one quota's arithmetic
