@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 
@@ -75,6 +76,22 @@ impl Attendance {
     pub(crate) fn attend<F: FnMut()>(&self, end: F) -> Attending<'_, F> {
         self.attended.store(true, Ordering::Release);
         Attending { attendance: self, end }
+    }
+}
+
+/// What all clones of a shell have in common: dropped with the last of them, it wants the upkeep to end.
+#[derive(Debug)]
+pub(crate) struct Clones(Arc<Attendance>);
+
+impl Clones {
+    pub(crate) fn of(attendance: &Arc<Attendance>) -> Arc<Self> {
+        Arc::new(Self(Arc::clone(attendance)))
+    }
+}
+
+impl Drop for Clones {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

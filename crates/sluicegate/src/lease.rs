@@ -30,8 +30,8 @@
 //! store's place is never held.
 
 mod acquire;
+mod clones;
 mod counts;
-mod handle;
 mod hold;
 mod settings;
 mod table;
@@ -46,13 +46,12 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::lease::{Ask, Told, is_leased};
 use sluicegate_core::quota::Quota;
 
-use crate::attendance::Attendance;
+use crate::attendance::{Attendance, Clones};
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
 use crate::timer::Timer;
 use counts::{Counters, What};
-use handle::Handle;
 use table::Table;
 
 pub use counts::LeaseCounts;
@@ -89,7 +88,7 @@ pub use upkeep::Upkeep;
 pub struct Leased<S: Store, T: Timer> {
     shared: Arc<Shared<S, T>>,
     /// The last one that is dropped ends the upkeep.
-    _handle: Arc<Handle<S, T>>,
+    _clones: Arc<Clones>,
 }
 
 struct Shared<S, T> {
@@ -99,7 +98,7 @@ struct Shared<S, T> {
     /// The spaces whose keys may have leases; none where all may.
     spaces: ArcSwapOption<HashSet<Box<str>>>,
     table: Table,
-    attendance: Attendance,
+    attendance: Arc<Attendance>,
     counters: Counters,
 }
 
@@ -112,12 +111,12 @@ impl<S: Store + 'static, T: Timer> Leased<S, T> {
             timer,
             table: Table::new(settings.lifetime, settings.max_keys),
             settings,
-            attendance: Attendance::default(),
+            attendance: Arc::default(),
             spaces: ArcSwapOption::empty(),
             counters: Counters::default(),
         });
-        let handle = Handle::new(&shared);
-        (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
+        let clones = Clones::of(&shared.attendance);
+        (Self { shared: Arc::clone(&shared), _clones: clones }, Upkeep::new(shared))
     }
 }
 

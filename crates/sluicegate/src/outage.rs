@@ -33,9 +33,9 @@
 //! [`Guarded::standing`] is the breaker.
 
 mod call;
+mod clones;
 mod counts;
 mod debts;
-mod handle;
 mod hold;
 mod settings;
 mod shares;
@@ -51,7 +51,7 @@ use sluicegate_core::clock::nanos;
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
-use crate::attendance::Attendance;
+use crate::attendance::{Attendance, Clones};
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
@@ -59,7 +59,6 @@ use crate::timer::Timer;
 use crate::wake::Wakers;
 use call::Who;
 use counts::Counters;
-use handle::Handle;
 use settings::Policies;
 use shares::{Asking, Outside, Shares};
 
@@ -94,7 +93,7 @@ pub use upkeep::Upkeep;
 pub struct Guarded<S: Store, T: Timer> {
     shared: Arc<Shared<S, T>>,
     /// The last one that is dropped ends the upkeep.
-    _handle: Arc<Handle<S, T>>,
+    _clones: Arc<Clones>,
 }
 
 struct Shared<S, T> {
@@ -114,7 +113,7 @@ struct Shared<S, T> {
     owing: AtomicUsize,
     /// How many instances were seen, this one among them; zero if none were.
     seen: AtomicU64,
-    attendance: Attendance,
+    attendance: Arc<Attendance>,
     counters: Counters,
 }
 
@@ -132,13 +131,13 @@ impl<S: Store, T: Timer> Guarded<S, T> {
             shares: Mutex::new(Shares::new(settings.max_keys)),
             owing: AtomicUsize::new(0),
             seen: AtomicU64::new(0),
-            attendance: Attendance::default(),
+            attendance: Arc::default(),
             counters: Counters::default(),
             policies: ArcSwap::from_pointee(settings.policies.clone()),
             settings,
         });
-        let handle = Handle::new(&shared);
-        (Self { shared: Arc::clone(&shared), _handle: handle }, Upkeep::new(shared))
+        let clones = Clones::of(&shared.attendance);
+        (Self { shared: Arc::clone(&shared), _clones: clones }, Upkeep::new(shared))
     }
 
     /// The store behind it.
