@@ -202,18 +202,22 @@ async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
         let _ = store.put(charge(line.tokens.unsigned_abs())).await;
         return 0;
     };
+    // What no store grants, since there is never so much, is owed first; so the last answer tells how the key stands then.
     let part = owed.min(line.quota.capacity());
+    let more = owed - part;
+    let unowed = if more > 0 { owe(store, charge(0), more).await } else { 0 };
+    if unowed > 0 {
+        return i64::try_from(unowed + part).unwrap_or(i64::MAX);
+    }
     let left = match store.reserve(&[charge(part)], Duration::MAX).await {
-        Ok(Outcome::Reserved(reservation)) if part == owed => {
+        Ok(Outcome::Reserved(reservation)) => {
             drop(Reservation::keep(reservation));
             0
         }
-        // No store grants more than there can be, but it lets what was booked become more.
-        Ok(Outcome::Reserved(reservation)) => left(reservation.settle(&[owed]).await, owed - part),
-        Ok(Outcome::Refused(verdict)) if matches!(verdict.by, Decided::Outage(_)) => owed,
+        Ok(Outcome::Refused(verdict)) if matches!(verdict.by, Decided::Outage(_)) => part,
         // A stock is not there at any time, and is owed all the same.
-        Ok(Outcome::Refused(_)) => owe(store, charge(0), owed).await,
-        Err(error) if error.is_outage() => owed,
+        Ok(Outcome::Refused(_)) => owe(store, charge(0), part).await,
+        Err(error) if error.is_outage() => part,
         Err(error) => {
             tracing::warn!("bytes of {} can't be charged: {error}", place.space);
             0
@@ -222,17 +226,12 @@ async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
     i64::try_from(left).unwrap_or(i64::MAX)
 }
 
-/// Has a key owe so many tokens, whether they will ever be there or not.
+/// Has a key owe so many tokens, whether they will ever be there or not; how many it could not be told of.
 async fn owe<S: Store>(store: &S, nothing: Charge<'_>, owed: u64) -> u64 {
-    match store.reserve(&[nothing], Duration::MAX).await {
-        Ok(Outcome::Reserved(reservation)) => left(reservation.settle(&[owed]).await, owed),
-        Ok(Outcome::Refused(_)) | Err(_) => owed,
-    }
-}
-
-/// How much of what was to be charged is not.
-fn left(settled: Result<(), StoreError>, owed: u64) -> u64 {
-    match settled {
+    let Ok(Outcome::Reserved(reservation)) = store.reserve(&[nothing], Duration::MAX).await else {
+        return owed;
+    };
+    match reservation.settle(&[owed]).await {
         // It may have been done though it was not answered: not twice.
         Ok(()) | Err(StoreError::Lost { .. } | StoreError::Timeout { .. }) => 0,
         Err(_) => owed,
@@ -315,7 +314,7 @@ mod tests {
         ledger.note(&place(b"k"), &quota, 0, 10_000_000);
         ledger.close().await;
         task.await.unwrap();
-        assert_eq!((store.calls(), ledger.lost()), (1, 0), "booked, and then made more");
+        assert_eq!((store.calls(), ledger.lost()), (2, 0), "a debt, and a booking");
         let charge = Charge::new("bytes", b"k", &quota);
         let wait = store.store().peek(&[charge]).await.unwrap().decision.retry_after().unwrap();
         assert_eq!(wait, Duration::from_secs(10));
