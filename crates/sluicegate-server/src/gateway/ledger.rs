@@ -62,6 +62,8 @@ struct Notes {
     /// In the order in which they are charged.
     next: VecDeque<Place>,
     lines: HashMap<Place, Line>,
+    /// How many are being charged.
+    under_way: usize,
 }
 
 /// What a key is to be charged: less than nothing is to be given back.
@@ -103,10 +105,11 @@ impl Ledger {
         }
     }
 
-    /// How many keys have something to be charged.
+    /// How many keys have something to be charged, or are being charged; one that has more since then counts twice.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.notes().lines.len()
+        let notes = self.shared.notes();
+        notes.lines.len() + notes.under_way
     }
 
     /// How many tokens were not charged, and never will be.
@@ -156,6 +159,7 @@ impl Shared {
         let mut notes = self.notes();
         let count = notes.next.len().min(AT_ONCE);
         let places: Vec<Place> = notes.next.drain(..count).collect();
+        notes.under_way = count;
         places.into_iter().filter_map(|place| notes.lines.remove_entry(&place)).collect()
     }
 }
@@ -188,6 +192,8 @@ async fn settle_all<S: Store>(shared: &Shared, store: &S, timer: &impl Timer) {
                 }
             }
         }
+        // What is left of them is noted again.
+        shared.notes().under_way = 0;
         if failed {
             timer.sleep_for(nanos(PAUSE)).await;
         }
@@ -254,6 +260,7 @@ mod tests {
     use sluicegate::memory::Memory;
     use sluicegate::timer::ManualTime;
     use sluicegate_testkit::faulty::{Fault, Faulty};
+    use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
 
@@ -318,6 +325,17 @@ mod tests {
         let charge = Charge::new("bytes", b"k", &quota);
         let wait = store.store().peek(&[charge]).await.unwrap().decision.retry_after().unwrap();
         assert_eq!(wait, Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn what_is_being_charged_is_not_charged_yet() {
+        let ((store, time), quota) = (far(), "stock 10".parse().unwrap());
+        store.set(Fault::Hangs);
+        let (ledger, settling) = Ledger::new(10, store.clone(), time.clone());
+        let _task = AbortOnDropHandle::new(tokio::spawn(settling));
+        ledger.note(&place(b"k"), &quota, 0, 3);
+        pass(&time, 1).await;
+        assert_eq!((store.calls(), ledger.waiting()), (1, 1));
     }
 
     #[tokio::test]
