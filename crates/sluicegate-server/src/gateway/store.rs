@@ -198,6 +198,8 @@ async fn tell(guard: Guard, address: StoreAddress, time: TokioTime) {
     match guard.ping().await {
         Ok(()) => tracing::info!("limits are decided in {address}"),
         Err(error) => {
+            // Somebody may have asked before, and know more.
+            let error = guard.why().unwrap_or(error);
             tracing::warn!(
                 "the store {address} is away: {error}; until it is there, limits are decided by what they say for that \
                  (`away`)"
