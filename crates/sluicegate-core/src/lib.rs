@@ -18,8 +18,15 @@
 //! | [`mod@line`] | who waits for a bucket's tokens, who is next, and when |
 //! | [`queue`] | who is served, who waits, who is turned away |
 //! | [`heaviest`] | who weighs most of all, in memory for a few |
+//! | [`budget`] | how many more requests than were asked for |
+//! | [`mod@race`] | who starts, and when a race of several attempts is over |
+//! | [`hedge`] | when to ask a second time though the first answer may still come |
+//! | [`retry`] | whether to ask again after a failure, and when |
+//! | [`throttle`] | when a client refuses itself what would be refused |
 //! | [`breaker`] | when to stop asking, and what is answered meanwhile |
 //! | [`lease`] | tokens taken in advance: how many, and when they go back |
+//! | [`detector`] | whether somebody lives and gets on with its work, by the signs it gives |
+//! | [`restart`] | when it is started again, who else with it, and when that is given up |
 //!
 //! ```
 //! use sluicegate_core::{bucket::Bucket, quota::Quota};
@@ -35,15 +42,22 @@
 
 pub mod breaker;
 pub mod bucket;
+pub mod budget;
 pub mod cell;
 pub mod clock;
 pub mod decision;
+pub mod detector;
 pub mod heaviest;
+pub mod hedge;
 pub mod lease;
 pub mod line;
 pub mod queue;
 pub mod quota;
+pub mod race;
+pub mod restart;
+pub mod retry;
 pub mod span;
 #[doc(hidden)]
 pub mod sync;
+pub mod throttle;
 pub mod units;

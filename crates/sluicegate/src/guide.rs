@@ -35,6 +35,18 @@ pub mod queues {}
 pub mod stopping {}
 
 #[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/replicated_requests.md")]
+pub mod replicated_requests {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/hedging.md")]
+pub mod hedging {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/retries.md")]
+pub mod retries {}
+
+#[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/throttling_a_copy.md")]
 pub mod throttling_a_copy {}
 
@@ -48,3 +60,11 @@ pub mod store_away {}
 
 #[doc = include_str!("../guide/failures.md")]
 pub mod failures {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/heartbeats.md")]
+pub mod heartbeats {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/supervision.md")]
+pub mod supervision {}

@@ -16,10 +16,17 @@
 //! | serve so many at once, let so many wait | [`Permits`](permits::Permits) |
 //! | hand work to workers, and say no when there is too much | [`Queue`](queue::Queue) |
 //! | read and write, send and receive at a rate | [`io`] |
+//! | ask several for the same, and take the first answer, or enough of them | [`race`](race::race) |
+//! | ask a second replica where the first is slow | [`Hedge`](hedge::Hedge) |
+//! | try again what has failed, and not too often | [`Retry`](retry::Retry) |
+//! | refuse oneself what would be refused | [`Throttle`](throttle::Throttle) |
 //! | stop working when time is up or the caller is gone | [`CancelToken`](cancel::CancelToken) |
 //! | know what came of work that could be stopped | [`Outcome`](cancel::Outcome) |
 //! | stop a loop or a thread that nobody can drop | [`Checkpoints`](cancel::Checkpoints) |
 //! | undo what was done by halves | [`Rollback`](rollback::Rollback) |
+//! | say that you live and get on, and hear it of others | [`heartbeat`] |
+//! | start again what fails, hangs or ends too early | [`Steward`](supervise::Steward) |
+//! | let nobody publish who was replaced | [`Fence`](fence::Fence) |
 //! | count what is decided, at next to no cost | [`Counts`](counts::Counts), [`Stripes`](counts::Stripes) |
 //! | wait, and own the time in tests | [`Timer`](timer::Timer), [`ManualTime`](timer::ManualTime) |
 //! | say what went wrong so that somebody can act on it | [`Failure`](failure::Failure) |
@@ -39,7 +46,9 @@
 //! # Ok::<(), sluicegate::quota::QuotaError>(())
 //! ```
 
-pub use sluicegate_core::{breaker, bucket, cell, clock, decision, heaviest, quota, span, units};
+pub use sluicegate_core::{
+    breaker, bucket, cell, clock, decision, detector, heaviest, quota, restart, span, units,
+};
 
 pub mod all_of;
 mod attendance;
@@ -47,7 +56,11 @@ mod attendance;
 pub mod cancel;
 pub mod counts;
 pub mod failure;
+pub mod fence;
 pub mod guide;
+pub mod heartbeat;
+pub mod hedge;
+pub mod idempotent;
 pub mod io;
 pub mod keyed;
 pub mod lease;
@@ -57,9 +70,14 @@ mod numbers;
 pub mod outage;
 pub mod permits;
 pub mod queue;
+pub mod race;
+pub mod retry;
 pub mod rollback;
 pub mod store;
 pub mod striped;
+#[cfg(feature = "tokio")]
+pub mod supervise;
+pub mod throttle;
 pub mod timer;
 mod wake;
 

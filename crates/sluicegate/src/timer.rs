@@ -7,6 +7,7 @@
 //! | a test or a simulation that owns the time | [`ManualTime`], on any runtime or none |
 //! | a thread without a runtime | [`block_on_until`] |
 
+mod alarm;
 mod background;
 mod manual;
 mod thread;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use sluicegate_core::clock::Clock;
 
+pub(crate) use alarm::Alarm;
 pub use manual::{ManualSleep, ManualTime};
 pub use thread::block_on_until;
 #[cfg(feature = "tokio")]

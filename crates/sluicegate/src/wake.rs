@@ -1,8 +1,9 @@
 //! Who waits for something that all of them may look at.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+use sluicegate_core::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Those who wait. They look for themselves what has happened, after they have left their waker here; who makes it happen
 /// does so first, and wakes them then: so nobody misses it.

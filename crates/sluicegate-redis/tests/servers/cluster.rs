@@ -117,6 +117,11 @@ impl Cluster {
 
     /// The places of the master of a key, of its replica, and of another master, by what they are now.
     pub(crate) fn roles(&self, name: &str) -> (u16, usize, usize, usize) {
+        eventually("somebody to serve a slot", || self.roles_now(name))
+    }
+
+    /// The same; none while nobody serves its slot, as between two masters.
+    fn roles_now(&self, name: &str) -> Option<(u16, usize, usize, usize)> {
         let mut some = self.nodes.iter().find_map(|node| node.client().get_connection().ok());
         let some = some.as_mut().expect("a node that answers");
         let slot: u16 = redis::cmd("CLUSTER").arg("KEYSLOT").arg(name).query(some).expect("a slot");
@@ -138,8 +143,7 @@ impl Cluster {
             })
             .expect("slots");
         let place = |port: u16| self.nodes.iter().position(|node| node.port == port).expect("a node of ours");
-        let mine =
-            slots.iter().find(|(first, last, ..)| (*first..=*last).contains(&slot)).expect("all are served");
+        let mine = slots.iter().find(|(first, last, ..)| (*first..=*last).contains(&slot))?;
         let other = slots.iter().find(|other| other.2 != mine.2).expect("another");
         let replica = match &mine.3 {
             Value::Nil => usize::MAX,
@@ -149,7 +153,7 @@ impl Cluster {
                 place(node.1)
             }
         };
-        (slot, place(mine.2.1), replica, place(other.2.1))
+        Some((slot, place(mine.2.1), replica, place(other.2.1)))
     }
 }
 

@@ -3,9 +3,10 @@
 use sluicegate::memory::Memory;
 use sluicegate::store::{Charge, Store};
 use sluicegate_disk::Disk;
+use sluicegate_testkit::redis_server::Server as Redis;
 use sluicegate_testkit::wait::within;
 
-use crate::redis::Redis;
+use crate::redis::settings;
 use crate::shared_bucket::run;
 
 /// What it says, whatever the store.
@@ -49,8 +50,8 @@ async fn in_a_file_where_it_outlives_the_process() {
 
 #[tokio::test]
 async fn in_redis() {
-    let redis = Redis::start().await;
-    let store = sluicegate_redis::Redis::open(redis.settings());
+    let redis = Redis::start(&[]);
+    let store = sluicegate_redis::Redis::open(settings(&redis));
     says_so(&store).await;
     store.close().await;
 }

@@ -8,13 +8,14 @@ use sluicegate::outage::{self, Policy};
 use sluicegate::store::{Charge, Store};
 use sluicegate_disk::Disk;
 use sluicegate_testkit::client::{Answer, Client};
+use sluicegate_testkit::redis_server::Server as Redis;
 use sluicegate_testkit::wait::{PATIENCE, eventually, within};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::limited_server::{Failed, Settings, serve};
-use crate::redis::Redis;
+use crate::redis::settings;
 
 /// Three, and the next only in twenty minutes: no test takes that long.
 const QUOTA: &str = "3/h";
@@ -97,8 +98,8 @@ async fn in_a_file_which_another_server_finds_as_it_was_left() {
 
 #[tokio::test]
 async fn in_redis_where_two_servers_allow_as_much_as_one() {
-    let redis = Redis::start().await;
-    let stores = [0, 1].map(|_| sluicegate_redis::Redis::open(redis.settings()));
+    let redis = Redis::start(&[]);
+    let stores = [0, 1].map(|_| sluicegate_redis::Redis::open(settings(&redis)));
     let one = Server::start(stores[0].clone(), Policy::Closed, false).await;
     let two = Server::start(stores[1].clone(), Policy::Closed, false).await;
     limits_each_client(&one).await;
@@ -115,8 +116,8 @@ async fn in_redis_where_two_servers_allow_as_much_as_one() {
 
 #[tokio::test]
 async fn what_is_leased_goes_back_when_it_stops() {
-    let redis = Redis::start().await;
-    let store = sluicegate_redis::Redis::open(redis.settings());
+    let redis = Redis::start(&[]);
+    let store = sluicegate_redis::Redis::open(settings(&redis));
     let server = Server::start(store.clone(), Policy::Closed, true).await;
     for _ in 0..2 {
         assert_eq!(server.ask(2).await.status, StatusCode::OK);
@@ -133,8 +134,8 @@ async fn while_redis_is_away_its_policy_answers_and_then_redis_again() {
     for (policy, status) in
         [(Policy::Open, StatusCode::OK), (Policy::Closed, StatusCode::SERVICE_UNAVAILABLE)]
     {
-        let mut redis = Redis::start().await;
-        let store = sluicegate_redis::Redis::open(redis.settings());
+        let mut redis = Redis::start(&[]);
+        let store = sluicegate_redis::Redis::open(settings(&redis));
         let server = Server::start(store.clone(), policy, false).await;
         limits_each_client(&server).await;
         redis.kill();
@@ -143,7 +144,7 @@ async fn while_redis_is_away_its_policy_answers_and_then_redis_again() {
         assert_eq!(answer.headers.contains_key("retry-after"), policy == Policy::Closed);
 
         // It has forgotten everything meanwhile; so the first answer that is its own says that two are left.
-        redis.restart().await;
+        redis.restart();
         eventually("Redis to be asked again", async || {
             let answer = server.ask(4).await;
             let standing = answer.headers.get("ratelimit").and_then(|standing| standing.to_str().ok());

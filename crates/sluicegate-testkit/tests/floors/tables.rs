@@ -45,8 +45,11 @@ pub(crate) const CRATES: &[Place] = &[
             "heaviest",    // who weighs most
             "concurrency", // how many at once
             "deadline",    // until when
+            "budget",      // how many more than were asked for
+            "race",        // who starts, and when it is over
             "hedge",       // when to ask a second time
             "retry",       // when to ask again
+            "throttle",    // when to refuse oneself
             "breaker",     // when to stop asking
             "lease",       // tokens taken in advance
             "detector",    // whether somebody is alive
@@ -81,11 +84,14 @@ pub(crate) const CRATES: &[Place] = &[
             "permits",    // the right to be in flight
             "cancel",     // deadlines, carried
             "rollback",   // halves, undone
+            "fence",      // publishing, by one at a time
             "heartbeat",  // signs of life
             "supervise",  // restarts
+            "idempotent", // what may be done twice
             "race",       // the first answer wins
             "hedge",      // a second request, within a budget
             "retry",      // another try, within a budget
+            "throttle",   // what would be refused, refused here
             "failure",    // well-formed errors
             "guide",      // chapters, no code
         ]),

@@ -14,6 +14,8 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
 mod counts;
+mod fence;
+mod heartbeat;
 mod limiter;
 mod permits;
 mod queue;

@@ -1,0 +1,171 @@
+//! How many more requests than were asked for: so many for each hundred that are made anyway.
+//!
+//! Retries and hedges help while few need them. When all do, they are what keeps a service down; so they are paid from a
+//! [`Budget`]: each request that is made anyway puts a share of a token into it, each further one takes a whole token.
+
+use std::fmt;
+
+/// Parts of a token. A share is kept in whole millionths, so that nothing is rounded away while many are added.
+const TOKEN: u64 = 1_000_000;
+
+/// The machine. It begins full: whoever makes one request a minute may repeat it too. So after n requests it has granted at most
+/// `cap` + `share`·n.
+///
+/// ```
+/// use sluicegate_core::budget::Budget;
+///
+/// let mut budget = Budget::new(0.35, 1)?;
+/// assert!(budget.withdraw(), "it begins full");
+/// let granted = (0..100).filter(|_| {
+///     budget.deposit();
+///     budget.withdraw()
+/// });
+/// assert_eq!(granted.count(), 35);
+/// # Ok::<(), sluicegate_core::budget::BudgetError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// What each request brings, in parts of a token.
+    share: u64,
+    /// In parts of a token: `cap` tokens, and a part of one, or what a request brings to a full budget would be lost though the
+    /// next one spends of it.
+    most: u64,
+    /// In parts of a token, at most `most`.
+    balance: u64,
+}
+
+impl Budget {
+    /// A budget of `share` tokens a request, which saves up to `cap` of them. A share is rounded to a millionth.
+    ///
+    /// # Errors
+    /// If `share` is no number from 0 to 1, or `cap` is zero.
+    pub fn new(share: f64, cap: u32) -> Result<Self, BudgetError> {
+        if !(0.0..=1.0).contains(&share) {
+            let expected = "a share of the requests from 0 to 1, such as 0.1 for one in ten";
+            return Err(BudgetError { field: "share", value: share.to_string(), expected });
+        }
+        if cap == 0 {
+            let expected = "at least 1: a token is spent as a whole";
+            return Err(BudgetError { field: "cap", value: cap.to_string(), expected });
+        }
+        let full = u64::from(cap) * TOKEN;
+        Ok(Self { share: millionths(share), most: full + TOKEN - 1, balance: full })
+    }
+
+    /// A request is made anyway.
+    pub fn deposit(&mut self) {
+        self.balance = (self.balance + self.share).min(self.most);
+    }
+
+    /// Takes a token for one more, if there is one. What was granted before stays granted.
+    pub const fn withdraw(&mut self) -> bool {
+        let enough = self.balance >= TOKEN;
+        if enough {
+            self.balance -= TOKEN;
+        }
+        enough
+    }
+
+    /// Gives a token back: the request that it was taken for is not made.
+    pub fn put_back(&mut self) {
+        self.balance = (self.balance + TOKEN).min(self.most);
+    }
+
+    /// How many whole tokens there are.
+    #[must_use]
+    pub const fn tokens(&self) -> u64 {
+        self.balance / TOKEN
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most a million, and not negative"
+)]
+fn millionths(share: f64) -> u64 {
+    (share * 1e6).round() as u64
+}
+
+/// Why a budget can't be: the field, its value, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetError {
+    field: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl BudgetError {
+    /// The name of what was wrong: `share` or `cap`.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// For the settings that a budget is part of.
+    pub(crate) fn into_parts(self) -> (&'static str, String, &'static str) {
+        (self.field, self.value, self.expected)
+    }
+}
+
+impl fmt::Display for BudgetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`: expected {}", self.field, self.value, self.expected)
+    }
+}
+
+impl std::error::Error for BudgetError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `requests` a budget grants one more each, from empty.
+    fn granted(share: f64, requests: u32) -> usize {
+        let mut budget = Budget::new(share, 1).unwrap();
+        assert!(budget.withdraw());
+        let more = (0..requests).filter(|_| {
+            budget.deposit();
+            budget.withdraw()
+        });
+        more.count()
+    }
+
+    #[test]
+    fn a_share_is_not_truncated() {
+        // Whole requests a token would make 1/2 of 0.35, and 1/3 of 0.3.
+        for (share, expected) in
+            [(0.35, 3500), (0.3, 3000), (0.1, 1000), (0.05, 500), (0.001, 10), (1.0, 10_000)]
+        {
+            assert_eq!(granted(share, 10_000), expected, "{share}");
+        }
+        assert_eq!(granted(0.0, 10_000), 0);
+        assert_eq!(granted(1.0 / 3.0, 30_000), 9999, "rounded to a millionth, and never up over the whole");
+    }
+
+    #[test]
+    fn what_is_saved_up_is_bounded_exactly() {
+        let mut budget = Budget::new(0.1, 3).unwrap();
+        (0..1000).for_each(|_| budget.deposit());
+        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 3);
+        assert!(Budget::new(0.1, 3).unwrap().withdraw());
+        let mut budget = Budget::new(0.1, 3).unwrap();
+        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 3, "as many as at the beginning");
+        (0..19).for_each(|_| budget.deposit());
+        assert_eq!((budget.tokens(), budget.withdraw(), budget.withdraw()), (1, true, false));
+        budget.put_back();
+        assert!(budget.withdraw());
+        (0..1000).for_each(|_| budget.put_back());
+        assert_eq!(budget.tokens(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            let error = Budget::new(share, 1).unwrap_err();
+            assert_eq!(error.field(), "share");
+            assert!(error.to_string().contains(&format!("`{share}`")), "{error}");
+        }
+        assert_eq!(Budget::new(0.1, 0).unwrap_err().field(), "cap");
+    }
+}

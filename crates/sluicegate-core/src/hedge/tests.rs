@@ -1,0 +1,259 @@
+//! A service with a known distribution, hedged as shells do it: the winner's rival is dropped, and its time never known.
+
+use std::time::Duration;
+
+use super::*;
+
+const MILLI: u64 = 1_000_000;
+
+/// Numbers from a seed, evenly in (0, 1).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut n = self.0;
+        n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (((n ^ n >> 31) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+}
+
+/// A time in nanoseconds, from an even number.
+type Law = fn(f64) -> f64;
+
+const EXPONENTIAL: Law = |u| -10e6 * u.ln();
+const PARETO: Law = |u| 1e6 * u.powf(-1.0 / 1.5);
+const EVEN: Law = |u| 5e6 + 1e5 * u;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a time of some seconds at the most"
+)]
+fn took(law: Law, numbers: &mut Numbers) -> u64 {
+    law(numbers.next()) as u64
+}
+
+/// Requests one after the other, hedged. Returns the share that was slow.
+fn serve(hedge: &mut Hedge, law: Law, numbers: &mut Numbers, requests: u32) -> f64 {
+    let mut slow = 0;
+    for _ in 0..requests {
+        let (first, second) = (took(law, numbers), took(law, numbers));
+        let mut primary = hedge.begin(0);
+        let at = hedge.next(&primary).unwrap();
+        if first <= at {
+            hedge.answered(primary, first);
+            continue;
+        }
+        slow += 1;
+        match hedge.due(&mut primary, at, false) {
+            // The first is dropped, and nobody knows how long it would have taken.
+            Due::Hedge if at + second < first => {}
+            _ => hedge.answered(primary, first),
+        }
+    }
+    f64::from(slow) / f64::from(requests)
+}
+
+fn tracked(percentile: f64) -> Hedge {
+    let settings = Settings::tracked(percentile, Duration::from_millis(50)).unwrap();
+    Hedge::new(&settings.with_tail(1.0).unwrap().with_budget(1.0, 100).unwrap())
+}
+
+#[test]
+fn the_share_that_is_hedged_is_the_one_asked_for_though_every_hedge_cuts_off_a_slow_answer() {
+    for law in [EXPONENTIAL, PARETO, EVEN] {
+        for percentile in [0.5, 0.9, 0.95, 0.99] {
+            let (mut hedge, mut numbers) = (tracked(percentile), Numbers(7));
+            serve(&mut hedge, law, &mut numbers, 5000);
+            let slow = serve(&mut hedge, law, &mut numbers, 100_000);
+            let wanted = 1.0 - percentile;
+            assert!((slow / wanted - 1.0).abs() < 0.1, "{slow} instead of {wanted}");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_becomes_ten_times_slower_or_faster_is_followed() {
+    let (mut hedge, mut numbers) = (tracked(0.95), Numbers(3));
+    serve(&mut hedge, |u| -1e6 * u.ln(), &mut numbers, 10_000);
+    for law in [|u: f64| -10e6 * u.ln(), |u: f64| -1e6 * u.ln()] {
+        serve(&mut hedge, law, &mut numbers, 4000);
+        let slow = serve(&mut hedge, law, &mut numbers, 20_000);
+        assert!((0.04..=0.06).contains(&slow), "{slow}");
+    }
+}
+
+#[test]
+fn the_first_answers_make_the_first_estimate() {
+    let mut hedge = Hedge::new(&Settings::tracked(0.95, Duration::from_secs(1)).unwrap());
+    for n in 0..80 {
+        assert_eq!(hedge.delay(), 1_000_000_000, "not known yet");
+        let primary = hedge.begin(0);
+        hedge.answered(primary, (n * 37 % 80 + 1) * MILLI);
+    }
+    assert_eq!(hedge.delay(), 77 * MILLI);
+}
+
+#[test]
+fn a_first_guess_that_is_far_too_short_is_left() {
+    let settings = Settings::tracked(0.95, Duration::from_nanos(1)).unwrap();
+    let (mut hedge, mut numbers) = (Hedge::new(&settings), Numbers(5));
+    serve(&mut hedge, EXPONENTIAL, &mut numbers, 3000);
+    let slow = serve(&mut hedge, EXPONENTIAL, &mut numbers, 20_000);
+    assert!((0.04..=0.06).contains(&slow), "{slow}");
+}
+
+#[test]
+fn a_service_that_always_takes_the_same_time_and_then_another_is_followed() {
+    let (mut hedge, mut numbers) = (tracked(0.95), Numbers(3));
+    serve(&mut hedge, |_| 1e6, &mut numbers, 1000);
+    serve(&mut hedge, |_| 10e6, &mut numbers, 500);
+    assert!((9 * MILLI..12 * MILLI).contains(&hedge.delay()), "{}", hedge.delay());
+}
+
+#[test]
+fn answers_in_no_time_leave_no_debt() {
+    let (mut hedge, mut numbers) = (tracked(0.95), Numbers(3));
+    serve(&mut hedge, |_| 0.0, &mut numbers, 100_000);
+    let before = hedge.delay();
+    serve(&mut hedge, |_| 10e6, &mut numbers, 10);
+    assert!(hedge.delay() > before, "{before} and {}", hedge.delay());
+}
+
+#[test]
+fn attempts_that_fail_or_are_dropped_say_nothing() {
+    let mut hedge = tracked(0.9);
+    serve(&mut hedge, EXPONENTIAL, &mut Numbers(1), 1000);
+    let before = hedge.delay();
+    // Errors come at once. As answers, they would pull the delay to zero.
+    (0..10_000).for_each(|_| drop(hedge.begin(0)));
+    assert_eq!(hedge.delay(), before);
+}
+
+#[test]
+fn nothing_pays_for_more_hedges_than_the_budget_says() {
+    let settings = Settings::fixed(Duration::from_millis(1)).unwrap();
+    let settings = settings.with_tail(1.0).unwrap().with_budget(0.05, 3).unwrap();
+    let mut hedge = Hedge::new(&settings);
+    let mut hedges = 0;
+    for _ in 0..1000 {
+        let mut primary = hedge.begin(0);
+        match hedge.due(&mut primary, MILLI, false) {
+            Due::Hedge => hedges += 1,
+            other => assert_eq!(other, Due::Keep(Why::Budget)),
+        }
+    }
+    assert_eq!(hedges, 53, "50 and what was saved up");
+}
+
+#[test]
+fn none_under_overload_and_it_is_learned_from_all_the_same() {
+    let mut hedge = tracked(0.9);
+    serve(&mut hedge, EXPONENTIAL, &mut Numbers(1), 1000);
+    let (before, saved) = (hedge.delay(), hedge.budget());
+    for _ in 0..10 {
+        let mut primary = hedge.begin(0);
+        let at = hedge.next(&primary).unwrap();
+        assert_eq!(hedge.due(&mut primary, at, true), Due::Keep(Why::Overloaded));
+    }
+    assert!(hedge.delay() > before, "slow is slow");
+    assert!(hedge.budget() >= saved, "and cost nothing");
+}
+
+#[test]
+fn when_all_are_slow_nobody_hedges_though_there_is_a_budget() {
+    let settings = Settings::fixed(Duration::from_millis(1)).unwrap().with_budget(1.0, 1000).unwrap();
+    let mut hedge = Hedge::new(&settings);
+    let due = |hedge: &mut Hedge| {
+        let mut primary = hedge.begin(0);
+        hedge.due(&mut primary, MILLI, false)
+    };
+    let hedges = (0..1000).filter(|_| due(&mut hedge) == Due::Hedge).count();
+    assert!((5..20).contains(&hedges), "until it is clear that it is not one in ten: {hedges}");
+    assert_eq!(due(&mut hedge), Due::Keep(Why::Crowd));
+    for _ in 0..5000 {
+        let primary = hedge.begin(0);
+        hedge.answered(primary, 1);
+    }
+    assert_eq!(due(&mut hedge), Due::Hedge, "it is over");
+}
+
+#[test]
+fn a_thousand_at_one_instant_with_their_slow_ones_in_a_row_are_no_overload() {
+    let mut hedge = Hedge::new(&Settings::fixed(Duration::from_millis(10)).unwrap());
+    for _ in 0..10 {
+        let mut all: Vec<_> = (0..1000).map(|_| hedge.begin(0)).collect();
+        let mut slow = all.split_off(960);
+        all.into_iter().for_each(|quick| hedge.answered(quick, MILLI));
+        for primary in &mut slow {
+            assert_eq!(hedge.due(primary, 10 * MILLI, false), Due::Hedge);
+        }
+    }
+}
+
+#[test]
+fn as_many_hedges_as_a_request_may_have_each_a_delay_after_the_last() {
+    let settings = Settings::fixed(Duration::from_millis(2)).unwrap().with_most(2).unwrap();
+    let mut hedge = Hedge::new(&settings);
+    let mut primary = hedge.begin(MILLI);
+    assert_eq!(hedge.next(&primary), Some(3 * MILLI));
+    assert_eq!(hedge.due(&mut primary, 2 * MILLI, false), Due::Early(3 * MILLI));
+    assert_eq!(hedge.due(&mut primary, 3 * MILLI, false), Due::Hedge);
+    assert_eq!(hedge.due(&mut primary, 3 * MILLI, false), Due::Early(5 * MILLI));
+    assert_eq!(hedge.due(&mut primary, 9 * MILLI, false), Due::Hedge);
+    assert_eq!(hedge.next(&primary), None);
+    assert_eq!(hedge.due(&mut primary, u64::MAX, false), Due::Keep(Why::Enough));
+    let slow = hedge.slow();
+    hedge.answered(primary, 10 * MILLI);
+    assert_eq!(hedge.slow(), slow, "one observation a request");
+}
+
+#[test]
+fn an_answer_that_was_late_but_seen_before_the_delay_was_is_slow() {
+    let mut hedge = Hedge::new(&Settings::fixed(Duration::from_millis(2)).unwrap());
+    let primary = hedge.begin(0);
+    hedge.answered(primary, 2 * MILLI);
+    assert_eq!(hedge.slow(), 0.0);
+    let primary = hedge.begin(0);
+    hedge.answered(primary, 2 * MILLI + 1);
+    assert!(hedge.slow() > 0.0);
+}
+
+#[test]
+fn a_clock_that_steps_back_or_ends_breaks_nothing() {
+    let mut hedge = tracked(0.95);
+    for _ in 0..1000 {
+        let primary = hedge.begin(100);
+        hedge.answered(primary, 50);
+    }
+    assert!(hedge.delay() <= 50 * MILLI);
+    let mut primary = hedge.begin(u64::MAX);
+    assert_eq!(hedge.next(&primary), Some(u64::MAX));
+    assert!(!matches!(hedge.due(&mut primary, u64::MAX, false), Due::Early(_)));
+    for _ in 0..1000 {
+        let mut primary = hedge.begin(0);
+        hedge.due(&mut primary, u64::MAX, false);
+    }
+    assert!(hedge.delay() > 0);
+}
+
+#[test]
+fn what_cannot_be_is_told_with_its_field() {
+    let some = Duration::from_millis(1);
+    let fields = [
+        Settings::fixed(Duration::ZERO),
+        Settings::tracked(1.0, some),
+        Settings::tracked(f64::NAN, some),
+        Settings::tracked(0.9, Duration::ZERO),
+        Settings::fixed(some).unwrap().with_budget(2.0, 1),
+        Settings::fixed(some).unwrap().with_budget(0.1, 0),
+        Settings::tracked(0.9, some).unwrap().with_tail(0.05),
+        Settings::fixed(some).unwrap().with_tail(1.5),
+        Settings::fixed(some).unwrap().with_most(0),
+    ];
+    let fields = fields.map(|settings| settings.unwrap_err().field());
+    let expected = ["delay", "percentile", "percentile", "first", "share", "cap", "tail", "tail", "most"];
+    assert_eq!(fields, expected);
+}

@@ -1,0 +1,209 @@
+//! Another try after a failure, within a budget and a deadline.
+//!
+//! A [`Retry`] does the work again where that may help: when, and whether at all, the [machine](sluicegate_core::retry) says.
+//! Tries run in the caller's task.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::hash_map::RandomState;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::hash::BuildHasher;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+pub use sluicegate_core::retry::{Failed, Settings, SettingsError, Why};
+use sluicegate_core::retry::{Next, Retry as Machine, Tries};
+
+use crate::idempotent::Idempotent;
+use crate::timer::{Alarm, Timer};
+
+/// Retries requests to one place. Clones are the same: they share the budget.
+///
+/// ```
+/// use std::time::Duration;
+/// use sluicegate::idempotent::Idempotent;
+/// use sluicegate::retry::{Failed, Retry, Settings};
+/// use sluicegate::timer::TokioTime;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::new(3, Duration::from_millis(100), Duration::from_secs(1))?;
+/// let retry = Retry::new(settings, TokioTime::new());
+/// let read = Idempotent::promise(|attempt: usize| async move {
+///     if attempt == 0 { Err("reset by peer") } else { Ok("here it is") }
+/// });
+/// let answer = retry.run(&read, None, |_error| Failed::Perhaps).await;
+/// assert_eq!(answer, Ok("here it is"));
+/// # Ok(()) }
+/// ```
+pub struct Retry<T: Timer> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    timer: T,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
+    machine: Mutex<Machine>,
+}
+
+impl<T> Shared<T> {
+    /// No panic can leave it half changed.
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Timer> Clone for Retry<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T: Timer> fmt::Debug for Retry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("machine", &*self.shared.machine()).finish_non_exhaustive()
+    }
+}
+
+/// There is no answer, and no other try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GaveUp<E> {
+    /// Why there is no other try.
+    pub why: Why,
+    /// The error of each try, in their order. A try that was under way at the deadline has none.
+    pub errors: Vec<E>,
+}
+
+impl<E: fmt::Display> fmt::Display for GaveUp<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.why {
+            Why::ForGood => "another try would not help",
+            Why::Tries => "there were as many tries as there may be",
+            Why::Deadline => "the deadline leaves no time for another try",
+            Why::TooLong => "told to come back later than anybody waits for",
+            Why::Budget => "too many requests are tried again already",
+            _ => "no other try",
+        })?;
+        for (place, error) in self.errors.iter().enumerate() {
+            let before = if place == 0 { ": " } else { "; " };
+            write!(f, "{before}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Its source is the last try's error.
+impl<E: Error + 'static> Error for GaveUp<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.errors.last().map(|error| error as &(dyn Error + 'static))
+    }
+}
+
+impl<T: Timer> Retry<T> {
+    /// Waits are shortened by numbers of the process's own.
+    #[must_use]
+    pub fn new(settings: Settings, timer: T) -> Self {
+        Self::with_random(settings, timer, || RandomState::new().hash_one(()))
+    }
+
+    /// Waits are shortened by these numbers: any, anew each time. For tests and simulations, from a seed.
+    #[must_use]
+    pub fn with_random(
+        settings: Settings,
+        timer: T,
+        random: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        let machine = Mutex::new(Machine::new(settings));
+        Self { shared: Arc::new(Shared { timer, random: Box::new(random), machine }) }
+    }
+
+    /// Does the work, and again where `judge` says of its error that this may help. It is over at the `deadline` (nanoseconds on
+    /// the timer's clock): a try that is under way then is dropped, and one that would begin then is not waited for.
+    ///
+    /// Cancel-safe if the work is: dropped while it waits for another try, it gives back what that was to cost.
+    ///
+    /// # Errors
+    /// [`GaveUp`], with why there is no other try, and each one's error.
+    pub async fn run<F, A, O, E>(
+        &self,
+        work: &Idempotent<F>,
+        deadline: Option<u64>,
+        judge: impl Fn(&E) -> Failed,
+    ) -> Result<O, GaveUp<E>>
+    where
+        F: Fn(usize) -> A,
+        A: Future<Output = Result<O, E>>,
+    {
+        let timer = &self.shared.timer;
+        let mut errors = Vec::new();
+        if deadline.is_some_and(|deadline| timer.now() >= deadline) {
+            return Err(GaveUp { why: Why::Deadline, errors });
+        }
+        let mut tries = self.shared.machine().begin(deadline);
+        for attempt in 0.. {
+            let error = match until(timer, deadline, work.attempt(attempt)).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(error)) => error,
+                None => return Err(GaveUp { why: Why::Deadline, errors }),
+            };
+            // Foreign code, so not under the lock.
+            let (failed, random) = (judge(&error), (self.shared.random)());
+            errors.push(error);
+            let next = self.shared.machine().failed(&mut tries, failed, timer.now(), random);
+            let at = match next {
+                Next::Try(at) => at,
+                Next::Stop(why) => return Err(GaveUp { why, errors }),
+            };
+            let paid = Paid { shared: &self.shared, tries: Some(&mut tries) };
+            timer.sleep_until(at).await;
+            if deadline.is_some_and(|deadline| timer.now() >= deadline) {
+                // It woke too late.
+                drop(paid);
+                return Err(GaveUp { why: Why::Deadline, errors });
+            }
+            paid.spend();
+        }
+        // No request is tried for ever.
+        Err(GaveUp { why: Why::Tries, errors })
+    }
+
+    /// How many retries the budget has.
+    #[must_use]
+    pub fn budget(&self) -> u64 {
+        self.shared.machine().budget()
+    }
+}
+
+/// A try that was paid for and is not made yet. Dropped, it is given back.
+struct Paid<'a, T> {
+    shared: &'a Shared<T>,
+    tries: Option<&'a mut Tries>,
+}
+
+impl<T> Paid<'_, T> {
+    /// The try is made.
+    fn spend(mut self) {
+        self.tries = None;
+    }
+}
+
+impl<T> Drop for Paid<'_, T> {
+    fn drop(&mut self) {
+        if let Some(tries) = self.tries.take() {
+            self.shared.machine().abandon(tries);
+        }
+    }
+}
+
+/// What a try brings; none if it is under way at the deadline. An answer at that instant counts.
+async fn until<T: Timer, A: Future>(timer: &T, deadline: Option<u64>, attempt: A) -> Option<A::Output> {
+    let (mut attempt, mut alarm) = (pin!(attempt), pin!(Alarm::new(timer)));
+    poll_fn(|context| match attempt.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => alarm.as_mut().poll_until(deadline, context).map(|()| None),
+    })
+    .await
+}

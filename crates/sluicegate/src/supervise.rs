@@ -1,0 +1,297 @@
+//! Work that is looked after: a [`Steward`] starts wards, hears whether they live and get on, and starts them again when they fail.
+//!
+//! When it is done so is [`restart`]'s to say, and what a silence means [`detector`](sluicegate_core::detector)'s.
+//! Here is what tasks make of that:
+//!
+//! * A ward fails by a panic, an error, a hang (it gives no sign, or makes no progress), or an end that comes too early. It is then
+//!   **cut off**: its [token](crate::fence::Token) is good no more, it is told to stop, and its task is aborted. Only when that is gone is
+//!   the next generation started; it finds what was [committed](Ward::position) last.
+//! * **What can't be stopped**: a task is aborted where it awaits. One that blocks its thread, and work that it has handed to a
+//!   [thread](Ward::blocking), goes on. After the steward's patience it counts as leaked, is said to be so
+//!   ([`Event::Leaked`]), and the next generation is started beside it. It can't publish anything, since its token is good no
+//!   more; memory, files and locks that it holds, it holds for as long as it runs.
+//! * **Somebody who publishes** ([`publish`](crate::fence::Token::publish)) while it is cut off is let finish that, and no other begins before.
+//! * **Shutdown** goes backwards through the wards: each is told to stop, and cut off when its part of the grace time is over. The
+//!   steward's future ends when all are gone but the leaked. Dropped early, it cuts off all at once.
+//!
+//! Each event costs the steward a look at every ward, so one of them is for hundreds of wards, not for a task a connection.
+//!
+//! ```
+//! use sluicegate::restart::{Settings, When};
+//! use sluicegate::supervise::{Spec, Steward, Ward};
+//! use sluicegate::timer::TokioTime;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+//! let mut steward = Steward::new(Settings::default(), TokioTime::new());
+//! let copied = steward.add(Spec::new("copier").with_when(When::OnFailure), |ward: Ward<u32>| async move {
+//!     // From where the last one came to.
+//!     for row in ward.position().unwrap_or(0)..10 {
+//!         if row == 7 && ward.generation() == 1 {
+//!             return Err("the connection is gone");
+//!         }
+//!         ward.token().commit(row + 1).map_err(|_| "replaced")?;
+//!         ward.beater().progress();
+//!     }
+//!     Ok(())
+//! });
+//! let handle = steward.handle();
+//! steward.run().await.unwrap();
+//! assert_eq!((copied.last(), handle.counts().restarts), (Some(10), 1));
+//! # }
+//! ```
+
+mod report;
+mod running;
+#[cfg(test)]
+mod tests;
+mod ward;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sluicegate_core::detector::Watching;
+use sluicegate_core::restart::{self, Settings, When};
+
+pub use report::{Cause, Counts, Event, Next, Report};
+use running::{Gate, Running, Seat};
+use ward::Born;
+pub use ward::Ward;
+
+use crate::attendance::Attendance;
+use crate::fence::Fence;
+use crate::timer::{Timer, TokioTime};
+
+/// What a ward fails with.
+type Failed = Box<dyn Error + Send + Sync>;
+/// What a task of a ward is.
+type Task = Pin<Box<dyn Future<Output = Result<(), Failed>> + Send>>;
+/// Told of everything.
+type Reporter = Box<dyn FnMut(&Report) + Send>;
+/// Makes a task for each generation.
+type Start<T> = Box<dyn Fn(Born<T>) -> Task + Send>;
+
+/// A ward as its steward has it.
+///
+/// ```
+/// use std::time::Duration;
+/// use sluicegate::detector::{Rule, Watching};
+/// use sluicegate::restart::When;
+/// use sluicegate::supervise::Spec;
+///
+/// let watching = Watching::new(Rule::timeout(Duration::from_secs(1)).unwrap());
+/// let spec = Spec::new("copier").watched(watching).with_when(When::OnFailure);
+/// assert_eq!(spec.name(), "copier");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Spec {
+    name: Arc<str>,
+    when: When,
+    watching: Option<Watching>,
+}
+
+impl Spec {
+    /// A ward of this name, for reports. It is started again [whenever](When::Always) it ends, and not watched: a hang goes unnoticed.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), when: When::Always, watching: None }
+    }
+
+    /// When it is started again.
+    #[must_use]
+    pub fn with_when(self, when: When) -> Self {
+        Self { when, ..self }
+    }
+
+    /// It gives signs, and hangs where they fail to come.
+    #[must_use]
+    pub fn watched(self, watching: Watching) -> Self {
+        Self { watching: Some(watching), ..self }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Looks after wards. Does nothing until it [runs](Self::run).
+#[must_use = "it starts nobody until it runs"]
+pub struct Steward<T: Timer = TokioTime> {
+    machine: restart::Steward,
+    seats: Vec<Seat<T>>,
+    shared: Arc<Shared>,
+    time: T,
+    random: u64,
+    report: Option<Reporter>,
+}
+
+impl<T: Timer> Steward<T> {
+    /// One that has no wards yet.
+    pub fn new(settings: Settings, time: T) -> Self {
+        Self {
+            machine: restart::Steward::new(settings),
+            seats: Vec::new(),
+            shared: Arc::default(),
+            time,
+            random: RandomState::new().hash_one(0_u8) | 1,
+            report: None,
+        }
+    }
+
+    /// The random numbers that shorten pauses come from here, so that a run can be repeated.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { random: seed | 1, ..self }
+    }
+
+    /// Calls `report` with everything that happens to a ward: each failure and what comes of it, each start, each leak. It runs in
+    /// the steward's task, so it must neither block nor panic.
+    pub fn with_report(self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+        Self { report: Some(Box::new(report)), ..self }
+    }
+
+    /// One ward more, behind all others: `work` makes its future, anew for each generation, in its own task. It commits positions of the type
+    /// `P`; what is handed out shows the last.
+    pub fn add<P, W, F, E>(&mut self, spec: Spec, work: W) -> Committed<P>
+    where
+        P: Send + Sync + 'static,
+        W: Fn(Ward<P, T>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let fence = Fence::new();
+        let (theirs, work) = (fence.clone(), Arc::new(work));
+        let start = Box::new(move |born: Born<T>| -> Task {
+            let Some(token) = theirs.try_admit() else {
+                return Box::pin(async { Err("another generation is still publishing".into()) });
+            };
+            let (ward, work) = (Ward::new(born, token, theirs.clone()), Arc::clone(&work));
+            Box::pin(async move { work(ward).await.map_err(Into::into) })
+        });
+        self.machine.add(spec.when);
+        self.seats.push(Seat::new(spec, start, Box::new(fence.clone()) as Box<dyn Gate>));
+        Committed { fence }
+    }
+
+    /// What stops it and tells of it, from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Starts all wards in order and looks after them, until all are done, it is [shut down](Handle::shut_down), or gives up. Without any
+    /// ward it waits to be shut down.
+    ///
+    /// Dropped before, it cuts off all wards: from that moment none of them can publish anything, and their tasks are aborted.
+    ///
+    /// # Errors
+    /// If there were too many restarts. All wards are stopped by then, so whoever looks after this steward may start another; as the
+    /// ward of another steward, it simply fails.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn run(self) -> Result<Finished, Escalated> {
+        let Self { machine, seats, shared, time, random, report } = self;
+        Running::new(machine, seats, shared, time, random, report).run().await
+    }
+}
+
+impl<T: Timer> fmt::Debug for Steward<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steward").field("wards", &self.seats.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a ward has committed.
+#[derive(Debug)]
+pub struct Committed<P> {
+    fence: Fence<P>,
+}
+
+impl<P: Clone> Committed<P> {
+    /// The position that was committed last, by whatever generation.
+    #[must_use]
+    pub fn last(&self) -> Option<P> {
+        self.fence.last()
+    }
+}
+
+/// Stops a steward, and tells of it. Clones are for the same steward.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// All wards are to stop, within the grace time, the last first.
+    pub fn shut_down(&self) {
+        self.shared.attendance.close();
+    }
+
+    /// The same, and waits until the steward's [run](Steward::run) has ended; not at all if it does not run. Cancel-safe: dropped, it is
+    /// still to stop.
+    pub async fn closed(&self) {
+        self.shared.attendance.closed().await;
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Shared { restarts, leaked, leaking, .. } = &*self.shared;
+        Counts { restarts: of(restarts), leaked: of(leaked), leaking: of(leaking) }
+    }
+}
+
+/// What a steward, its handles and its wards share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Rung by whatever the steward has to look at.
+    attendance: Attendance,
+    restarts: AtomicU64,
+    leaked: AtomicU64,
+    leaking: AtomicU64,
+}
+
+/// A steward that has nobody to look after any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Whether it was told to, and not all were done by themselves.
+    pub shut_down: bool,
+    /// How many generations of wards were left running, since nothing stops them.
+    pub leaking: u64,
+}
+
+/// A steward has given up: there were too many restarts.
+#[derive(Clone, Debug)]
+pub struct Escalated {
+    ward: Arc<str>,
+    leaking: u64,
+}
+
+impl Escalated {
+    /// Whose restart would have been one too many.
+    #[must_use]
+    pub fn ward(&self) -> &str {
+        &self.ward
+    }
+
+    /// How many generations of wards were left running, since nothing stops them.
+    #[must_use]
+    pub const fn leaking(&self) -> u64 {
+        self.leaking
+    }
+}
+
+impl fmt::Display for Escalated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "too many restarts, the last of them for `{}`: all wards are stopped", self.ward)
+    }
+}
+
+impl Error for Escalated {}

@@ -1,0 +1,141 @@
+//! A ward, as it sees itself.
+
+use std::fmt;
+use std::future::pending;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::JoinHandle;
+
+use super::Shared;
+use crate::cancel::CancelToken;
+use crate::fence::{Fence, Token};
+use crate::heartbeat::Beater;
+use crate::timer::{Timer, TokioTime};
+
+/// What a steward gives to each generation.
+pub(super) struct Born<T: Timer> {
+    pub(super) beater: Beater<T>,
+    pub(super) stop: CancelToken<T>,
+    pub(super) jobs: Arc<Jobs>,
+}
+
+/// What one generation of a ward has: a heart, the right to publish, and what tells it to stop.
+pub struct Ward<P, T: Timer = TokioTime> {
+    born: Born<T>,
+    token: Token<P>,
+    fence: Fence<P>,
+}
+
+impl<P, T: Timer> Ward<P, T> {
+    pub(super) const fn new(born: Born<T>, token: Token<P>, fence: Fence<P>) -> Self {
+        Self { born, token, fence }
+    }
+
+    /// What gives its signs of life. To be kept until it ends: without one, a ward that is watched is soon taken for dead.
+    #[must_use]
+    pub const fn beater(&self) -> &Beater<T> {
+        &self.born.beater
+    }
+
+    /// What it publishes by. Copies of it go with work that is handed to other tasks and threads.
+    #[must_use]
+    pub const fn token(&self) -> &Token<P> {
+        &self.token
+    }
+
+    /// Which life this is, from 1.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.token.generation()
+    }
+
+    /// The position that was committed last, by this generation or one before; none if nothing was.
+    #[must_use]
+    pub fn position(&self) -> Option<P>
+    where
+        P: Clone,
+    {
+        self.fence.last()
+    }
+
+    /// What tells it to stop: it is cancelled when the grace time begins. A ward that ends by itself then may finish what it is at.
+    #[must_use]
+    pub const fn stop(&self) -> &CancelToken<T> {
+        &self.born.stop
+    }
+
+    /// Does work that blocks, on a thread of the runtime that is for that. It is this generation's until it ends: no other begins
+    /// before, or it is counted as leaked, since no thread can be stopped. So work that takes long should look at a copy of
+    /// [`stop`](Self::stop) now and then; and what it publishes, it should by a copy of the [token](Self::token).
+    ///
+    /// A panic in it is one of the ward. Dropped before it has begun, it never does; later, it goes on.
+    ///
+    /// # Panics
+    /// If `work` does, or outside a tokio runtime.
+    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        let job = Job::begin(&self.born.jobs);
+        let mut thread = Dropped(tokio::task::spawn_blocking(move || {
+            let _job = job;
+            work()
+        }));
+        match (&mut thread.0).await {
+            Ok(made) => made,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime ends, and this task with it.
+                Err(_) => pending().await,
+            },
+        }
+    }
+}
+
+impl<P, T: Timer> fmt::Debug for Ward<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ward").field("generation", &self.generation()).finish_non_exhaustive()
+    }
+}
+
+/// A piece of blocking work that is not begun any more once nobody waits for it.
+struct Dropped<R>(JoinHandle<R>);
+
+impl<R> Drop for Dropped<R> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The blocking work of one generation.
+pub(super) struct Jobs {
+    running: AtomicUsize,
+    shared: Arc<Shared>,
+}
+
+impl Jobs {
+    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { running: AtomicUsize::new(0), shared: Arc::clone(shared) })
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+}
+
+/// One piece of it, until it is dropped.
+struct Job(Arc<Jobs>);
+
+impl Job {
+    fn begin(jobs: &Arc<Jobs>) -> Self {
+        jobs.running.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(jobs))
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.shared.attendance.ring();
+        }
+    }
+}

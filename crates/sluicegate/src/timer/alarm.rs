@@ -1,0 +1,55 @@
+//! A sleep that is set anew when its instant changes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::Timer;
+
+pin_project! {
+    /// Sleeps until an instant that may change from poll to poll. Without one it holds no timer.
+    #[derive(Debug)]
+    pub(crate) struct Alarm<T: Timer> {
+        timer: T,
+        at: Option<u64>,
+        #[pin]
+        sleep: Option<T::Sleep>,
+    }
+}
+
+impl<T: Timer> Alarm<T> {
+    pub(crate) fn new(timer: &T) -> Self {
+        Self { timer: timer.clone(), at: None, sleep: None }
+    }
+
+    /// Ready when the clock shows `at`; never, if there is none. A task whose cooperative budget is used up is told the time all
+    /// the same: the clock is looked at first.
+    pub(crate) fn poll_until(self: Pin<&mut Self>, at: Option<u64>, context: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(instant) = at else {
+            *this.at = None;
+            this.sleep.set(None);
+            return Poll::Pending;
+        };
+        if this.timer.now() >= instant {
+            return Poll::Ready(());
+        }
+        if *this.at != at {
+            *this.at = at;
+            this.sleep.set(Some(this.timer.sleep_until(instant)));
+        }
+        match this.sleep.as_mut().as_pin_mut() {
+            Some(sleep) => match sleep.poll(context) {
+                Poll::Ready(()) => {
+                    *this.at = None;
+                    this.sleep.set(None);
+                    Poll::Ready(())
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            None => Poll::Pending,
+        }
+    }
+}
