@@ -127,7 +127,12 @@ pub async fn command(asked: impl Into<Asked>) -> Result<ExitCode, CommandError> 
     let mut interrupted = Interrupted::new()?;
     let address = address(&asked)?;
     let time = TokioTime::new();
-    let store = opened(&address, time, asked.timeout.or(address.timeout()).unwrap_or(TIMEOUT)).await?;
+    let at_most = asked.timeout.or(address.timeout()).unwrap_or(TIMEOUT);
+    let store = tokio::select! {
+        biased;
+        store = opened(&address, time, at_most) => store?,
+        () = interrupted.come() => return Ok(interrupted.ends("nothing was asked")),
+    };
     if let Some(quota) = &asked.quota {
         store.supports(quota).map_err(CommandError::Quota)?;
     }
@@ -137,12 +142,8 @@ pub async fn command(asked: impl Into<Asked>) -> Result<ExitCode, CommandError> 
         told = asked.ask(&store, time) => Some(told),
         () = interrupted.come() => None,
     };
-    let closed = close(&store, time, asked.timeout.or(address.timeout()).unwrap_or(TIMEOUT)).await;
-    let Some(told) = told else {
-        // Where even standard error is gone, the exit code is all that can be said.
-        let _ = writeln!(io::stderr(), "sluicegate: interrupted: what was taken or booked goes back");
-        return Ok(ExitCode::from(interrupted.code));
-    };
+    let closed = close(&store, time, at_most).await;
+    let Some(told) = told else { return Ok(interrupted.ends("what was taken or booked goes back")) };
     let told = told?;
     closed?;
     let line = if asked.json { serde_json::to_string(&told).unwrap_or_default() } else { told.to_string() };
@@ -215,5 +216,12 @@ impl Interrupted {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
         };
+    }
+
+    /// Says what that means.
+    fn ends(&self, means: &str) -> ExitCode {
+        // Where even standard error is gone, the exit code is all that can be said.
+        let _ = writeln!(io::stderr(), "sluicegate: interrupted: {means}");
+        ExitCode::from(self.code)
     }
 }

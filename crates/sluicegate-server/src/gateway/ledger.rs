@@ -62,6 +62,8 @@ struct Notes {
     /// In the order in which they are charged.
     next: VecDeque<Place>,
     lines: HashMap<Place, Line>,
+    /// How many are being charged.
+    under_way: usize,
 }
 
 /// What a key is to be charged: less than nothing is to be given back.
@@ -103,10 +105,11 @@ impl Ledger {
         }
     }
 
-    /// How many keys have something to be charged.
+    /// How many keys have something to be charged, or are being charged; one that has more since then counts twice.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.notes().lines.len()
+        let notes = self.shared.notes();
+        notes.lines.len() + notes.under_way
     }
 
     /// How many tokens were not charged, and never will be.
@@ -156,6 +159,7 @@ impl Shared {
         let mut notes = self.notes();
         let count = notes.next.len().min(AT_ONCE);
         let places: Vec<Place> = notes.next.drain(..count).collect();
+        notes.under_way = count;
         places.into_iter().filter_map(|place| notes.lines.remove_entry(&place)).collect()
     }
 }
@@ -188,6 +192,8 @@ async fn settle_all<S: Store>(shared: &Shared, store: &S, timer: &impl Timer) {
                 }
             }
         }
+        // What is left of them is noted again.
+        shared.notes().under_way = 0;
         if failed {
             timer.sleep_for(nanos(PAUSE)).await;
         }
@@ -202,18 +208,22 @@ async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
         let _ = store.put(charge(line.tokens.unsigned_abs())).await;
         return 0;
     };
+    // What no store grants, since there is never so much, is owed first; so the last answer tells how the key stands then.
     let part = owed.min(line.quota.capacity());
+    let more = owed - part;
+    let unowed = if more > 0 { owe(store, charge(0), more).await } else { 0 };
+    if unowed > 0 {
+        return i64::try_from(unowed + part).unwrap_or(i64::MAX);
+    }
     let left = match store.reserve(&[charge(part)], Duration::MAX).await {
-        Ok(Outcome::Reserved(reservation)) if part == owed => {
+        Ok(Outcome::Reserved(reservation)) => {
             drop(Reservation::keep(reservation));
             0
         }
-        // No store grants more than there can be, but it lets what was booked become more.
-        Ok(Outcome::Reserved(reservation)) => left(reservation.settle(&[owed]).await, owed - part),
-        Ok(Outcome::Refused(verdict)) if matches!(verdict.by, Decided::Outage(_)) => owed,
+        Ok(Outcome::Refused(verdict)) if matches!(verdict.by, Decided::Outage(_)) => part,
         // A stock is not there at any time, and is owed all the same.
-        Ok(Outcome::Refused(_)) => owe(store, charge(0), owed).await,
-        Err(error) if error.is_outage() => owed,
+        Ok(Outcome::Refused(_)) => owe(store, charge(0), part).await,
+        Err(error) if error.is_outage() => part,
         Err(error) => {
             tracing::warn!("bytes of {} can't be charged: {error}", place.space);
             0
@@ -222,17 +232,12 @@ async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
     i64::try_from(left).unwrap_or(i64::MAX)
 }
 
-/// Has a key owe so many tokens, whether they will ever be there or not.
+/// Has a key owe so many tokens, whether they will ever be there or not; how many it could not be told of.
 async fn owe<S: Store>(store: &S, nothing: Charge<'_>, owed: u64) -> u64 {
-    match store.reserve(&[nothing], Duration::MAX).await {
-        Ok(Outcome::Reserved(reservation)) => left(reservation.settle(&[owed]).await, owed),
-        Ok(Outcome::Refused(_)) | Err(_) => owed,
-    }
-}
-
-/// How much of what was to be charged is not.
-fn left(settled: Result<(), StoreError>, owed: u64) -> u64 {
-    match settled {
+    let Ok(Outcome::Reserved(reservation)) = store.reserve(&[nothing], Duration::MAX).await else {
+        return owed;
+    };
+    match reservation.settle(&[owed]).await {
         // It may have been done though it was not answered: not twice.
         Ok(()) | Err(StoreError::Lost { .. } | StoreError::Timeout { .. }) => 0,
         Err(_) => owed,
@@ -255,6 +260,7 @@ mod tests {
     use sluicegate::memory::Memory;
     use sluicegate::timer::ManualTime;
     use sluicegate_testkit::faulty::{Fault, Faulty};
+    use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
 
@@ -315,10 +321,21 @@ mod tests {
         ledger.note(&place(b"k"), &quota, 0, 10_000_000);
         ledger.close().await;
         task.await.unwrap();
-        assert_eq!((store.calls(), ledger.lost()), (1, 0), "booked, and then made more");
+        assert_eq!((store.calls(), ledger.lost()), (2, 0), "a debt, and a booking");
         let charge = Charge::new("bytes", b"k", &quota);
         let wait = store.store().peek(&[charge]).await.unwrap().decision.retry_after().unwrap();
         assert_eq!(wait, Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn what_is_being_charged_is_not_charged_yet() {
+        let ((store, time), quota) = (far(), "stock 10".parse().unwrap());
+        store.set(Fault::Hangs);
+        let (ledger, settling) = Ledger::new(10, store.clone(), time.clone());
+        let _task = AbortOnDropHandle::new(tokio::spawn(settling));
+        ledger.note(&place(b"k"), &quota, 0, 3);
+        pass(&time, 1).await;
+        assert_eq!((store.calls(), ledger.waiting()), (1, 1));
     }
 
     #[tokio::test]

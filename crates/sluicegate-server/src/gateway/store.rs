@@ -1,7 +1,8 @@
 //! The limits' buckets where they are not in this process: a store, behind a guard for when it is away, and leases for limits
 //! that want them.
 //!
-//! Everything that is asked of it is bounded by the guard's timeout, so a request waits no longer for its limits than that. What
+//! Each call of it is bounded by the guard's timeout. A request waits for one, as a rule: for one more where a lease is just being
+//! fetched, and for up to two for each key that owes something of an outage and that nobody has paid for yet. What
 //! goes on by itself (fetching and giving back leases, paying what was granted in an outage, charging bytes, telling of
 //! outages) are tasks of the runtime that the gateway was started in. They end with the last request that came under the store.
 
@@ -197,6 +198,8 @@ async fn tell(guard: Guard, address: StoreAddress, time: TokioTime) {
     match guard.ping().await {
         Ok(()) => tracing::info!("limits are decided in {address}"),
         Err(error) => {
+            // Somebody may have asked before, and know more.
+            let error = guard.why().unwrap_or(error);
             tracing::warn!(
                 "the store {address} is away: {error}; until it is there, limits are decided by what they say for that \
                  (`away`)"

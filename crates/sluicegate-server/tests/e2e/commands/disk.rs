@@ -54,6 +54,15 @@ async fn a_file_in_use_is_told_and_what_is_interrupted_is_not_taken() {
     })
     .await;
     assert!(said.contains("is open already") && said.contains("such as a gateway's"), "{said}");
+    let patient = spawn(&bucket.of("take", "ann", &["--timeout", "1h"]));
+    eventually("it to listen to signals", async || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", patient.id()?)).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
+        (u64::from_str_radix(caught, 16).ok()? & 1 << 1 != 0).then_some(())
+    })
+    .await;
+    signal(&patient, "INT").await;
+    assert_eq!(ended(patient).await.code, Some(130));
     signal(&waiting, "TERM").await;
     let waited = ended(waiting).await;
     assert_eq!((waited.code, waited.stdout.as_str()), (Some(143), ""));
