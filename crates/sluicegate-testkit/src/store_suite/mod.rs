@@ -52,7 +52,7 @@ pub trait Rig: Send + Sync + 'static {
 /// The whole suite, a test for each promise, on what an expression of type [`Rig`](crate::store_suite::Rig) sets up anew for
 /// each of them. A store that waits for something real at each step may try fewer random sequences than the usual.
 ///
-/// ```ignore
+/// ```text
 /// sluicegate_testkit::store_suite!(OfMemory::new());
 /// sluicegate_testkit::store_suite!(OnDisk::new(), seeds: 30);
 /// ```
