@@ -9,6 +9,8 @@
 
 mod alarm;
 mod background;
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod manual;
 mod thread;
 #[cfg(feature = "tokio")]

@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::race::Fate;
 use crate::timer::ManualTime;
+use crate::timer::by_hand::run;
 
 const MILLI: u64 = 1_000_000;
 
@@ -17,16 +18,6 @@ fn millis(n: u64) -> Duration {
 
 fn fixed() -> Settings {
     Settings::fixed(millis(10)).unwrap()
-}
-
-fn run<F: Future>(time: &ManualTime, future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-        time.set(time.next().expect("somebody is waited for"));
-    }
 }
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<usize, usize>> + 'a>>;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::timer::ManualTime;
+use crate::timer::by_hand::try_run as run;
 
 const MILLI: u64 = 1_000_000;
 
@@ -38,18 +39,6 @@ impl Runner {
 impl Drop for Runner {
     fn drop(&mut self) {
         self.log.borrow_mut().push((self.number, "gone", self.time.now() / MILLI));
-    }
-}
-
-/// Runs a future in virtual time, from event to event, until it is ready; none if it would wait for ever.
-fn run<F: Future>(time: &ManualTime, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Some(output);
-        }
-        time.set(time.next()?);
     }
 }
 

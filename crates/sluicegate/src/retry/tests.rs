@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::timer::ManualTime;
+use crate::timer::by_hand::run;
 
 const MILLI: u64 = 1_000_000;
 
@@ -18,16 +19,6 @@ fn millis(n: u64) -> Duration {
 fn retry(time: &ManualTime) -> Retry<ManualTime> {
     let settings = Settings::new(3, millis(100), Duration::from_secs(1)).unwrap();
     Retry::with_random(settings, time.clone(), || 1 << 63)
-}
-
-fn run<F: Future>(time: &ManualTime, future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-        time.set(time.next().expect("somebody is waited for"));
-    }
 }
 
 #[test]
