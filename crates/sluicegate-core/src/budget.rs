@@ -71,6 +71,13 @@ impl Budget {
         self.balance = (self.balance + TOKEN).min(self.most);
     }
 
+    /// Has the share and the cap of `settings` from now on, and keeps what there is, up to the new cap. So what was spent stays
+    /// spent, and a larger cap is filled by requests.
+    pub fn apply(&mut self, settings: &Self) {
+        let Self { share, most, .. } = *settings;
+        *self = Self { share, most, balance: self.balance.min(most) };
+    }
+
     /// How many whole tokens there are.
     #[must_use]
     pub const fn tokens(&self) -> u64 {
@@ -127,6 +134,21 @@ mod tests {
         budget.put_back();
         assert!(budget.withdraw());
         (0..1000).for_each(|_| budget.put_back());
+        assert_eq!(budget.tokens(), 3);
+    }
+
+    #[test]
+    fn other_settings_bring_nothing_back() {
+        let mut budget = Budget::new(0.1, 20).unwrap();
+        (0..15).for_each(|_| assert!(budget.withdraw()));
+        budget.apply(&Budget::new(0.5, 30).unwrap());
+        assert_eq!(budget.tokens(), 5);
+        budget.deposit();
+        budget.deposit();
+        assert_eq!(budget.tokens(), 6, "by the new share");
+        (0..1000).for_each(|_| budget.deposit());
+        assert_eq!(budget.tokens(), 30, "up to the new cap");
+        budget.apply(&Budget::new(0.5, 3).unwrap());
         assert_eq!(budget.tokens(), 3);
     }
 

@@ -151,6 +151,11 @@ impl Detector {
         self.excused = self.excused.saturating_add(nanos);
     }
 
+    /// Nobody looked from `planned` to `now`: what of that is after the last sign is [excused](Self::excuse).
+    fn overslept(&mut self, planned: u64, now: u64) {
+        self.excuse(now.saturating_sub(planned.max(self.last)));
+    }
+
     /// When the last sign was given; none before the first.
     #[must_use]
     pub fn last(&self) -> Option<u64> {

@@ -41,6 +41,8 @@ pub struct Primary {
     began: u64,
     /// Nanoseconds, as it was when this began.
     delay: u64,
+    /// How many had said how long they took.
+    observed: u64,
     /// How often the delay has passed.
     passed: u32,
 }
@@ -97,6 +99,8 @@ pub struct Hedge {
     most: u32,
     /// The share of slow ones lately.
     slow: f64,
+    /// How many requests have said how long they took.
+    observed: u64,
     /// How many requests it is made of, up to the memory.
     seen: f64,
 }
@@ -123,6 +127,7 @@ impl Hedge {
             tail: settings.tail,
             most: settings.most,
             slow: 0.0,
+            observed: 0,
             seen: ASSUMED,
         }
     }
@@ -130,7 +135,7 @@ impl Hedge {
     /// A request begins: its first attempt is made now.
     pub fn begin(&mut self, now: u64) -> Primary {
         self.budget.deposit();
-        Primary { began: now, delay: self.delay(), passed: 0 }
+        Primary { began: now, delay: self.delay(), observed: self.observed, passed: 0 }
     }
 
     /// When to ask whether a hedge is [due](Self::due); none if there will be none.
@@ -151,7 +156,7 @@ impl Hedge {
             return Due::Early(at);
         }
         if primary.passed == 0 {
-            self.observe(primary.delay, None);
+            self.observe(primary, None);
         }
         primary.passed += 1;
         if overloaded {
@@ -172,7 +177,7 @@ impl Hedge {
             return;
         }
         let took = now.saturating_sub(primary.began);
-        self.observe(primary.delay, (took <= primary.delay).then_some(took));
+        self.observe(&primary, (took <= primary.delay).then_some(took));
     }
 
     /// The delay that a request would have which begins now, in nanoseconds.
@@ -197,14 +202,17 @@ impl Hedge {
     }
 
     /// What one request has shown: how long it took, or none if it was longer than its delay.
-    fn observe(&mut self, delay: u64, took: Option<u64>) {
+    fn observe(&mut self, primary: &Primary, took: Option<u64>) {
         let slow = if took.is_some() { 0.0 } else { 1.0 };
         self.seen = (self.seen + 1.0).min(MEMORY);
         self.slow += (slow - self.slow) / self.seen;
+        let since = self.observed.wrapping_sub(primary.observed);
+        self.observed = self.observed.wrapping_add(1);
         if let Tracked::Percentile(percentile) = &mut self.delay {
+            percentile.behind(since);
             match took {
                 Some(took) => percentile.quick(took),
-                None => percentile.slow(delay),
+                None => percentile.slow(primary.delay),
             }
         }
     }

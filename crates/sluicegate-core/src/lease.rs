@@ -427,6 +427,12 @@ impl Lease {
         self.dismiss()
     }
 
+    /// Who waits is told that nothing is decided here. What is held stays, and so does a call under way.
+    pub fn dismiss(&mut self) -> Told {
+        self.waits = 0;
+        Told { decided: self.line.drain(..).map(|(ticket, _)| (ticket, None)).collect() }
+    }
+
     /// The tokens that are here are nobody's: the bucket begins anew.
     pub fn discard(&mut self) {
         self.empty();
@@ -502,6 +508,10 @@ impl Lease {
         let tokens = tokens.min(self.quota.capacity());
         let denied = self.denied.filter(|denied| now < denied.until);
         let tokens = denied.map_or(tokens, |denied| tokens.min(denied.tokens - 1));
+        // What is known may be from before something went back. And who is first has no use for a part: it would lie here in
+        // vain, go back, and be fetched again, for ever.
+        let first = self.line.front().map_or(0, |(_, n)| n.saturating_sub(self.held));
+        let tokens = tokens.max(first);
         (tokens > 0).then_some(tokens)
     }
 
@@ -604,11 +614,6 @@ impl Lease {
         self.fetch = None;
         self.quiet_until = now.saturating_add(self.lifetime / 8);
         self.dismiss()
-    }
-
-    fn dismiss(&mut self) -> Told {
-        self.waits = 0;
-        Told { decided: self.line.drain(..).map(|(ticket, _)| (ticket, None)).collect() }
     }
 
     /// Nothing lies here, and nothing may: the demand is forgotten.

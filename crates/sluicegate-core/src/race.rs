@@ -240,6 +240,14 @@ impl Race {
         Next::Wait([over, later, turn].into_iter().flatten().min())
     }
 
+    /// Whether it depends on the time what [`next`](Self::next) says. Where it does not, whoever asks needs no clock, and may name any
+    /// instant.
+    #[must_use]
+    pub const fn minds_time(&self) -> bool {
+        let Plan { attempts, later, at_most, .. } = self.plan;
+        self.started < attempts || later.is_some() || at_most.is_some()
+    }
+
     /// How many attempts are under way.
     #[must_use]
     pub const fn under_way(&self) -> usize {

@@ -74,6 +74,8 @@ pub struct Tries {
     deadline: Option<u64>,
     /// How many tries were made, or paid for.
     made: u32,
+    /// How many there may be: as when it began, since what was kept for another try may be gone.
+    most: u32,
 }
 
 impl Tries {
@@ -119,10 +121,16 @@ impl Retry {
         Self { budget: settings.budget.clone(), settings }
     }
 
+    /// Is as `settings` say from now on; what was spent of the budget stays spent. A request that has begun may have as many tries as before.
+    pub fn apply(&mut self, settings: Settings) {
+        self.budget.apply(&settings.budget);
+        self.settings = settings;
+    }
+
     /// A request's first try is made. `deadline` is the instant at which another is too late.
     pub fn begin(&mut self, deadline: Option<u64>) -> Tries {
         self.budget.deposit();
-        Tries { deadline, made: 1 }
+        Tries { deadline, made: 1, most: self.settings.tries }
     }
 
     /// The last try has failed at `now`. `random` is any number, anew each time.
@@ -132,7 +140,7 @@ impl Retry {
             Failed::Perhaps => 0,
             Failed::After(told) => told,
         };
-        if tries.made >= self.settings.tries {
+        if self.is_last(tries) {
             return Next::Stop(Why::Tries);
         }
         if told > self.settings.patience {
@@ -153,6 +161,12 @@ impl Retry {
     pub fn abandon(&mut self, tries: &mut Tries) {
         tries.made = tries.made.saturating_sub(1);
         self.budget.put_back();
+    }
+
+    /// Whether there are as many tries as there may be: no failure of the last one leads to another.
+    #[must_use]
+    pub const fn is_last(&self, tries: &Tries) -> bool {
+        tries.made >= tries.most
     }
 
     /// How many retries the budget has.

@@ -19,6 +19,12 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
+    /// For the settings of a shell: this field can't have this value.
+    #[must_use]
+    pub fn new(field: &'static str, value: impl fmt::Display, expected: &'static str) -> Self {
+        Self { field, value: value.to_string(), expected }
+    }
+
     /// The name of what was wrong, as the function that was called has it.
     #[must_use]
     pub const fn field(&self) -> &'static str {

@@ -49,7 +49,7 @@ impl Settings {
     /// Sends at least `k` times as much as is accepted, as counted over `window`.
     ///
     /// # Errors
-    /// If `k` is not from 1.1 to 100, or the window is shorter than a millisecond.
+    /// If `k` is not from 1.5 to 100, or the window is shorter than a millisecond.
     pub fn new(k: f64, window: Duration) -> Result<Self, SettingsError> {
         if !(1.5..=100.0).contains(&k) {
             let expected = "from 1.5 to 100: near 1 a throttle that has closed stays so";

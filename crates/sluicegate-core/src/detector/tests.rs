@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::numbers::Numbers;
 
 const MILLI: u64 = 1_000_000;
 
@@ -19,25 +20,6 @@ fn timeout(millis: u64) -> Rule {
 /// Signs each 100 ms, with no more patience than phi asks for.
 fn strict() -> Phi {
     Phi::new(ms(100)).unwrap().with_pause(Duration::ZERO).unwrap()
-}
-
-/// Numbers that are spread evenly and are the same each time.
-struct Random(u64);
-
-impl Random {
-    /// From 0 to 1.
-    fn share(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// By the normal distribution, from two that are spread evenly (Box and Muller).
-    fn normal(&mut self, mean: f64, deviation: f64) -> f64 {
-        let (one, two) = (self.share().max(1e-300), self.share());
-        mean + deviation * (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * two).cos()
-    }
 }
 
 /// A named value of the published form: 8 at 231 ms for intervals of 100 ± 25 ms.
@@ -221,21 +203,65 @@ fn a_look_that_comes_late_is_not_held_against_who_is_watched() {
     assert_eq!(watch.look(signs(MILLI, Work::Silent), due), Life::Alive, "late again, by as much");
 }
 
+const MINUTE: u64 = 60_000 * MILLI;
+
+/// It stands still for a minute, and who looks is the first to go on.
+#[test]
+fn a_process_that_stood_still_takes_nobody_for_dead_who_is_looked_at_often() {
+    for (looks, expected) in [(None, Life::Dead), (Some(ms(250)), Life::Alive)] {
+        let watching = Watching::new(timeout(1000));
+        let watching = looks.map_or(watching, |every| watching.with_looks_every(every));
+        for age in [0, 100, 249] {
+            let (mut watch, mut now, mut life) = (Watch::new(&watching, 0), 0, Life::Alive);
+            for _ in 0..4 {
+                // No sign comes between this look and the minute.
+                let last = signs(now, Work::Silent);
+                now += age * MILLI;
+                assert_eq!(watch.look(last, now), Life::Alive);
+                now = watch.next_look(now).unwrap() + MINUTE;
+                life = watch.look(last, now);
+                if life == Life::Dead {
+                    break;
+                }
+                watch.next_look(now);
+                now += MILLI;
+            }
+            assert_eq!(life, expected, "{looks:?}, {age}");
+        }
+    }
+}
+
+#[test]
+fn a_sign_before_the_process_stood_still_does_not_make_that_a_silence() {
+    for at in [1, 249, 900] {
+        let mut watch = Watch::new(&Watching::new(timeout(1000)), 0);
+        assert_eq!(watch.look(signs(0, Work::Silent), 0), Life::Alive);
+        let planned = watch.next_look(0).unwrap();
+        let now = planned + MINUTE;
+        assert_eq!(watch.look(signs(at * MILLI, Work::Silent), now), Life::Alive, "{at}");
+        assert_eq!(watch.due(now), Some(at * MILLI + 1000 * MILLI + MINUTE));
+        // One that came after it stands for itself.
+        let planned = watch.next_look(now).unwrap();
+        assert_eq!(watch.look(signs(planned + 5, Work::Silent), planned + 9), Life::Alive);
+        assert_eq!(watch.due(planned + 9), Some(planned + 5 + 1000 * MILLI + 4));
+    }
+}
+
 /// 10⁶ signs of 100 ± 25 ms: none is late, and the silence after them is noticed when the parameters say.
 #[test]
 fn nobody_is_late_in_a_million_beats() {
     // Two pauses of the scheduler in a thousand, up to 200 ms long, which the rule forgives.
     let forgiving = strict().with_pause(ms(200)).unwrap();
     for (phi, pauses) in [(strict(), 0.0), (forgiving, 0.002)] {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut random = Numbers(1);
         let mut detector = Detector::new(&Rule::Phi(phi), 0);
         let mut now = 0;
         detector.beat(0);
         for _ in 0..500_000 {
             // None is shorter than a millisecond.
-            let mut interval = random.normal(0.1, 0.025).max(0.001);
-            if random.share() < pauses {
-                interval += random.share() * 0.2;
+            let mut interval = (0.1 + 0.025 * random.normal()).max(0.001);
+            if random.even() < pauses {
+                interval += random.even() * 0.2;
             }
             now += nanos(Duration::from_secs_f64(interval));
             assert!(!detector.is_late(now), "at {now}");

@@ -66,13 +66,15 @@ pub struct Watching {
     life: Rule,
     progress: Option<Rule>,
     startup: Option<u64>,
+    /// How often to look though no rule needs it; nanoseconds.
+    looks: Option<u64>,
 }
 
 impl Watching {
     /// Signs of life are expected, by this rule. A sign of progress is one too.
     #[must_use]
     pub const fn new(life: Rule) -> Self {
-        Self { life, progress: None, startup: None }
+        Self { life, progress: None, startup: None, looks: None }
     }
 
     /// Signs of progress are expected too, unless it says that it rests.
@@ -87,11 +89,19 @@ impl Watching {
         Self { startup: Some(nanos(startup)), ..self }
     }
 
+    /// Is looked at so often, though the rules need it only once somebody may be late. Of a time in which the whole process stood still
+    /// (it was stopped, or its machine) no more is held against who is watched than one such interval. So with looks each quarter of a timeout, and signs as
+    /// often, nobody is late by that alone. At least a millisecond.
+    #[must_use]
+    pub fn with_looks_every(self, interval: Duration) -> Self {
+        Self { looks: Some(nanos(interval).max(1_000_000)), ..self }
+    }
+
     /// How often to look, in nanoseconds, besides when somebody may be late; none if a rule does not need it.
     #[must_use]
     pub fn look_every(&self) -> Option<u64> {
         let progress = self.progress.as_ref().and_then(Rule::look_every);
-        [self.life.look_every(), progress].into_iter().flatten().min()
+        [self.life.look_every(), progress, self.looks].into_iter().flatten().min()
     }
 
     fn detector(&self, rule: &Rule, start: u64) -> Detector {
@@ -148,15 +158,7 @@ impl Watch {
     /// Where this look comes later than was [planned](Self::next_look), so much is not held against whoever is watched: if who
     /// looks was kept from it, by a process that stood still or a machine without time to spare, the other may have been too.
     pub fn look(&mut self, signs: Signs, now: u64) -> Life {
-        if let Some(planned) = self.planned.take()
-            && now > planned
-        {
-            let overslept = now - planned;
-            self.life.excuse(overslept);
-            if let Some(progress) = &mut self.progress {
-                progress.excuse(overslept);
-            }
-        }
+        let planned = self.planned.take();
         self.ended = self.ended.or(signs.end);
         if let Some(at) = signs.beat {
             self.life.beat(at);
@@ -174,6 +176,13 @@ impl Watch {
                 } else {
                     progress.beat(at);
                 }
+            }
+        }
+        // After the signs: one that was given before all stood still, and is seen only now, makes that no silence of its own.
+        if let Some(planned) = planned {
+            self.life.overslept(planned, now);
+            if let Some(progress) = &mut self.progress {
+                progress.overslept(planned, now);
             }
         }
         self.life(now)

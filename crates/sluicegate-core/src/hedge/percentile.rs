@@ -4,6 +4,11 @@
 const STEP: f64 = 0.01;
 /// How much one observation counts in the spread.
 const WEIGHT: f64 = 0.01;
+/// How many observations that were all asked for with the same estimate move it as far as they say. Of more than that, each moves it
+/// less.
+const TOGETHER: f64 = 32.0;
+/// How much of the crowd is forgotten with each observation.
+const FORGET: f64 = 1.0 / 8192.0;
 /// How many answers the first estimate is made of, at the most.
 const MOST_FIRST: u32 = 400;
 
@@ -12,6 +17,10 @@ const MOST_FIRST: u32 = 400;
 /// An answer within v moves v down by d/p, a slower one up by d/(1-p); these cancel out where a share p is within v, whatever the
 /// distribution (Jambon). d is a hundredth of the standard deviation of what was seen. How much slower a slow answer was need not
 /// be known: so it does not matter that it is cut off by a hedge.
+///
+/// Many that began at one instant all say the same of the same estimate, and together would move it far beyond what they are
+/// about; next time as far to the other side. So what each of them moves it is divided by how many they are
+/// ([`behind`](Self::behind)).
 ///
 /// The first estimate is the percentile of the first answers, four times as many as it takes for one to be slow; until then it
 /// is what was given. From far off, it rises by about a fifth of the spread with each slow answer.
@@ -36,6 +45,8 @@ pub struct Percentile {
     mean: f64,
     /// Nanoseconds squared.
     variance: f64,
+    /// How many observations come in lately between asking for the estimate and observing.
+    crowd: f64,
     /// The first answers, until there are enough; a slow one is `u64::MAX`.
     first: Option<Vec<u64>>,
 }
@@ -50,13 +61,18 @@ impl Percentile {
 
     /// As [`new`](Self::new), of a share that is in the range.
     pub(super) fn starting(share: f64, first: u64) -> Self {
-        Self { share, value: float(first), mean: 0.0, variance: 0.0, first: Some(Vec::new()) }
+        Self { share, value: float(first), mean: 0.0, variance: 0.0, crowd: 0.0, first: Some(Vec::new()) }
     }
 
     /// The time within which the share of the answers come, in nanoseconds.
     #[must_use]
     pub fn get(&self) -> u64 {
         nanos(self.value)
+    }
+
+    /// What is observed next was asked for so many observations ago: none where one comes after the other.
+    pub fn behind(&mut self, observations: u64) {
+        self.crowd = (self.crowd * (1.0 - FORGET)).max(float(observations));
     }
 
     /// An answer came within what was the [estimate](Self::get) when it was asked for, after so many nanoseconds.
@@ -83,7 +99,8 @@ impl Percentile {
     /// The spread's hundredth; a nanosecond at least, or it would never leave zero. Where all answers take the same time the spread is
     /// next to nothing, and when that changes, it grows with what is seen.
     fn step(&self) -> f64 {
-        STEP * self.variance.sqrt().max(1.0 / STEP)
+        let full = STEP * self.variance.sqrt().max(1.0 / STEP);
+        full / (self.crowd / TOGETHER).max(1.0)
     }
 
     fn see(&mut self, took: f64) {

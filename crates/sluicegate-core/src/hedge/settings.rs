@@ -100,6 +100,12 @@ impl Settings {
         }
         Ok(Self { most, ..self })
     }
+
+    /// How many hedges a request may have.
+    #[must_use]
+    pub const fn most(&self) -> u32 {
+        self.most
+    }
 }
 
 fn not_zero(field: &'static str, delay: Duration) -> Result<u64, SettingsError> {

@@ -3,21 +3,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::numbers::Numbers;
 
 const MILLI: u64 = 1_000_000;
-
-/// Numbers from a seed, evenly in (0, 1).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut n = self.0;
-        n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((n ^ n >> 31) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-}
 
 /// A time in nanoseconds, from an even number.
 type Law = fn(f64) -> f64;
@@ -32,7 +20,7 @@ const EVEN: Law = |u| 5e6 + 1e5 * u;
     reason = "a time of some seconds at the most"
 )]
 fn took(law: Law, numbers: &mut Numbers) -> u64 {
-    law(numbers.next()) as u64
+    law(numbers.even()) as u64
 }
 
 /// Requests one after the other, hedged. Returns the share that was slow.

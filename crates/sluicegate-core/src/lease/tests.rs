@@ -285,6 +285,14 @@ fn who_leaves_frees_the_line_and_what_was_fetched_in_vain_goes_back() {
     assert_eq!(lease.step(0), Some(Step::Put(1)));
 }
 
+/// What was held for the first in line went back, and of what the bucket was known to have too little was asked for.
+#[test]
+fn who_is_first_is_not_fetched_parts_for_that_lie_in_vain() {
+    let mut world = World::new("100/s burst 10", 0, vec![vec![steady(213, 1, 2), steady(89, 2, 10)]]);
+    world.run(400);
+    assert!(world.instances[0].waiting.is_empty(), "{:?}", world.instances[0].lease);
+}
+
 #[test]
 fn who_has_waited_is_told_how_the_bucket_stands_with_its_tokens_taken() {
     let quota: Quota = "3/h".parse().unwrap();

@@ -43,6 +43,25 @@ fn one_more_is_asked_a_stagger_after_the_last_and_never_two_to_catch_up() {
 }
 
 #[test]
+fn once_all_are_asked_a_race_without_an_instant_minds_no_time() {
+    let whole = Plan::quorum(2, 2).unwrap();
+    for (plan, minds) in [
+        (whole, false),
+        (whole.staggered(nanos(10)), false),
+        (whole.at_most(nanos(10)), true),
+        (whole.good_enough(1, nanos(10)).unwrap(), true),
+    ] {
+        let mut race = Race::begin(plan, 5);
+        assert!(race.minds_time(), "somebody is to be asked");
+        settle(&mut race, 5);
+        assert_eq!(race.minds_time(), minds, "{plan:?}");
+        race.succeeded();
+        let differs = race.clone().next(5) != race.next(u64::MAX);
+        assert_eq!(differs, minds, "{plan:?}");
+    }
+}
+
+#[test]
 fn a_quorum_asks_as_many_at_once_as_it_needs() {
     let mut race = Race::begin(Plan::quorum(2, 4).unwrap().staggered(nanos(10)), 0);
     assert_eq!(settle(&mut race, 0), (vec![0, 1], Next::Wait(Some(10))));

@@ -28,6 +28,27 @@ fn a_wait_is_any_time_from_nothing_to_a_bound_that_doubles_up_to_the_longest() {
 }
 
 #[test]
+fn other_settings_bring_no_budget_back_and_who_has_begun_has_as_many_tries_as_before() {
+    let mut retry = Retry::new(settings());
+    let mut first = retry.begin(None);
+    assert!(matches!(perhaps(&mut retry, &mut first, 7), Next::Try(_)));
+    for _ in 0..15 {
+        let mut tries = retry.begin(None);
+        assert!(matches!(perhaps(&mut retry, &mut tries, 7), Next::Try(_)));
+    }
+    let left = retry.budget();
+    assert!(left < 10);
+    for tries in [2, 9] {
+        retry.apply(Settings::new(tries, Duration::from_millis(10), Duration::from_secs(1)).unwrap());
+        assert_eq!((retry.budget(), retry.is_last(&first)), (left, false));
+    }
+    assert!(matches!(perhaps(&mut retry, &mut first, 7), Next::Try(_)));
+    assert!(retry.is_last(&first), "three, as when it began");
+    let mut next = retry.begin(None);
+    assert_eq!(perhaps(&mut retry, &mut next, u64::MAX), Next::Try(10 * MILLI - 1));
+}
+
+#[test]
 fn a_thousand_that_fail_together_are_charged_before_they_wait() {
     let mut retry = Retry::new(settings());
     let mut all: Vec<_> = (0..1000).map(|_| retry.begin(None)).collect();

@@ -1,21 +1,9 @@
 //! A client and a service that accepts so many a second.
 
 use super::*;
+use crate::numbers::Numbers;
 
 const SECOND: u64 = 1_000_000_000;
-
-/// Numbers from a seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut n = self.0;
-        n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        n ^ n >> 31
-    }
-}
 
 /// A second in which `wanted` are asked for and up to `accepted` of those that are sent. Returns how many are sent.
 fn second(throttle: &mut Throttle, numbers: &mut Numbers, now: u64, wanted: u64, accepted: u64) -> u64 {
