@@ -1,57 +1,115 @@
-//! A server that says no when its workers are behind: the bounded queue in front of workers, over a real socket.
+//! A server that says no when its workers are behind: a well-known example of backpressure in Go, put right.
 //!
-//! `cargo run -p sluicegate --example backpressure`, then `for i in $(seq 50); do echo $i | nc 127.0.0.1 9000 & done`.
-//! Each line is work of 10 ms for one worker; ten wait at most, and the others hear so at once.
+//! `cargo run -p sluicegate --example backpressure`, then in another terminal
+//! `cargo run -p sluicegate --example backpressure_load`, or `curl -i http://127.0.0.1:9000/requests`. Both take another address as their
+//! argument.
+//!
+//! As there, one worker takes 10 ms for each request and a hundred may wait. What was wrong there:
+//! * It looks whether the channel is full, and sends then: in between others may fill it, and the handler blocks. Here submitting *is* asking.
+//! * A worker that panics is gone, and every later request waits for ever. Here a panic costs its own request.
+//! * A client that has left leaves nobody at its channel: the worker blocks there. Here dropping the handler takes its job out of the line,
+//!   or stops it.
+//! * A hundred that wait are a second of waiting, however long the overload lasts, and who waits longer than its client does is worked on
+//!   all the same. Here a job has a deadline, and a line that stands is cut short.
+//! * Who is refused is not told when to come back, nor by a status that says so. Here it is 503, with `Retry-After` by how fast the line
+//!   drains.
+//! * It never ends. Here it drains on Ctrl-C: what was admitted is done, and the answers are sent.
+#![expect(clippy::print_stdout, reason = "a program that says where it listens, and what came of its jobs")]
 
 use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
-use sluicegate::queue::Queue;
+use sluicegate::cancel::CancelToken;
+use sluicegate::clock::Clock;
+use sluicegate::failure::Failure;
+use sluicegate::queue::{self, Codel, Entry};
 use sluicegate::timer::{Timer, TokioTime};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use sluicegate::workers::{JobError, Settings, Workers};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-/// A line to work on, and who asked.
-struct Job {
-    line: String,
-    client: TcpStream,
-}
+/// What one request takes, in nanoseconds.
+const WORK: u64 = 10_000_000;
+/// No head of a request is longer.
+const HEAD: u64 = 8192;
+/// A client waits for so long, and no longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// So long answers may take to be sent at the end, in nanoseconds.
+const LAST: u64 = 1_000_000_000;
 
 #[tokio::main]
-async fn main() -> io::Result<()> {
-    let queue = Queue::<Job>::new(10);
-    let worker = tokio::spawn(work(queue.clone()));
-    let listener = TcpListener::bind("127.0.0.1:9000").await?;
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let ms = Duration::from_millis;
+    // A target of twice what one takes: there is one worker.
+    let line = queue::Settings::new(100).with_codel(Codel::new(ms(20), ms(40), ms(200))?);
+    let time = TokioTime::new();
+    let workers = Workers::start(Settings::new(1, line)?.with_longest(PATIENCE), time);
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let mut ctrl_c = pin!(tokio::signal::ctrl_c());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on {}", listener.local_addr()?);
+    let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted?;
-                tokio::spawn(admit(queue.clone(), client));
+                clients.spawn(answer(workers.clone(), client));
             }
-            _ = tokio::signal::ctrl_c() => break,
+            // Nobody keeps those who are done.
+            Some(_) = clients.join_next() => {}
+            _ = &mut ctrl_c => break,
         }
     }
-    // What was admitted is still done.
-    queue.close();
-    worker.await.map_err(io::Error::other)
-}
-
-/// Reads a line and hands it to the worker, or says why not.
-async fn admit(queue: Queue<Job>, client: TcpStream) -> io::Result<()> {
-    let mut line = String::new();
-    let mut client = BufReader::new(client);
-    client.read_line(&mut line).await?;
-    if let Err((mut job, why)) = queue.push(Job { line, client: client.into_inner() }) {
-        let wait = why.retry_after().unwrap_or_default();
-        job.client.write_all(format!("no: {why}; come back in {wait:?}\n").as_bytes()).await?;
-    }
+    // What was admitted is still done, as far as there is time, and told to whoever waits for it.
+    let drained = workers.drain(Duration::from_secs(5)).await;
+    let sent = async { while clients.join_next().await.is_some() {} };
+    let _ = CancelToken::expiring(time, time.now() + LAST).run(sent).await;
+    let standing = workers.standing();
+    println!("{} done, {} refused, {} given up", standing.done, standing.refused, drained.given_up);
     Ok(())
 }
 
-/// Works until the queue is closed and empty. A client that has left costs nothing but its turn.
-async fn work(queue: Queue<Job>) {
-    let time = TokioTime::new();
-    while let Some(Job { line, mut client }) = queue.pop().await {
-        time.sleep_for(10_000_000).await;
-        let _ = client.write_all(format!("done: {line}").as_bytes()).await;
+/// Reads a request, and answers when it is done or turned away.
+async fn answer(workers: Workers, client: TcpStream) -> io::Result<()> {
+    let mut client = BufReader::new(client);
+    let mut head = (&mut client).take(HEAD);
+    let mut line = String::new();
+    while head.read_line(&mut line).await? > 2 {
+        line.clear();
     }
+    let time = TokioTime::new();
+    let job = workers.submit_as(Entry::new(move |_| async move {
+        time.sleep_for(WORK).await;
+        Ok::<_, Failure>("\u{221a}")
+    }));
+    let answer = match job {
+        Ok(job) => {
+            // One byte more, or the end: a client that has left is not worked for.
+            let gone = client.read_u8();
+            tokio::select! {
+                done = job => done.map_or_else(|error| refusal(&error), |made| render("200 OK", "", made)),
+                _ = gone => return Ok(()),
+            }
+        }
+        Err(why) => refusal(&JobError::Shed(why)),
+    };
+    client.write_all(answer.as_bytes()).await
+}
+
+/// Why not, and when to come back.
+fn refusal(error: &JobError) -> String {
+    let wait = match error {
+        JobError::Shed(why) => why.retry_after(),
+        _ => None,
+    };
+    // Whole seconds, none too early.
+    let seconds = wait.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    let field = seconds.map_or_else(String::new, |seconds| format!("retry-after: {seconds}\r\n"));
+    render("503 Service Unavailable", &field, &error.to_string())
+}
+
+fn render(status: &str, fields: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{fields}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use crate::wake::{Place, Wakers};
@@ -14,8 +14,8 @@ pub(crate) struct Attendance {
     /// How often it was rung, and for whom.
     rung: AtomicU64,
     bell: Wakers,
-    /// Whether the upkeep runs, and whether it is to end.
-    attended: AtomicBool,
+    /// How many upkeeps run: one, or two while one that can't be stopped is left running. And whether they are to end.
+    attended: AtomicUsize,
     closing: AtomicBool,
 }
 
@@ -47,7 +47,7 @@ impl Attendance {
     }
 
     pub(crate) fn is_attended(&self) -> bool {
-        self.attended.load(Ordering::Acquire)
+        self.attended.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -72,9 +72,9 @@ impl Attendance {
         }
     }
 
-    /// The upkeep runs for as long as what this returns is there. Then `end` is done, before anybody is told.
+    /// The upkeep runs for as long as what this returns is there. Then, if it was the last, `end` is done, before anybody is told.
     pub(crate) fn attend<F: FnMut()>(&self, end: F) -> Attending<'_, F> {
-        self.attended.store(true, Ordering::Release);
+        self.attended.fetch_add(1, Ordering::AcqRel);
         Attending { attendance: self, end }
     }
 }
@@ -103,8 +103,9 @@ pub(crate) struct Attending<'a, F: FnMut()> {
 
 impl<F: FnMut()> Drop for Attending<'_, F> {
     fn drop(&mut self) {
-        self.attendance.attended.store(false, Ordering::Release);
-        (self.end)();
+        if self.attendance.attended.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.end)();
+        }
         self.attendance.ring();
     }
 }

@@ -12,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -85,7 +86,24 @@ pub struct CancelToken<T: Timer = TokioTime> {
 #[derive(Debug, Default)]
 struct Why {
     cause: OnceLock<Cause>,
+    /// Whether this very token was cancelled. The tree knows it too, but only under a lock.
+    cancelled: AtomicBool,
     above: Option<Arc<Self>>,
+}
+
+impl Why {
+    /// Whether this token was cancelled, or one above it: a load for each of them.
+    fn is_cancelled(&self) -> bool {
+        let mut this = Some(self);
+        while let Some(why) = this {
+            // Whoever sees it sees the cause.
+            if why.cancelled.load(Ordering::Acquire) {
+                return true;
+            }
+            this = why.above.as_deref();
+        }
+        false
+    }
 }
 
 impl<T: Timer> CancelToken<T> {
@@ -104,7 +122,7 @@ impl<T: Timer> CancelToken<T> {
     /// A token below this one, with the same deadline.
     #[must_use]
     pub fn child(&self) -> Self {
-        let why = Arc::new(Why { cause: OnceLock::new(), above: Some(Arc::clone(&self.why)) });
+        let why = Arc::new(Why { above: Some(Arc::clone(&self.why)), ..Why::default() });
         Self { tree: self.tree.child_token(), why, deadline: self.deadline, time: self.time.clone() }
     }
 
@@ -141,6 +159,7 @@ impl<T: Timer> CancelToken<T> {
     pub fn cancel_because(&self, cause: Cause) {
         // Before the others learn of it, so that they find it. Who comes second has nothing to say.
         let _ = self.why.cause.set(cause);
+        self.why.cancelled.store(true, Ordering::Release);
         self.tree.cancel();
     }
 
@@ -159,10 +178,16 @@ impl<T: Timer> CancelToken<T> {
     /// Why work is to stop now; none while it may go on. A cancellation is told before a deadline.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        if self.tree.is_cancelled() {
+        self.cause_at(|| self.time.now())
+    }
+
+    /// The same by somebody else's look at the clock, for which nobody is asked where there is no deadline.
+    fn cause_at(&self, now: impl FnOnce() -> u64) -> Option<Cause> {
+        if self.why.is_cancelled() {
             return Some(self.cancelled());
         }
-        (self.remaining() == Some(0)).then(|| self.expired())
+        let deadline = self.deadline?;
+        (now() >= deadline).then(|| self.expired())
     }
 
     /// The same, and where that is [`Cause::Parent`], the cause of the token above that began it.

@@ -1,17 +1,46 @@
 //! A well-formed error: facts and an ID.
 //!
 //! What a person at night needs of an error ("Concurrency in Go", chapter 5): what happened, when and where, what was
-//! known at each level on the way, a line that can be shown to a user, and how to find the rest. A [`Failure`] is made
-//! once, where it happens; each module it leaves adds where it did ([`through`](Failure::through)); it is rendered
-//! once, at the door.
+//! known at each level on the way, a line that can be shown to a user, and how to find the rest.
+//!
+//! * A module says by type that it has a [`Boundary`]; its functions return a [`FailureOf`] it. A foreign error becomes one
+//!   only by a [choice](OrFailure): a known case, or a bug. `?` on it does not compile.
+//! * A failure of another module is taken in with [`through`](FailureOf::through), as it is, or
+//!   [told anew](FailureOf::retold). Either adds the place; time, origin and log ID stay.
+//! * At the door it is rendered, once: [a line](Failure::friendly) for the user, [all of it](Failure::record) for the log.
+//!
+//! With the feature `tracing` it logs itself, field by field: `Failure::log`.
 
+mod boundary;
+mod chain;
+mod choice;
+mod fingerprint;
+#[cfg(feature = "tracing")]
+mod log;
+mod overdue;
+pub(crate) mod panic;
+mod process;
+mod render;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use sluicegate_core::clock::Utc;
 use uuid::Uuid;
+
+pub use boundary::{Boundary, Crossing, FailureOf};
+pub use choice::{Choice, OrFailure};
+pub use fingerprint::Fingerprint;
+pub use panic::panic_message;
+pub use process::{Backtraces, Process, identify};
+pub use render::Terminal;
 
 /// What kind of failure this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,45 +51,94 @@ pub enum Kind {
     Bug,
 }
 
+impl Kind {
+    /// Its code; of a bug, `bug`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Known(code) => code,
+            Self::Bug => "bug",
+        }
+    }
+}
+
 /// Whether it makes sense to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lasting {
-    /// It should pass by itself.
+    /// It should pass by itself, nobody knows when.
     Transitory,
+    /// It should have passed after this time.
+    For(Duration),
     /// The same request will fail again.
     Permanent,
 }
 
-/// A place in the source on a failure's way, with the module that it left there.
-#[derive(Clone, Copy, Debug)]
+impl Lasting {
+    /// Transitory, for so long if that is known.
+    #[must_use]
+    pub const fn passing(wait: Option<Duration>) -> Self {
+        match wait {
+            Some(wait) => Self::For(wait),
+            None => Self::Transitory,
+        }
+    }
+}
+
+/// A place in the source on a failure's way, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The module, as it calls itself.
+    /// The module: its [`Boundary::NAME`].
     pub module: &'static str,
     /// File, line and column.
     pub location: &'static Location<'static>,
 }
 
-/// A well-formed error. Time, place and log ID are fixed where it is made.
+/// What it means to a module.
+#[derive(Debug)]
+struct Meaning {
+    kind: Kind,
+    lasting: Lasting,
+    /// For the user; of a bug, for nobody but the log.
+    line: Cow<'static, str>,
+    /// For the log, where the line does not say it.
+    what: Option<Cow<'static, str>>,
+}
+
+impl Meaning {
+    fn what(&self) -> &Cow<'static, str> {
+        self.what.as_ref().unwrap_or(&self.line)
+    }
+}
+
+/// A well-formed error, whosever it is: what is rendered at a door, and found among the causes of others.
 ///
-/// `Display` is what happened, for a log; [`friendly`](Self::friendly) is one line to show to a user;
-/// [`record`](Self::record) is all of it. `source` leads to the cause.
+/// One is made as a [`FailureOf`] some module, and read through it. `Display` is what happened, for a log;
+/// [`friendly`](Self::friendly) is one line to show to a user; [`record`](Self::record) is all of it, and so is `Debug`.
+/// `source` leads to the cause.
 ///
 /// ```
-/// use sluicegate::failure::{Failure, Kind, Lasting};
+/// use sluicegate::failure::{Boundary, FailureOf, Kind, Lasting};
 ///
-/// fn connect() -> Result<(), Failure> {
+/// struct Proxy;
+/// impl Boundary for Proxy {
+///     const NAME: &'static str = "proxy";
+/// }
+///
+/// fn connect() -> Result<(), FailureOf<Proxy>> {
 ///     let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-///     Err(Failure::known("upstream-unreachable", Lasting::Transitory, "can't connect to the upstream")
-///         .showing("The service behind this one can't be reached.")
+///     Err(FailureOf::known("upstream-unreachable", Lasting::Transitory, "The service can't be reached.")
 ///         .with("upstream", "127.0.0.1:9000")
 ///         .because(refused))
 /// }
 ///
-/// let failure = connect().map_err(|failure| failure.through("proxy")).unwrap_err();
+/// let failure = connect().unwrap_err();
 /// assert_eq!(failure.kind(), Kind::Known("upstream-unreachable"));
-/// assert!(failure.friendly().starts_with("The service behind this one can't be reached. Please try again"));
-/// assert!(failure.friendly().ends_with(&format!("(log ID {})", failure.id())));
-/// assert!(failure.record().contains("connection refused"));
+/// let id = failure.id();
+/// assert_eq!(
+///     failure.friendly(),
+///     format!("The service can't be reached. Please try again later. (log ID {id})")
+/// );
+/// assert!(failure.record().contains("because connection refused"));
 /// ```
 pub struct Failure {
     /// Behind a pointer: a result with this error stays small.
@@ -68,185 +146,113 @@ pub struct Failure {
 }
 
 struct Facts {
-    kind: Kind,
-    lasting: Lasting,
-    what: Cow<'static, str>,
-    friendly: Option<Cow<'static, str>>,
+    /// As the module sees it that it has reached.
+    meaning: Meaning,
+    /// As modules below have seen it, innermost first.
+    former: Vec<(&'static str, Meaning)>,
     context: Vec<(&'static str, String)>,
     born: Utc,
     id: Uuid,
-    origin: &'static Location<'static>,
-    /// Module boundaries, innermost first.
-    places: Vec<Place>,
-    cause: Option<Box<dyn Error + Send + Sync>>,
+    process: Option<&'static Process>,
+    origin: Place,
+    /// Where it has come into other modules, innermost first.
+    taken_in: Vec<Place>,
+    backtrace: Option<Backtrace>,
+    causes: Vec<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
-    /// A failure that was foreseen: `code` is for machines, `what` for the log.
-    #[track_caller]
-    #[must_use]
-    pub fn known(code: &'static str, lasting: Lasting, what: impl Into<Cow<'static, str>>) -> Self {
-        Self::born(Kind::Known(code), lasting, what.into())
-    }
-
-    /// A failure that nobody foresaw.
-    #[track_caller]
-    #[must_use]
-    pub fn bug(what: impl Into<Cow<'static, str>>) -> Self {
-        Self::born(Kind::Bug, Lasting::Permanent, what.into())
-    }
-
-    #[track_caller]
-    fn born(kind: Kind, lasting: Lasting, what: Cow<'static, str>) -> Self {
-        let (context, places) = (Vec::new(), Vec::new());
-        let (born, id, origin) = (Utc::now(), Uuid::now_v7(), Location::caller());
-        let facts =
-            Facts { kind, lasting, what, friendly: None, context, born, id, origin, places, cause: None };
-        Self { facts: Box::new(facts) }
-    }
-
-    /// What a user is told of it, a sentence; whether to try again and the log ID are added. A bug is told the same
-    /// way whatever it is, so this has no effect on one.
-    #[must_use]
-    pub fn showing(mut self, sentence: impl Into<Cow<'static, str>>) -> Self {
-        self.facts.friendly = Some(sentence.into());
-        self
-    }
-
-    /// Adds a fact. Nothing secret: it goes to the log.
-    #[must_use]
-    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.facts.context.push((key, value.to_string()));
-        self
-    }
-
-    /// Adds the error that caused it.
-    #[must_use]
-    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.facts.cause = Some(cause.into());
-        self
-    }
-
-    /// Adds that it leaves `module` here: called at the module's boundary.
-    #[track_caller]
-    #[must_use]
-    pub fn through(mut self, module: &'static str) -> Self {
-        self.facts.places.push(Place { module, location: Location::caller() });
-        self
-    }
-
     /// Known case or bug.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.facts.kind
+        self.facts.meaning.kind
     }
 
     /// Whether to try again.
     #[must_use]
     pub fn lasting(&self) -> Lasting {
-        self.facts.lasting
+        self.facts.meaning.lasting
     }
 
-    /// What finds the record in the log: a UUID of version 7, unique, ordered by time.
+    /// When to try again, if that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.lasting() {
+            Lasting::For(wait) => Some(wait),
+            Lasting::Transitory | Lasting::Permanent => None,
+        }
+    }
+
+    /// What finds the record in the log: a UUID of version 7, unique, ordered by time. Where a failure was a foreign
+    /// error's cause, and that error this one's, it is the first one's.
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.facts.id
     }
 
-    /// When it was made.
+    /// When it was made: the first of its causes that is a failure, if there is one.
     #[must_use]
     pub fn born_at(&self) -> Utc {
         self.facts.born
     }
 
-    /// Where it was made.
+    /// Where it was made, in the same sense.
     #[must_use]
-    pub fn origin(&self) -> &'static Location<'static> {
+    pub fn origin(&self) -> Place {
         self.facts.origin
     }
 
-    /// The module boundaries it has crossed, innermost first.
-    #[must_use]
-    pub fn places(&self) -> &[Place] {
-        &self.facts.places
+    /// Where it was made, and where it has come into other modules, innermost first.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        [self.facts.origin].into_iter().chain(self.facts.taken_in.iter().copied())
     }
 
-    /// The facts that were added, in order.
+    /// The facts that were added, in order. Those of the process stand [apart](Self::process).
     #[must_use]
     pub fn context(&self) -> &[(&'static str, String)] {
         &self.facts.context
     }
 
-    /// One line for a user: what it means, whether to try again, and the log ID. A bug shows nothing of its inside.
+    /// The process it was made in, if that has [said](identify) who it is.
     #[must_use]
-    pub fn friendly(&self) -> String {
-        let Facts { kind, lasting, what, friendly, id, .. } = &*self.facts;
-        let sentence = match kind {
-            Kind::Bug => "There was an unexpected issue; please report it.",
-            Kind::Known(_) => friendly.as_ref().unwrap_or(what),
-        };
-        let stop = if sentence.ends_with(['.', '!', '?']) { "" } else { "." };
-        let advice = match (kind, lasting) {
-            (Kind::Bug, _) => "",
-            (_, Lasting::Transitory) => " Please try again later.",
-            (_, Lasting::Permanent) => " Trying again will not help.",
-        };
-        format!("{}{stop}{advice} (log ID {id})", one_line(sentence))
+    pub fn process(&self) -> Option<&'static Process> {
+        self.facts.process
     }
 
-    /// All of it, over several lines, for a log: ID, instant, kind, what, context, places, causes.
+    /// The stack, as it was at the origin, if it [was asked for](Backtraces).
     #[must_use]
-    pub fn record(&self) -> String {
-        self.to_string_with(|f| self.write_record(f))
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        let within = || self.causes().filter_map(|cause| cause.downcast_ref::<Self>());
+        self.facts.backtrace.as_ref().or_else(|| within().find_map(|inner| inner.facts.backtrace.as_ref()))
     }
 
-    fn to_string_with(&self, write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> String {
-        fmt::from_fn(write).to_string()
+    /// All its causes, the nearest first, and each with what is behind it. Other than by `source` alone, an error within an
+    /// [`std::io::Error`] is among them: that hides it from those who look for it. Behind one there are not more than 63,
+    /// whatever `source` says.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        self.facts.causes.iter().flat_map(|cause| chain::of(&**cause))
     }
 
-    fn write_record(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = &*self.facts;
-        let kind = match facts.kind {
-            Kind::Known(code) => code,
-            Kind::Bug => "bug",
-        };
-        write!(f, "{} {} [{kind}] {}", facts.id, rfc3339(facts.born), one_line(&facts.what))?;
-        for (key, value) in &facts.context {
-            write!(f, "\n  {key}: {}", one_line(value))?;
-        }
-        write!(f, "\n  at {}", facts.origin)?;
-        for place in &facts.places {
-            write!(f, "\n  left {} at {}", place.module, place.location)?;
-        }
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(f, "\n  because {}", one_line(&error.to_string()))?;
-            cause = error.source();
-        }
-        Ok(())
+    /// The nearest cause of this type.
+    ///
+    /// ```
+    /// # use sluicegate::failure::{Boundary, FailureOf};
+    /// # struct Disk;
+    /// # impl Boundary for Disk { const NAME: &'static str = "disk"; }
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// let failure = FailureOf::<Disk>::bug("can't write").because(Error::from(ErrorKind::StorageFull));
+    /// assert_eq!(failure.cause::<Error>().unwrap().kind(), ErrorKind::StorageFull);
+    /// ```
+    #[must_use]
+    pub fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        self.causes().find_map(|cause| cause.downcast_ref())
     }
-}
-
-/// Text from elsewhere with its control characters escaped, so that it can't forge a line of the log.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
-    }
-    line
-}
-
-/// The instant in the form of RFC 3339, UTC.
-fn rfc3339(instant: Utc) -> String {
-    // Nanoseconds in a u64 end in the year 2554, well within what a timestamp holds.
-    jiff::Timestamp::from_nanosecond(i128::from(instant.as_nanos()))
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_string()
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.facts.what)
+        f.write_str(self.facts.meaning.what())
     }
 }
 
@@ -258,72 +264,7 @@ impl fmt::Debug for Failure {
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let cause = self.facts.cause.as_ref()?;
+        let cause = self.facts.causes.first()?;
         Some(&**cause)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn low() -> Failure {
-        Failure::bug("index 7 of 5")
-            .because(std::io::Error::other("disk\nfull"))
-            .with("path", "a\nforged line")
-    }
-
-    #[test]
-    fn facts_are_fixed_at_the_origin_and_each_boundary_adds_its_place() {
-        let failure = low();
-        let (id, born, origin) = (failure.id(), failure.born_at(), failure.origin());
-        let line = line!() + 1;
-        let failure = failure.through("store").through("gateway");
-        assert_eq!((failure.id(), failure.born_at(), failure.origin().line()), (id, born, origin.line()));
-        let places: Vec<_> = failure.places().iter().map(|p| (p.module, p.location.line())).collect();
-        assert_eq!(places, [("store", line), ("gateway", line)]);
-        assert!(origin.file().ends_with("failure.rs"));
-        assert_eq!(id.get_version_num(), 7);
-    }
-
-    #[test]
-    fn ids_differ() {
-        assert_ne!(low().id(), low().id());
-    }
-
-    #[test]
-    fn a_bug_shows_nothing_of_its_inside_and_the_record_shows_all() {
-        let failure = low().showing("secret details");
-        let friendly = failure.friendly();
-        assert_eq!(
-            friendly,
-            format!("There was an unexpected issue; please report it. (log ID {})", failure.id())
-        );
-        let record = failure.record();
-        for part in ["[bug] index 7 of 5", "path: a\\nforged line", "because disk", &failure.id().to_string()]
-        {
-            assert!(record.contains(part), "{part} in {record}");
-        }
-    }
-
-    #[test]
-    fn the_friendly_line_says_whether_it_passes() {
-        let known = |lasting| Failure::known("gone", lasting, "no such thing").friendly();
-        assert!(known(Lasting::Permanent).starts_with("no such thing. Trying again will not help. (log ID "));
-        let forged = Failure::known("gone", Lasting::Permanent, "a\nb");
-        assert!(!forged.friendly().contains('\n') && forged.record().lines().count() == 2);
-        assert!(known(Lasting::Transitory).starts_with("no such thing. Please try again later. (log ID "));
-    }
-
-    #[test]
-    fn the_cause_can_be_reached_as_what_it_is() {
-        let failure = low();
-        let cause = failure.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-        assert_eq!(cause.unwrap().to_string(), "disk\nfull");
-    }
-
-    #[test]
-    fn an_instant_reads_as_rfc_3339() {
-        assert_eq!(rfc3339(Utc::from_nanos(1_500_000_000)), "1970-01-01T00:00:01.5Z");
     }
 }

@@ -30,9 +30,30 @@ pub mod hot_bucket {}
 #[doc = include_str!("../guide/queues.md")]
 pub mod queues {}
 
+#[doc = include_str!("../guide/sizing_a_queue.md")]
+pub mod sizing_a_queue {}
+
+#[doc = include_str!("../guide/choosing_a_limit.md")]
+pub mod choosing_a_limit {}
+
+#[doc = include_str!("../guide/shedding.md")]
+pub mod shedding {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/worker_pools.md")]
+pub mod worker_pools {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/pooling_buffers.md")]
+pub mod pooling_buffers {}
+
 #[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/stopping.md")]
 pub mod stopping {}
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../guide/operations.md")]
+pub mod operations {}
 
 #[cfg(feature = "tokio")]
 #[doc = include_str!("../guide/replicated_requests.md")]

@@ -120,6 +120,19 @@ impl Heart {
     }
 }
 
+#[cfg(feature = "tokio")]
+impl Heart {
+    /// A sign of progress at this instant.
+    pub(crate) fn works(&self, now: u64) {
+        self.work.store(now.min(LATEST), Relaxed);
+    }
+
+    /// There is no progress to be made from now on.
+    pub(crate) fn rests(&self) {
+        self.work.store(RESTING, Relaxed);
+    }
+}
+
 /// One who gives signs of life. It has ended when this is dropped; by a panic, where that is why it is dropped.
 ///
 /// May be shared by reference, between tasks and threads that do one work. With a clock that costs one load
@@ -165,6 +178,13 @@ impl<C: Clock> Beater<C> {
     fn begin(&self) {
         self.begun.store(true, Relaxed);
         self.heart.changes.wake();
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<C> Beater<C> {
+    pub(crate) const fn heart(&self) -> &Arc<Heart> {
+        &self.heart
     }
 }
 

@@ -3,6 +3,7 @@
 //! A [`Hedge`] makes the first attempt, and another one when that takes longer than nearly all do; the first answer wins, and the
 //! other is dropped. When, and whether at all, the [machine](sluicegate_core::hedge) says. Attempts run in the caller's task.
 
+mod course;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+pub use course::Course;
 use sluicegate_core::hedge::{Due, Hedge as Machine, Primary};
 pub use sluicegate_core::hedge::{Settings, SettingsError, Why};
 
@@ -46,6 +48,8 @@ pub struct Hedge<T: Timer> {
 
 struct Shared<T> {
     timer: T,
+    /// How many attempts one request may have.
+    most: usize,
     overloaded: Box<dyn Fn() -> bool + Send + Sync>,
     state: Mutex<State>,
 }
@@ -61,26 +65,27 @@ impl<T: Timer> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self) -> Primary {
-        let now = self.timer.now();
+    /// A request, and when to look whether a hedge is due.
+    fn begin(&self, now: u64) -> (Primary, Option<u64>) {
         let mut state = self.state();
         state.counts.requests += 1;
-        state.machine.begin(now)
+        let primary = state.machine.begin(now);
+        let next = state.machine.next(&primary);
+        (primary, next)
     }
 
-    /// Whether to make a hedge.
-    fn is_due(&self, primary: &mut Primary) -> bool {
+    /// Whether to make a hedge, and when to look again.
+    fn is_due(&self, primary: &mut Primary) -> (bool, Option<u64>) {
         // Foreign code, so not under the lock.
         let overloaded = (self.overloaded)();
         let now = self.timer.now();
         let mut state = self.state();
         let due = state.machine.due(primary, now, overloaded);
         state.counts.count(due);
-        due == Due::Hedge
+        (due == Due::Hedge, state.machine.next(primary))
     }
 
-    fn answered(&self, primary: Primary, winner: usize) {
-        let now = self.timer.now();
+    fn answered(&self, primary: Primary, winner: usize, now: u64) {
         let mut state = self.state();
         if winner == 0 {
             state.machine.answered(primary, now);
@@ -151,8 +156,9 @@ impl<T: Timer> Hedge<T> {
         overloaded: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         let state = State { machine: Machine::new(settings), counts: Counts::default() };
+        let most = usize::try_from(settings.most()).unwrap_or(usize::MAX).saturating_add(1);
         let overloaded = Box::new(overloaded);
-        Self { shared: Arc::new(Shared { timer, overloaded, state: Mutex::new(state) }) }
+        Self { shared: Arc::new(Shared { timer, most, overloaded, state: Mutex::new(state) }) }
     }
 
     /// Does the work, and does it a second time where it is slow. An attempt that fails while another is under way does not end it;
@@ -168,34 +174,42 @@ impl<T: Timer> Hedge<T> {
         A: Future<Output = Result<O, E>>,
     {
         let timer = &self.shared.timer;
-        let mut primary = self.shared.begin();
-        let mut field = Field::new(timer);
+        let began = timer.now();
+        let mut course = Course::begin_at(Arc::clone(&self.shared), None, began);
+        let mut field = pin!(Field::new(timer, self.shared.most, began));
         let mut alarm = pin!(Alarm::new(timer));
         let mut made = 1;
-        field.start(0, work.attempt(0));
+        field.as_mut().start(0, work.attempt(0));
         let end = poll_fn(|context| {
             loop {
-                match field.poll_ended(context) {
+                match field.as_mut().poll_ended(context) {
                     Some(true) => return Poll::Ready(End::Enough),
                     Some(false) if field.under_way() == 0 => return Poll::Ready(End::Failed),
                     Some(false) => continue,
                     None => {}
                 }
-                let at = self.shared.state().machine.next(&primary);
-                if alarm.as_mut().poll_until(at, context).is_pending() {
+                if alarm.as_mut().poll_until(course.next(), context).is_pending() {
+                    field.as_mut().pause();
                     return Poll::Pending;
                 }
-                if self.shared.is_due(&mut primary) {
-                    field.start(made, work.attempt(made));
+                if course.is_due() {
+                    field.as_mut().start(made, work.attempt(made));
                     made += 1;
                 }
             }
         })
         .await;
         if let Some(winner) = field.last_answered() {
-            self.shared.answered(primary, winner);
+            course.answered_at(winner, field.as_mut().now());
         }
         field.end(end)
+    }
+
+    /// A request whose attempts the caller makes, the first of them now; see [`Course`]. No hedge is made at the `deadline`
+    /// (nanoseconds on the timer's clock) or later.
+    #[must_use]
+    pub fn begin(&self, deadline: Option<u64>) -> Course<T> {
+        Course::begin_at(Arc::clone(&self.shared), deadline, self.shared.timer.now())
     }
 
     /// What has happened since the beginning.

@@ -14,6 +14,8 @@
 //!   token: one and a half steps more.)
 //! * An instance holds at most half of what it spent of the key in the last L; so all of them together hold at most half of
 //!   what was used then. Others are refused for it, if they come just then: it is what a lease costs. It goes back within L.
+//! * An upkeep that panics and is [begun anew](crate::supervise::Steward::keep) loses what the call that panicked was about to give back, and
+//!   nothing else. The pause before it goes on counts towards L.
 //! * A crash loses what was held, until it has flowed again: less is granted, never more. So does a call that had no answer.
 //!
 //! # Where it differs from its store
@@ -47,6 +49,7 @@ use sluicegate_core::lease::{Ask, Told, is_leased};
 use sluicegate_core::quota::Quota;
 
 use crate::attendance::{Attendance, Clones};
+use crate::safety::{self, Safety};
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
@@ -91,7 +94,7 @@ pub struct Leased<S: Store, T: Timer> {
     _clones: Arc<Clones>,
 }
 
-struct Shared<S, T> {
+struct Shared<S, T: Timer> {
     store: S,
     timer: T,
     settings: Settings,
@@ -100,14 +103,17 @@ struct Shared<S, T> {
     table: Table,
     attendance: Arc<Attendance>,
     counters: Counters,
+    safety: Safety<T>,
 }
 
 impl<S: Store + 'static, T: Timer> Leased<S, T> {
-    /// Leases from this store, and their upkeep, which is to be run: `tokio::spawn(upkeep.run())`. Until it runs, everything
+    /// Leases from this store, and their upkeep, which is to be run: by a [steward](crate::supervise::Steward::keep), or by `tokio::spawn(upkeep.run())`.
+    /// Until it runs, everything
     /// is asked of the store. `timer` may be another clock than the store's.
     pub fn new(store: S, timer: T, settings: Settings) -> (Self, Upkeep<S, T>) {
         let shared = Arc::new(Shared {
             store,
+            safety: Safety::new(timer.clone(), safety::INSIDE),
             timer,
             table: Table::new(settings.lifetime, settings.max_keys),
             settings,
@@ -145,7 +151,7 @@ impl<S: Store, T: Timer> Leased<S, T> {
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> LeaseCounts {
-        self.shared.counters.read()
+        LeaseCounts { overdue: self.shared.safety.fired(), ..self.shared.counters.read() }
     }
 
     /// How many keys have a lease now.
@@ -164,7 +170,8 @@ impl<S: Store, T: Timer> Leased<S, T> {
     ///
     /// Cancel-safe: all is given back and ended all the same.
     pub async fn close(&self) {
-        self.shared.attendance.closed().await;
+        let safety = self.shared.safety.clone().with_longest(safety::CLOSING);
+        safety.go_on("lease upkeep", self.shared.attendance.closed()).await;
     }
 }
 

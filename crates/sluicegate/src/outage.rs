@@ -52,6 +52,7 @@ use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::Quota;
 
 use crate::attendance::{Attendance, Clones};
+use crate::safety::{self, Safety};
 use crate::store::{
     Charge, Decided, Named, Outcome, Reservation, Store, StoreError, Verdict, check_distinct,
 };
@@ -96,7 +97,7 @@ pub struct Guarded<S: Store, T: Timer> {
     _clones: Arc<Clones>,
 }
 
-struct Shared<S, T> {
+struct Shared<S, T: Timer> {
     store: S,
     timer: T,
     settings: Settings,
@@ -115,14 +116,17 @@ struct Shared<S, T> {
     seen: AtomicU64,
     attendance: Arc<Attendance>,
     counters: Counters,
+    safety: Safety<T>,
 }
 
 impl<S: Store, T: Timer> Guarded<S, T> {
-    /// A guard before this store, and its upkeep, which is to be run: `tokio::spawn(upkeep.run())`. `timer` may be another
+    /// A guard before this store, and its upkeep, which is to be run: by a [steward](crate::supervise::Steward::keep), or by
+    /// `tokio::spawn(upkeep.run())`. `timer` may be another
     /// clock than the store's.
     pub fn new(store: S, timer: T, settings: Settings) -> (Self, Upkeep<S, T>) {
         let shared = Arc::new(Shared {
             store,
+            safety: Safety::new(timer.clone(), safety::INSIDE),
             timer,
             breaker: Mutex::new(Breaker::new(settings.breaker)),
             openings: AtomicU64::new(0),
@@ -166,7 +170,7 @@ impl<S: Store, T: Timer> Guarded<S, T> {
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> OutageCounts {
-        self.shared.counters.read()
+        OutageCounts { overdue: self.shared.safety.fired(), ..self.shared.counters.read() }
     }
 
     /// How the breaker stands.
@@ -208,7 +212,8 @@ impl<S: Store, T: Timer> Guarded<S, T> {
     ///
     /// Cancel-safe: the upkeep ends all the same.
     pub async fn close(&self) {
-        self.shared.attendance.closed().await;
+        let safety = self.shared.safety.clone().with_longest(safety::CLOSING);
+        safety.go_on("outage upkeep", self.shared.attendance.closed()).await;
     }
 }
 

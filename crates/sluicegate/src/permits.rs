@@ -1,33 +1,69 @@
 //! The right to be in flight: so many at once, and so many that wait for it.
+//!
+//! | you want | and make |
+//! | --- | --- |
+//! | a fixed number, first come first served | [`Permits::new`]; reads no clock |
+//! | a line that sheds, is fair among clients, or knows deadlines | [`Permits::with`] the settings of a line |
+//! | as many as the service works on at once, found out meanwhile | the same, [adaptive](Settings::adaptive) |
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+mod adaptive;
+mod before;
+mod desk;
+mod enter;
+mod fixed;
+mod hold;
+mod open;
+mod seats;
+mod settings;
+mod standing;
+mod state;
+#[cfg(test)]
+mod tests;
+mod usual;
 
-use sluicegate_core::queue::{Offer, Queue, Ticket};
-use sluicegate_core::sync::atomic::{AtomicUsize, Ordering};
-use sluicegate_core::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+
+use sluicegate_core::clock::nanos;
+use sluicegate_core::concurrency::Outcome;
+use sluicegate_core::queue::Queue;
+use sluicegate_core::sync::{Arc, Mutex, MutexGuard};
 
 use crate::queue::Rejected;
+use crate::timer::{AnyTimer, Timer};
+use crate::wake::discard;
+
+pub use enter::Enter;
+pub use hold::Permit;
+pub use settings::{Settings, Who};
+pub use standing::{Partition, Refusals, Standing};
+
+use desk::Told;
+use hold::Hold;
+use open::{Found, Open};
+use state::{Entered, State};
 
 /// So many permits, and a bounded line of those who wait for one. Clones share both.
 ///
 /// Admission is one atomic step, made by [`enter`](Self::enter) itself and not when its future is polled: whoever is
-/// turned away knows at once. The line is first come, first served; a permit that comes back goes straight to who
-/// has waited longest, so nobody barges in between.
+/// turned away knows at once. Unless [settings](Self::with) say otherwise, the line is first come, first served, and nobody in
+/// it is turned away; a permit that comes back goes straight to who is next, so nobody barges in between.
 ///
 /// ```
 /// use sluicegate::permits::Permits;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let permits = Permits::new(1, 1);
-/// let first = permits.enter().unwrap().await;
+/// let first = permits.enter().unwrap().await.unwrap();
 /// let second = permits.enter().unwrap();
 /// let refused = permits.enter().unwrap_err();
 /// assert_eq!(refused.retry_after().unwrap().as_secs(), 1);
 ///
 /// drop(first);
-/// let _second = second.await;
+/// let _second = second.await.unwrap();
 /// assert_eq!((permits.in_flight(), permits.waiting()), (1, 0));
 /// # }
 /// ```
@@ -36,52 +72,157 @@ pub struct Permits {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
-    /// Changed under the line's lock.
-    concurrency: AtomicUsize,
-    /// Who waits is known by its ticket; kept is what wakes it. A ticket that waits no longer has been handed a permit.
-    line: Mutex<Queue<Option<Waker>>>,
+    /// None where nothing looks at a time.
+    time: Option<Box<dyn AnyTimer>>,
+    /// Shut for good where something does.
+    open: Open,
+    state: Mutex<State>,
 }
 
 impl Shared {
     /// The machine's methods can't leave it half changed, so a panic elsewhere under the lock breaks nothing.
-    fn line(&self) -> MutexGuard<'_, Queue<Option<Waker>>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self) {
-        let next = self.line().ready();
-        // Woken outside the lock: waking may run foreign code.
-        if let Some(Some(waker)) = next {
-            waker.wake();
+    /// The time, if anything looks at it. Read before the lock is taken.
+    fn at(&self) -> Option<u64> {
+        self.time.as_ref().map(|time| time.now())
+    }
+
+    /// With all permits in the line.
+    fn in_line<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let free = self.open.close();
+        if free > 0 {
+            state.shut(free);
         }
+        let result = change(&mut state);
+        if self.time.is_none()
+            && let Some(free) = state.open()
+        {
+            self.open.open(free);
+        } else if state.has_none() {
+            self.open.none();
+        }
+        result
+    }
+
+    /// A change under the lock, after which is woken whom it concerns.
+    fn change<R: Default>(&self, change: impl FnOnce(&mut State, Option<u64>, &mut Told) -> R) -> R {
+        let (now, mut told) = (self.at(), Told::new());
+        let result = catch_unwind(AssertUnwindSafe(|| self.in_line(|state| change(state, now, &mut told))));
+        // Also if an algorithm has panicked: who was told something by then would wait for good.
+        told.wake();
+        match result {
+            Ok(result) => result,
+            // This thread panics already, and that is why a permit came back: another panic would end the process.
+            Err(panic) if thread::panicking() => {
+                discard(panic);
+                R::default()
+            }
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    #[inline(never)]
+    fn try_enter(&self, partition: usize, is_spare: bool) -> Option<Hold> {
+        let now = self.at();
+        self.in_line(|state| state.try_enter(partition, is_spare, now))
+    }
+
+    #[inline]
+    fn end(&self, hold: Hold, outcome: Outcome) {
+        if !self.open.give() {
+            self.end_in_line(hold, outcome);
+        }
+    }
+
+    #[inline(never)]
+    fn end_in_line(&self, hold: Hold, outcome: Outcome) {
+        if self.time.is_none() {
+            return self.hand_on();
+        }
+        self.change(|state, now, told| state.end(hold, outcome, now, told));
+    }
+
+    /// A permit comes back of which nobody looks at a time, so it teaches nothing, and no foreign code runs under the lock.
+    fn hand_on(&self) {
+        let mut told = Told::new();
+        self.in_line(|state| state.hand_on(&mut told));
+        told.wake();
+    }
+
+    fn leave(&self, seat: usize) {
+        let waker = self.change(|state, now, told| state.leave(seat, now, told));
+        drop(waker);
+    }
+
+    fn look(&self) {
+        self.change(State::look);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 impl Permits {
-    /// `concurrency` permits, and room for `queue` to wait.
+    /// `concurrency` permits, and room for `queue` to wait. No clock is read.
     #[must_use]
     pub fn new(concurrency: usize, queue: usize) -> Self {
-        let line = Mutex::new(Queue::with_idle(queue, concurrency));
-        Self { shared: Arc::new(Shared { concurrency: AtomicUsize::new(concurrency), line }) }
+        let settings = Settings::new(concurrency, sluicegate_core::queue::Settings::new(queue));
+        let state = Mutex::new(State::new(settings));
+        let shared = Shared { time: None, open: Open::shut(), state };
+        shared.in_line(|_| {});
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Permits of these settings. `timer` says how late it is, and wakes who waits at its deadline.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sluicegate::permits::{Permits, Settings, Who};
+    /// use sluicegate::queue::{self, Refusal};
+    /// use sluicegate::timer::ManualTime;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let time = ManualTime::new();
+    /// let permits = Permits::with(Settings::new(1, queue::Settings::new(100)), time.clone());
+    /// let first = permits.enter().unwrap().await.unwrap();
+    /// let second = permits.enter_as(Who { deadline: 50_000_000, ..Who::default() }).unwrap();
+    ///
+    /// // Nobody comes back in time.
+    /// time.advance(Duration::from_millis(51));
+    /// assert_eq!(second.await.unwrap_err().why(), Refusal::Late);
+    /// # drop(first);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with(settings: Settings, timer: impl Timer + Send + Sync) -> Self {
+        let state = Mutex::new(State::new(settings));
+        Self { shared: Arc::new(Shared { time: Some(Box::new(timer)), open: Open::shut(), state }) }
     }
 
     /// From now on there are `concurrency` permits, and room for `queue` to wait. Permits that are held stay valid: where
     /// there are now fewer, those that come back are not handed out again until there are as many as there should be. Who
-    /// waits already stays.
+    /// waits already stays, and all else that the line was told holds. Where it was found out how many there should be, it no longer is.
     pub fn resize(&self, concurrency: usize, queue: usize) {
-        let mut line = self.shared.line();
-        let had = self.shared.concurrency.swap(concurrency, Ordering::Relaxed);
-        line.set_bound(queue);
-        let started = if concurrency < had {
-            line.withdraw(had - concurrency);
-            Vec::new()
-        } else {
-            line.join(concurrency - had)
-        };
-        drop(line);
-        started.into_iter().flatten().for_each(Waker::wake);
+        self.shared.change(|state, now, told| state.resize(concurrency, queue, now, told));
+    }
+
+    /// From now on these settings hold: who holds a permit keeps it, and who waits keeps its place. What was found out of the limit is
+    /// kept too, if what finds it out reads the same; else it goes on from there, and learns nothing from permits handed out
+    /// before. A partition keeps who waits in it and who is in flight, by its [name](Settings::with_names) if it has one, else by its
+    /// number; those of one that is gone are with everybody else.
+    ///
+    /// Permits made [without a timer](Self::new) shed nobody for having waited too long, and keep the first limit where one would be
+    /// found out.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.change(|state, now, told| state.apply(settings, now, told));
     }
 
     /// Asks for a permit: it is there, or one waits for it, or there is no room to wait.
@@ -91,120 +232,133 @@ impl Permits {
     ///
     /// # Errors
     /// [`Rejected`] if as many wait as may, or after [`close`](Self::close); it says why and when to come back.
+    #[inline]
     pub fn enter(&self) -> Result<Enter, Rejected> {
-        let mut line = self.shared.line();
-        let (ticket, permit) = match line.offer(None) {
-            Offer::Start(_) => (None, Some(Permit { shared: Arc::clone(&self.shared) })),
-            Offer::Wait(ticket) => (Some(ticket), None),
-            Offer::Refused(_, why) => {
-                let (waiting, bound) = (line.waiting(), line.bound());
-                return Err(Rejected::new(why, waiting, bound));
-            }
-        };
-        drop(line);
-        Ok(Enter { shared: Arc::clone(&self.shared), ticket, permit })
+        self.enter_as(Who::default())
     }
 
-    /// Takes a permit if one is free now.
+    /// The same, for somebody of whom the line is to know more.
+    ///
+    /// Who has a deadline waits no longer than that: the future wakes by itself then, and is an error.
+    ///
+    /// # Errors
+    /// [`Rejected`], as for [`enter`](Self::enter); or if the deadline has passed, or, by what is ahead and how long that took lately,
+    /// would have passed before the work is done; and the same of who is to [begin](Who::begun_by) by an instant.
+    #[inline]
+    pub fn enter_as(&self, who: Who) -> Result<Enter, Rejected> {
+        let shared = &self.shared;
+        if shared.open.take() == Found::Taken {
+            return Ok(Enter::ready(Permit::new(Arc::clone(shared), Hold::FREE)));
+        }
+        self.enter_line(&who)
+    }
+
+    #[inline(never)]
+    fn enter_line(&self, who: &Who) -> Result<Enter, Rejected> {
+        let shared = &self.shared;
+        let (now, mut told) = (shared.at(), Told::new());
+        let entered = shared.in_line(|state| state.enter(who, now, &mut told));
+        // Made before others are woken, so that it is given back if a waker panics.
+        let enter = entered.map(|entered| match entered {
+            Entered::Now(hold) => Enter::ready(Permit::new(Arc::clone(shared), hold)),
+            Entered::Waits(seat) => Enter::waiting(Arc::clone(shared), seat, who.deadline.min(who.begun_by)),
+        });
+        told.wake();
+        enter
+    }
+
+    /// Takes a permit if one is free now and nobody waits for one; none after [`close`](Self::close). Where the limit is found out, who gets
+    /// none counts as [turned away](crate::concurrency::Window::turned_away): for what can do without,
+    /// [`try_enter_spare_of`](Self::try_enter_spare_of).
     #[must_use]
+    #[inline]
     pub fn try_enter(&self) -> Option<Permit> {
-        let free = self.shared.line().leave();
-        free.then(|| Permit { shared: Arc::clone(&self.shared) })
+        self.try_enter_of(0)
+    }
+
+    /// The same, for a partition.
+    #[must_use]
+    #[inline]
+    pub fn try_enter_of(&self, partition: usize) -> Option<Permit> {
+        self.take(partition, false)
+    }
+
+    /// As [`try_enter_of`](Self::try_enter_of), for what is left out without harm where no permit is free, such as a hedge: then nobody is
+    /// turned away, and a limit that is found out does not learn that more was wanted.
+    ///
+    /// ```
+    /// use sluicegate::permits::Permits;
+    ///
+    /// let permits = Permits::new(1, 0);
+    /// let first = permits.try_enter();
+    /// assert!(first.is_some() && permits.try_enter_spare_of(0).is_none());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn try_enter_spare_of(&self, partition: usize) -> Option<Permit> {
+        self.take(partition, true)
+    }
+
+    #[inline]
+    fn take(&self, partition: usize, is_spare: bool) -> Option<Permit> {
+        let shared = &self.shared;
+        let hold = match shared.open.take() {
+            Found::Taken => Hold::FREE,
+            Found::None => return None,
+            Found::Shut => shared.try_enter(partition, is_spare)?,
+        };
+        Some(Permit::new(Arc::clone(shared), hold))
     }
 
     /// Admits nobody from now on. Who waits is still served.
     pub fn close(&self) {
-        self.shared.line().close();
+        self.shared.in_line(State::close);
     }
 
     /// How many permits there are.
     #[must_use]
     pub fn concurrency(&self) -> usize {
-        self.shared.concurrency.load(Ordering::Relaxed)
+        self.shared.lock().concurrency()
     }
 
     /// How many permits are held, or on their way to who waited: more than there are for a while after they became fewer.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let line = self.shared.line();
-        (self.concurrency() - line.idle()).saturating_add(line.leaving())
+        let state = self.shared.lock();
+        state.in_flight() - self.shared.open.free()
     }
 
-    /// How many may wait.
+    /// How many may wait; of each partition, where there are several.
     #[must_use]
     pub fn queue(&self) -> usize {
-        self.shared.line().bound()
+        self.shared.lock().lines().first().map_or(0, Queue::bound)
     }
 
     /// How many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.line().waiting()
+        self.shared.lock().waiting()
     }
-}
 
-/// The right to be in flight; dropping it gives it back.
-#[derive(Debug)]
-#[must_use = "a permit that is dropped is given back"]
-pub struct Permit {
-    shared: Arc<Shared>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.shared.give_back();
-    }
-}
-
-/// Waits for a permit; made by [`Permits::enter`]. Cancel-safe.
-#[derive(Debug)]
-#[must_use = "a future does nothing unless polled"]
-pub struct Enter {
-    shared: Arc<Shared>,
-    /// The place in the line; none once the permit is here, or handed out.
-    ticket: Option<Ticket>,
-    permit: Option<Permit>,
-}
-
-impl Enter {
-    /// Whether the permit is there without waiting: the next poll is ready.
+    /// Whether the service is to blame where who had asked, of this partition, could wait no longer and the service had it for so long: what
+    /// [`Permit::late`] asks. Always where the number is not found out.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.permit.is_some()
-            || self.ticket.is_some_and(|ticket| self.shared.line().waiting_mut(ticket).is_none())
+    pub fn is_long(&self, partition: usize, had: Duration) -> bool {
+        let now = self.shared.at().unwrap_or_default();
+        self.shared.lock().is_long(partition, nanos(had), now)
     }
-}
 
-impl Future for Enter {
-    type Output = Permit;
-
-    /// # Panics
-    /// If polled again after it was ready.
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Permit> {
-        if let Some(ticket) = self.ticket {
-            let shared = Arc::clone(&self.shared);
-            // Cloned before the lock and the old one dropped after it: a waker is foreign code, which may come back here.
-            let new = context.waker().clone();
-            let old = shared.line().waiting_mut(ticket).map(|waker| waker.replace(new));
-            if old.is_some() {
-                return Poll::Pending;
-            }
-            self.ticket = None;
-            self.permit = Some(Permit { shared });
+    /// All of that and more, as of one moment.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let now = self.shared.at();
+        let state = self.shared.lock();
+        let free = self.shared.open.free();
+        let mut standing = state.standing(now);
+        standing.in_flight -= free;
+        if let [only] = &mut standing.partitions[..] {
+            only.in_flight -= free;
         }
-        #[expect(clippy::expect_used, reason = "a broken contract of Future, as in every other future")]
-        let permit = self.permit.take().expect("a future that was ready is not polled again");
-        Poll::Ready(permit)
-    }
-}
-
-impl Drop for Enter {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let waker = self.shared.line().cancel(ticket);
-        if waker.is_none() {
-            // It was handed a permit that nobody came to take.
-            self.shared.give_back();
-        }
+        standing
     }
 }

@@ -1,7 +1,8 @@
 //! The same asked of several: the first good answer wins, or the first few.
 //!
-//! [`race`] makes attempts as a [`Plan`] says. It polls them in place, in the task that polls the race, and each only when it is
-//! woken itself; nothing is spawned. So:
+//! [`race`] makes attempts as a [`Plan`] says. It polls them in the task that polls the race; nothing is spawned. Of up to two
+//! attempts both are polled when that task is woken, in place, as a bare select would; of more each only when it is woken
+//! itself. So:
 //!
 //! * when enough have answered, the others are dropped, there and then, and nobody waits for the slowest;
 //! * when the race is dropped, all are;
@@ -62,24 +63,27 @@ where
     F: FnMut(usize) -> A,
     A: Future<Output = Result<O, E>>,
 {
-    let mut course = Race::begin(plan, timer.now());
-    let mut field = Field::new(timer);
+    let began = timer.now();
+    let mut course = Race::begin(plan, began);
+    let mut field = pin!(Field::new(timer, plan.attempts(), began));
     let mut alarm = pin!(Alarm::new(timer));
     let end = poll_fn(|context| {
         loop {
             // First all answers that are there: none is thrown away because the time is over at that instant.
             while field.answers() < plan.enough() {
-                match field.poll_ended(context) {
+                match field.as_mut().poll_ended(context) {
                     None => break,
                     Some(true) => course.succeeded(),
                     Some(false) => course.failed(),
                 }
             }
-            match course.next(timer.now()) {
-                Next::Start(number) => field.start(number, attempt(number)),
+            let now = if course.minds_time() { field.as_mut().now() } else { began };
+            match course.next(now) {
+                Next::Start(number) => field.as_mut().start(number, attempt(number)),
                 Next::Over(end) => return Poll::Ready(end),
                 Next::Wait(at) => {
                     if alarm.as_mut().poll_until(at, context).is_pending() {
+                        field.as_mut().pause();
                         return Poll::Pending;
                     }
                 }

@@ -3,6 +3,7 @@
 //! A [`Retry`] does the work again where that may help: when, and whether at all, the [machine](sluicegate_core::retry) says.
 //! Tries run in the caller's task.
 
+mod course;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +16,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
+pub use course::Course;
+use sluicegate_core::retry::Retry as Machine;
 pub use sluicegate_core::retry::{Failed, Settings, SettingsError, Why};
-use sluicegate_core::retry::{Next, Retry as Machine, Tries};
 
 use crate::idempotent::Idempotent;
 use crate::timer::{Alarm, Timer};
@@ -142,59 +144,44 @@ impl<T: Timer> Retry<T> {
         if deadline.is_some_and(|deadline| timer.now() >= deadline) {
             return Err(GaveUp { why: Why::Deadline, errors });
         }
-        let mut tries = self.shared.machine().begin(deadline);
+        let mut course = self.begin(deadline);
         for attempt in 0.. {
             let error = match until(timer, deadline, work.attempt(attempt)).await {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(error)) => error,
                 None => return Err(GaveUp { why: Why::Deadline, errors }),
             };
-            // Foreign code, so not under the lock.
-            let (failed, random) = (judge(&error), (self.shared.random)());
+            let failed = judge(&error);
             errors.push(error);
-            let next = self.shared.machine().failed(&mut tries, failed, timer.now(), random);
-            let at = match next {
-                Next::Try(at) => at,
-                Next::Stop(why) => return Err(GaveUp { why, errors }),
-            };
-            let paid = Paid { shared: &self.shared, tries: Some(&mut tries) };
-            timer.sleep_until(at).await;
-            if deadline.is_some_and(|deadline| timer.now() >= deadline) {
-                // It woke too late.
-                drop(paid);
-                return Err(GaveUp { why: Why::Deadline, errors });
+            match course.failed(failed) {
+                Ok(sleep) => sleep.await,
+                Err(why) => return Err(GaveUp { why, errors }),
             }
-            paid.spend();
+            if let Err(why) = course.start() {
+                return Err(GaveUp { why, errors });
+            }
         }
         // No request is tried for ever.
         Err(GaveUp { why: Why::Tries, errors })
+    }
+
+    /// A request whose tries the caller makes, the first of them now; see [`Course`]. No other begins at the `deadline` (nanoseconds
+    /// on the timer's clock) or later.
+    #[must_use]
+    pub fn begin(&self, deadline: Option<u64>) -> Course<T> {
+        Course::begin(Arc::clone(&self.shared), deadline)
+    }
+
+    /// Is as `settings` say from now on. What was spent of the budget stays spent; what there is, is kept up to the new cap. A request that
+    /// has begun may have as many tries as before.
+    pub fn apply(&self, settings: Settings) {
+        self.shared.machine().apply(settings);
     }
 
     /// How many retries the budget has.
     #[must_use]
     pub fn budget(&self) -> u64 {
         self.shared.machine().budget()
-    }
-}
-
-/// A try that was paid for and is not made yet. Dropped, it is given back.
-struct Paid<'a, T> {
-    shared: &'a Shared<T>,
-    tries: Option<&'a mut Tries>,
-}
-
-impl<T> Paid<'_, T> {
-    /// The try is made.
-    fn spend(mut self) {
-        self.tries = None;
-    }
-}
-
-impl<T> Drop for Paid<'_, T> {
-    fn drop(&mut self) {
-        if let Some(tries) = self.tries.take() {
-            self.shared.machine().abandon(tries);
-        }
     }
 }
 

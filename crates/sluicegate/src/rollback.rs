@@ -103,6 +103,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::failure::panic::panic_message;
 
     #[test]
     fn it_undoes_the_last_first_and_to_a_point() {
@@ -136,8 +137,7 @@ mod tests {
                 assert!(!unwinding, "before");
             }));
             let said = panic.unwrap_err();
-            let said = said.downcast_ref::<&str>().copied().unwrap_or_default();
-            assert_eq!(said, if unwinding { "before" } else { "while undoing" });
+            assert_eq!(panic_message(&*said), Some(if unwinding { "before" } else { "while undoing" }));
             assert_eq!(std::mem::take(&mut *undone.lock().unwrap()), [2, 0]);
         }
     }

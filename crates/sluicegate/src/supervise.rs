@@ -40,23 +40,27 @@
 //! # }
 //! ```
 
+mod chore;
 mod report;
 mod running;
 #[cfg(test)]
 mod tests;
 mod ward;
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use sluicegate_core::detector::Watching;
+use sluicegate_core::detector::{Rule, Watching};
 use sluicegate_core::restart::{self, Settings, When};
 
+pub use chore::{Chore, Pulse};
 pub use report::{Cause, Counts, Event, Next, Report};
 use running::{Gate, Running, Seat};
 use ward::Born;
@@ -176,6 +180,98 @@ impl<T: Timer> Steward<T> {
         self.machine.add(spec.when);
         self.seats.push(Seat::new(spec, start, Box::new(fence.clone()) as Box<dyn Gate>));
         Committed { fence }
+    }
+
+    /// One ward more, behind all others, for work that is the same in each generation: such as the upkeep of
+    /// [leases](crate::lease::Upkeep) or of a [guard](crate::outage::Upkeep). It is started again when it fails, and over once it is
+    /// done. When the steward [shuts down](Handle::shut_down) it is asked to [finish](Chore::finish), and has its part of the grace time
+    /// for that. When it is stopped only because another ward has failed, or since the steward gives up, its work is dropped as it
+    /// is, for the next life to go on with: here, or where another steward keeps a clone.
+    ///
+    /// ```
+    /// use sluicegate::lease::{Leased, Settings};
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate::supervise::Steward;
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let time = TokioTime::new();
+    /// let (store, upkeep) = Leased::new(Memory::new(), time, Settings::default());
+    /// let mut steward = Steward::new(sluicegate::restart::Settings::default(), time);
+    /// steward.keep("leases", upkeep);
+    /// let running = tokio::spawn(steward.run());
+    ///
+    /// drop(store);
+    /// // Nobody needs it any more.
+    /// assert!(!running.await.unwrap().unwrap().shut_down);
+    /// # }
+    /// ```
+    pub fn keep(&mut self, name: &str, chore: impl Chore) {
+        self.kept(Spec::new(name), None, chore);
+    }
+
+    /// The same for a chore that is watched: a hang is a failure, told ([`Cause::Hung`]) and ended like any other. It hangs where
+    /// * its task is not polled for so long: since it blocks its thread. The steward needs another thread to see that. Nothing stops a
+    ///   thread, so that generation is counted as leaked, and what it holds, it holds until it returns;
+    /// * work that it [has begun](Pulse::works) is not done within the limit. Waiting for somebody to come is no work.
+    ///
+    /// The task beats four times in a limit, and the steward looks as often: so a process that was stopped, or a machine that was suspended,
+    /// makes nobody hang. A limit is at least 4 ms; many seconds are wise.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sluicegate::lease::{Leased, Settings};
+    /// use sluicegate::memory::Memory;
+    /// use sluicegate::supervise::Steward;
+    /// use sluicegate::timer::TokioTime;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let time = TokioTime::new();
+    /// let (store, upkeep) = Leased::new(Memory::new(), time, Settings::default());
+    /// let mut steward = Steward::new(sluicegate::restart::Settings::default(), time);
+    /// steward.keep_watched("leases", Duration::from_secs(30), upkeep);
+    /// # drop(store);
+    /// # steward.run().await.unwrap();
+    /// # }
+    /// ```
+    pub fn keep_watched(&mut self, name: &str, limit: Duration, chore: impl Chore) {
+        let limit = limit.max(Duration::from_millis(4));
+        let (spec, every) = (Spec::new(name), limit / 4);
+        match Rule::timeout(limit) {
+            Ok(rule) => {
+                let watching = Watching::new(rule).with_progress(rule).with_looks_every(every);
+                self.kept(spec.watched(watching), Some(every), chore);
+            }
+            // None is shorter than that.
+            Err(_) => self.kept(spec, None, chore),
+        }
+    }
+
+    fn kept(&mut self, spec: Spec, beats: Option<Duration>, chore: impl Chore) {
+        let (chore, shared, time) = (Arc::new(chore), Arc::clone(&self.shared), self.time.clone());
+        let _ = self.add(spec.with_when(When::OnFailure), move |ward: Ward<(), T>| {
+            let (chore, shared) = (Arc::clone(&chore), Arc::clone(&shared));
+            let pulse = match beats {
+                Some(_) => Pulse::of(ward.beater(), time.clone()),
+                None => Pulse::unheard(),
+            };
+            async move {
+                pulse.rests();
+                let living = async {
+                    let mut work = pin!(chore.work_watched(pulse));
+                    // Who has finished never works again. So not where there is a next life: the work is dropped then.
+                    if ward.stop().run(work.as_mut()).await.is_err() && shared.attendance.is_closing() {
+                        chore.finish();
+                        work.await;
+                    }
+                };
+                match beats {
+                    Some(every) => ward.beater().beating(every, living).await,
+                    None => living.await,
+                }
+                Ok::<(), Infallible>(())
+            }
+        });
     }
 
     /// What stops it and tells of it, from elsewhere.

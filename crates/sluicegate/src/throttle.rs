@@ -133,11 +133,18 @@ impl Throttled {
     pub const fn chance(&self) -> f64 {
         self.chance
     }
+
+    /// The same in whole percent, from 0 to 95.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a chance is from 0 to 1")]
+    pub fn percent(&self) -> u8 {
+        (100.0 * self.chance).round() as u8
+    }
 }
 
 impl fmt::Display for Throttled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "most requests are refused, so {:.0} in 100 are not sent", 100.0 * self.chance)
+        write!(f, "most requests are refused, so {} in 100 are not sent", self.percent())
     }
 }
 

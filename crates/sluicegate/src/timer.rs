@@ -8,6 +8,7 @@
 //! | a thread without a runtime | [`block_on_until`] |
 
 mod alarm;
+mod any;
 mod background;
 #[cfg(test)]
 pub(crate) mod by_hand;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use sluicegate_core::clock::Clock;
 
 pub(crate) use alarm::Alarm;
+pub(crate) use any::{AnyAlarm, AnyTimer};
 pub use manual::{ManualSleep, ManualTime};
 pub use thread::block_on_until;
 #[cfg(feature = "tokio")]

@@ -1,7 +1,10 @@
 //! Who waits for something that all of them may look at.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::Waker;
+use std::thread;
 
 use sluicegate_core::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +34,42 @@ impl Wakers {
     pub(crate) fn wake(&self) {
         let wakers = std::mem::take(&mut self.list().wakers);
         // Woken outside the lock: waking may run foreign code.
-        wakers.into_values().for_each(Waker::wake);
+        wake_each(wakers.into_values());
+    }
+}
+
+/// Wakes all of them.
+pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
+    each(wakers, Waker::wake);
+}
+
+/// Does this to all of them. It may be foreign code, as a waker is: that it panics for one keeps none of the others from it, and is
+/// passed on after that.
+pub(crate) fn each<I>(all: impl IntoIterator<Item = I>, mut act: impl FnMut(I)) {
+    let mut first = None;
+    for one in all {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(one))) {
+            match first {
+                None => first = Some(panic),
+                Some(_) => discard(panic),
+            }
+        }
+    }
+    if let Some(panic) = first.filter(|_| !thread::panicking()) {
+        resume_unwind(panic);
+    }
+}
+
+/// Does it: foreign code whose panic is no matter of whoever calls it. None if it panicked, of which nobody hears but the panic's hook.
+pub(crate) fn hushed<R>(act: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(discard).ok()
+}
+
+/// What a panic says is foreign too, and may panic when it is dropped.
+pub(crate) fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // That leaks it. There would be no end to it otherwise.
+        std::mem::forget(again);
     }
 }
 

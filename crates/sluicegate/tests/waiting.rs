@@ -36,12 +36,12 @@ fn a_queue_of_none_admits_only_who_can_start() {
 #[test]
 fn permits_go_to_who_waited_longest_and_nobody_barges() {
     let permits = Permits::new(1, 3);
-    let Poll::Ready(held) = poll(&mut permits.enter().unwrap()) else { panic!("free") };
+    let Poll::Ready(Ok(held)) = poll(&mut permits.enter().unwrap()) else { panic!("free") };
     let mut line: Vec<_> = (0..3).map(|_| permits.enter().unwrap()).collect();
     assert!(line.iter_mut().all(|enter| !is_ready(enter)));
     drop(held);
     assert!(permits.try_enter().is_none(), "it has gone to the first in line");
-    let Poll::Ready(held) = poll(&mut line[0]) else { panic!("handed over") };
+    let Poll::Ready(Ok(held)) = poll(&mut line[0]) else { panic!("handed over") };
     assert!(!is_ready(&mut line[1]));
 
     // The second leaves; the third is next.
@@ -54,7 +54,7 @@ fn permits_go_to_who_waited_longest_and_nobody_barges() {
 #[test]
 fn a_permit_handed_to_a_future_that_is_dropped_goes_on() {
     let permits = Permits::new(1, 2);
-    let Poll::Ready(held) = poll(&mut permits.enter().unwrap()) else { panic!("free") };
+    let Poll::Ready(Ok(held)) = poll(&mut permits.enter().unwrap()) else { panic!("free") };
     let (mut first, mut second) = (permits.enter().unwrap(), permits.enter().unwrap());
     assert!(!is_ready(&mut first) && !is_ready(&mut second));
     drop(held);
@@ -309,7 +309,7 @@ async fn permits_under_threads_that_give_up_are_never_exceeded_nor_lost() {
                         let _ = is_ready(&mut enter);
                         continue;
                     }
-                    let permit = enter.await;
+                    let permit = enter.await.unwrap();
                     assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
                     tokio::task::yield_now().await;
                     inside.fetch_sub(1, Ordering::SeqCst);

@@ -63,8 +63,8 @@ impl<T: Timer> Checkpoints<T> {
     /// Why work is to stop, if it is.
     pub fn pass(&mut self) -> Result<(), Cause> {
         self.passed += 1;
-        self.measure();
-        self.token.cause().map_or(Ok(()), Err)
+        let now = self.measure();
+        self.token.cause_at(|| now).map_or(Ok(()), Err)
     }
 
     /// The longest time between two of them so far, or since the last one.
@@ -74,10 +74,11 @@ impl<T: Timer> Checkpoints<T> {
         Duration::from_nanos(self.longest.max(open))
     }
 
-    fn measure(&mut self) {
+    fn measure(&mut self) -> u64 {
         let now = self.token.time.now();
         self.longest = self.longest.max(now.saturating_sub(self.last));
         self.last = now;
+        now
     }
 }
 

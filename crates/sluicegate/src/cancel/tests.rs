@@ -19,6 +19,18 @@ async fn a_child_stops_with_its_parent_and_not_the_other_way() {
     assert_eq!(waiting.await.unwrap(), Err(Cause::Parent));
 }
 
+#[test]
+fn a_cancellation_reaches_whoever_is_below_and_nobody_beside() {
+    let root = CancelToken::expiring(ManualTime::new(), 50);
+    let (left, right) = (root.child(), root.child());
+    let below = left.child().child();
+    left.cancel_because(Cause::LostRace);
+    let late = left.child();
+    let causes = [&root, &right, &left, &below, &late].map(CancelToken::cause);
+    assert_eq!(causes, [None, None, Some(Cause::LostRace), Some(Cause::Parent), Some(Cause::Parent)]);
+    assert_eq!(below.root_cause(), Some(Cause::LostRace));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_child_can_only_be_hastier() {
     let time = TokioTime::new();

@@ -1,4 +1,6 @@
 //! One part of a keyed table, behind one lock: its slots, and the quotas that their states belong to.
+//!
+//! Longer than other files: who finds a place, who gives way and what is counted of that are decided in one step, under the lock.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -341,7 +343,11 @@ impl Shard {
         let lacking = sample.map(|(at, slot)| {
             let bucket = self.bucket(slot.class());
             let capacity = bucket.quota().capacity();
-            let missing = i128::from(capacity) - i128::from(bucket.balance(slot.state, now));
+            // A balance goes no higher than this, whatever there is of what is unlimited.
+            let full = i64::try_from(capacity).unwrap_or(i64::MAX);
+            let missing = i128::from(full) - i128::from(bucket.balance(slot.state, now));
+            // Who is as if never used begins anew just as it is, though a bucket that starts with less than it holds is not full then.
+            let missing = if is_unused(&self.classes, slot, now) { 0 } else { missing };
             (at, u64::try_from(missing).unwrap_or(0), capacity)
         });
         // A fraction each, compared without dividing.

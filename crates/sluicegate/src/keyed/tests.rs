@@ -68,6 +68,22 @@ fn where_they_are_evicted_the_fullest_goes_and_what_it_may_spend_again_is_counte
     assert_eq!([1, 3, 4, 5].map(peeked), [1, 2, 3, 0], "those who had less stay");
 }
 
+/// Where a bucket begins with less than it holds, one that is as it began lacks some, but gets no more of them by beginning anew.
+#[test]
+fn who_is_as_if_never_used_goes_first_and_mints_nothing() {
+    let keyed = keyed("1/s burst 6 initial 2", 4).with_at_cap(AtCap::Evict);
+    let digest = name(&keyed, 1).digest;
+    for key in 1..=4 {
+        assert!(name(&keyed, key).take(1, 0).is_granted());
+    }
+    assert_eq!(name(&keyed, 3).put(4, 0), 4);
+    let fullest = || keyed.shard(digest).fullest(digest, 0);
+    assert_eq!(fullest().map(|(_, missing)| missing), Some(1), "it has 5 of 6, and the others 1");
+    assert_eq!(name(&keyed, 2).put(1, 0), 1);
+    let at = keyed.shard(digest).find(name(&keyed, 2).digest).unwrap();
+    assert_eq!(fullest(), Some((at, 0)), "2 of 6, as it began");
+}
+
 #[test]
 fn what_a_flood_took_is_given_back() {
     let keyed = keyed("1/s", 100_000);

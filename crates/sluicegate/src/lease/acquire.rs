@@ -54,7 +54,9 @@ impl<S: Store, T: Timer> Shared<S, T> {
             // Closed between the question and the place in line: perhaps nobody looks at the line any more.
             return None;
         }
-        let decided = poll_fn(|context| self.table.poll(charge.name(), ticket, context)).await;
+        let served = poll_fn(|context| self.table.poll(charge.name(), ticket, context));
+        // Who is not served at all is not kept: then the place is left, and the store decides.
+        let decided = self.safety.guard("lease", served).await.ok()?;
         place.ticket = None;
         if let Some(decision) = &decided {
             self.counters.add(if decision.is_granted() { What::Granted } else { What::Refused }, 1);

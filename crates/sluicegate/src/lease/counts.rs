@@ -20,6 +20,9 @@ pub struct LeaseCounts {
     pub given_back: u64,
     /// Tokens that could not be given back: they are gone until they have flowed again.
     pub lost: u64,
+    /// Waits of more than a minute for tokens of a lease, whose request then asked the store, and of more than ten minutes for the
+    /// upkeep to end: bugs.
+    pub overdue: u64,
 }
 
 /// Which counter.
@@ -54,6 +57,7 @@ impl Counters {
             fetched: of(What::Fetched),
             given_back: of(What::GivenBack),
             lost: of(What::Lost),
+            overdue: 0,
         }
     }
 }

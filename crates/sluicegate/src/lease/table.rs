@@ -13,6 +13,7 @@ use sluicegate_core::lease::{Ask, Lease, Step, Ticket, Told};
 use sluicegate_core::quota::Quota;
 
 use crate::store::{Charge, Name, Named};
+use crate::wake::wake_each;
 
 /// Locks of the table: enough that threads seldom meet.
 const SHARDS: usize = 32;
@@ -47,7 +48,7 @@ pub(super) struct Changes {
 impl Changes {
     /// Wakers are foreign code, which may come back here.
     pub(super) fn wake(self) {
-        self.wakers.into_iter().for_each(Waker::wake);
+        wake_each(self.wakers);
     }
 }
 
@@ -232,6 +233,27 @@ impl Table {
             drop(shard);
             changes.wake();
         }
+    }
+
+    /// Nobody looks after anything for a while: who waits asks the store.
+    pub(super) fn pause(&self) {
+        for shard in &self.shards {
+            let mut changes = Changes::default();
+            for entry in lock(shard).iter_mut() {
+                let told = entry.lease.dismiss();
+                tell(entry, told, &mut changes);
+            }
+            changes.wake();
+        }
+    }
+
+    /// A key is looked after no more, before that was done: it is as if its call had failed.
+    pub(super) fn drop_care(&self, name: Named<'_>, now: u64) -> Changes {
+        let failed = |entry: &mut Entry| {
+            entry.queued = false;
+            ((), entry.lease.failed(now))
+        };
+        self.change(name, |_, _| None, failed).map_or(Changes::default(), |((), changes)| changes)
     }
 
     /// Nobody looks after anything any more.

@@ -21,6 +21,8 @@ use super::crowd::{SAFETY, Spot, Wakes};
 use super::shared::Shared;
 use crate::timer::Timer;
 #[cfg(not(sluicegate_loom))]
+use crate::wake::wake_each;
+#[cfg(not(sluicegate_loom))]
 use ringing::start;
 
 /// The alarms of a bucket, the first of which rings in time.
@@ -126,7 +128,7 @@ impl Alarms {
     /// The bucket is no more: all of them look, and end.
     #[cfg(not(sluicegate_loom))]
     pub(super) fn wake_all(&mut self) {
-        self.list.drain(..).filter_map(|entry| entry.waker).for_each(Waker::wake);
+        wake_each(self.list.drain(..).filter_map(|entry| entry.waker));
     }
 }
 

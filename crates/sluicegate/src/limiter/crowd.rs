@@ -9,6 +9,7 @@ use sluicegate_core::line::{Line, Ticket, Watches};
 
 use super::alarm::Alarms;
 use super::node::Node;
+use crate::wake::wake_each;
 
 /// How much later than the instant of the first in line whoever looks after it only for safety's sake does so, in nanoseconds:
 /// where what should have looked stands still, nobody waits longer than this for it.
@@ -95,9 +96,9 @@ impl Wakes {
         self.discard.add(waker);
     }
 
-    /// First come, first woken.
+    /// First come, first woken; whoever's waker panics, all others are.
     pub(crate) fn wake(self) {
-        self.wake.one.into_iter().chain(self.wake.more).for_each(Waker::wake);
+        wake_each(self.wake.one.into_iter().chain(self.wake.more));
     }
 }
 

@@ -4,6 +4,7 @@ use sluicegate_core::breaker::Policy;
 
 use super::Shared;
 use crate::counts::Stripes;
+use crate::timer::Timer;
 
 /// What has happened so far. All of it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct OutageCounts {
     pub crowded: u64,
     /// Tokens that were granted locally, and charged to the store once it was back.
     pub paid: u64,
+    /// Waits of more than ten minutes for the upkeep to end: bugs.
+    pub overdue: u64,
 }
 
 /// Which counter.
@@ -72,11 +75,12 @@ impl Counters {
             share_refused: of(What::ShareRefused),
             crowded: of(What::Crowded),
             paid: of(What::Paid),
+            overdue: 0,
         }
     }
 }
 
-impl<S, T> Shared<S, T> {
+impl<S, T: Timer> Shared<S, T> {
     /// A request was answered by this policy.
     pub(super) fn count(&self, policy: Policy, is_granted: bool, crowded: bool) {
         let what = match (policy, is_granted) {

@@ -20,15 +20,24 @@ use crate::store::{Charge, Store, StoreError};
 use crate::timer::Timer;
 
 /// What a [`Guarded`](super::Guarded) does by itself: says now and then that this instance is there, probes a store that is away,
-/// and pays what was granted in its place. Made by [`Guarded::new`](super::Guarded::new).
+/// and pays what was granted in its place. Made by [`Guarded::new`](super::Guarded::new). Clones are the same: one of them is run at
+/// a time, and if that panics another goes on from there, as a [steward](crate::supervise::Steward::keep) has it.
 #[must_use = "it does nothing unless it is run"]
 pub struct Upkeep<S: Store, T: Timer> {
     shared: Arc<Shared<S, T>>,
+    /// Random: an instance that starts again is another, until the old one is not seen any more.
+    instance: [u8; 16],
 }
 
 impl<S: Store, T: Timer> Upkeep<S, T> {
-    pub(super) const fn new(shared: Arc<Shared<S, T>>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared<S, T>>) -> Self {
+        Self { shared, instance: Uuid::now_v7().into_bytes() }
+    }
+
+    /// Has it end.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn end(&self) {
+        self.shared.attendance.close();
     }
 
     /// Works until the guard is [closed](super::Guarded::close), or nobody has it any more. Never fails: what the store does not answer is tried again later.
@@ -36,8 +45,7 @@ impl<S: Store, T: Timer> Upkeep<S, T> {
     /// Cancel-safe: dropped, requests do what is necessary by themselves.
     pub async fn run(self) {
         let shared = &*self.shared;
-        // Random: an instance that starts again is another, until the old one is not seen any more.
-        let presence = Presence { instance: Uuid::now_v7().into_bytes(), ttl: shared.settings.beat * 3 };
+        let presence = Presence { instance: self.instance, ttl: shared.settings.beat * 3 };
         let _attending = shared.attendance.attend(|| ());
         let mut next_beat = shared.timer.now();
         loop {
@@ -135,6 +143,12 @@ impl<S: Store, T: Timer> Shared<S, T> {
             Some(Err(error)) => Err(error),
             None => Ok(None),
         }
+    }
+}
+
+impl<S: Store, T: Timer> Clone for Upkeep<S, T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), instance: self.instance }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sluicegate_core::race::End;
+use smallvec::SmallVec;
 
 /// What one attempt brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +51,8 @@ pub struct Lost<O, E> {
     pub answers: Vec<Answer<O>>,
     /// All errors, in the order in which they came.
     pub failures: Vec<Answer<E>>,
-    /// What became of each attempt.
-    pub report: Report,
+    /// What became of each attempt; apart, so that an error is small.
+    pub report: Box<Report>,
 }
 
 impl<O, E: fmt::Display> fmt::Display for Lost<O, E> {
@@ -100,12 +101,15 @@ pub struct Run {
     pub fate: Fate,
 }
 
+/// Attempts, by their number: two of them in place.
+pub(super) type Runs = SmallVec<[Run; 2]>;
+
 /// What became of each attempt that was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report(Vec<Run>);
+pub struct Report(Runs);
 
 impl Report {
-    pub(super) const fn new(runs: Vec<Run>) -> Self {
+    pub(super) const fn new(runs: Runs) -> Self {
         Self(runs)
     }
 

@@ -1,111 +1,82 @@
-//! Futures that are polled in one task, each only when it was woken itself.
+//! Futures that are polled in one task.
+//!
+//! Where there will be two at the most, they live here, in place, and are polled with the task's own waker, both each time that the
+//! task is: as a bare select does it, and nothing is allocated. Where there may be more, each has a waker of its own, and
+//! is polled only when it was woken itself.
+
+mod woken;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-/// Futures by their number.
-pub(super) struct Slots<A> {
-    task: Arc<Task>,
-    slots: Vec<Slot<A>>,
-}
+use pin_project_lite::pin_project;
 
-struct Slot<A> {
-    number: usize,
-    /// What wakes the future, in both forms.
-    signal: Arc<Signal>,
-    waker: Waker,
-    future: Pin<Box<A>>,
-}
+use woken::Woken;
 
-/// The task that polls all of them.
-#[derive(Default)]
-struct Task(Mutex<Option<Waker>>);
+/// How many there is a place for.
+const PLACES: usize = 2;
 
-impl Task {
-    fn replace(&self, waker: Option<Waker>) -> Option<Waker> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *kept, waker)
-    }
-
-    /// From now on this is woken.
-    fn set(&self, waker: &Waker) {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
-        drop(kept);
-        if !same {
-            // Cloned and dropped outside the lock: a waker is foreign code.
-            drop(self.replace(Some(waker.clone())));
-        }
-    }
-
-    /// Once: who is woken polls all that were woken, and sets its waker anew.
-    fn wake(&self) {
-        if let Some(waker) = self.replace(None) {
-            waker.wake();
-        }
-    }
-}
-
-/// Whether a future was woken since its last poll. Who wakes sets this first and looks for the task then; who polls sets the task
-/// first: so one of them sees the other.
-struct Signal {
-    woken: AtomicBool,
-    task: Arc<Task>,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            self.task.wake();
-        }
+pin_project! {
+    /// Futures by their number.
+    pub(super) struct Slots<A> {
+        #[pin]
+        first: Option<A>,
+        #[pin]
+        second: Option<A>,
+        // Of each place, whether to poll who is in it.
+        due: [bool; PLACES],
+        // All of them, where there may be more than there are places.
+        woken: Option<Woken<A>>,
     }
 }
 
 impl<A: Future> Slots<A> {
-    pub(super) fn new() -> Self {
-        Self { task: Arc::default(), slots: Vec::new() }
+    /// For so many at the most, numbered from 0 on.
+    pub(super) fn new(most: usize) -> Self {
+        let woken = (most > PLACES).then(Woken::new);
+        Self { first: None, second: None, due: [true; PLACES], woken }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.slots.len()
+    pub(super) fn len(&self) -> usize {
+        let places = usize::from(self.first.is_some()) + usize::from(self.second.is_some());
+        places + self.woken.as_ref().map_or(0, Woken::len)
     }
 
     /// One more, which is to be polled.
-    pub(super) fn push(&mut self, number: usize, future: A) {
-        let signal = Arc::new(Signal { woken: AtomicBool::new(true), task: Arc::clone(&self.task) });
-        let waker = Waker::from(Arc::clone(&signal));
-        self.slots.push(Slot { number, signal, waker, future: Box::pin(future) });
+    pub(super) fn push(self: Pin<&mut Self>, number: usize, future: A) {
+        let mut this = self.project();
+        match (this.woken, number) {
+            (None, 0) => this.first.set(Some(future)),
+            (None, 1) => this.second.set(Some(future)),
+            (woken, _) => woken.get_or_insert_with(Woken::new).push(number, future),
+        }
     }
 
-    /// Polls those who were woken, each once, until one is ready: its number and output. None if none is.
-    pub(super) fn poll(&mut self, context: &Context<'_>) -> Option<(usize, A::Output)> {
-        self.task.set(context.waker());
-        for place in 0..self.slots.len() {
-            let slot = &mut self.slots[place];
-            if !slot.signal.woken.swap(false, Ordering::AcqRel) {
-                continue;
-            }
-            if let Poll::Ready(output) = slot.future.as_mut().poll(&mut Context::from_waker(&slot.waker)) {
-                // Who stands behind keeps its turn.
-                let gone = self.slots.remove(place);
-                return Some((gone.number, output));
+    /// Polls those who are due, each once, until one is ready: its number and output. None if none is.
+    pub(super) fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Option<(usize, A::Output)> {
+        let this = self.project();
+        for (number, mut place) in [this.first, this.second].into_iter().enumerate() {
+            let Some(future) = place.as_mut().as_pin_mut().filter(|_| this.due[number]) else { continue };
+            this.due[number] = false;
+            if let Poll::Ready(output) = future.poll(context) {
+                place.set(None);
+                return Some((number, output));
             }
         }
-        None
+        this.woken.as_mut()?.poll(context)
     }
-}
 
-/// Somebody may keep a future's waker for longer than the future; the task's is not kept with it.
-impl<A> Drop for Slots<A> {
-    fn drop(&mut self) {
-        self.slots.clear();
-        drop(self.task.replace(None));
+    /// The task's poll is over. At the next one nobody knows which of those in place was woken.
+    pub(super) fn pause(self: Pin<&mut Self>) {
+        *self.project().due = [true; PLACES];
+    }
+
+    /// Drops all.
+    pub(super) fn clear(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.first.set(None);
+        this.second.set(None);
+        *this.woken = None;
     }
 }

@@ -61,7 +61,7 @@ fn script(
 }
 
 fn fates<O, E>(outcome: Result<Gathered<O, E>, Lost<O, E>>) -> Vec<(Fate, u128)> {
-    let report = outcome.map_or_else(|lost| lost.report, |gathered| gathered.report);
+    let report = outcome.map_or_else(|lost| *lost.report, |gathered| gathered.report);
     report.runs().iter().map(|run| (run.fate, run.took.as_millis())).collect()
 }
 
@@ -194,6 +194,29 @@ fn each_attempt_is_polled_only_when_it_was_woken() {
     assert!(count.0.load(Ordering::Relaxed) <= 50);
 }
 
+/// Who is the task, as far as two can tell; of three each is somebody.
+#[test]
+fn two_are_polled_in_place_as_a_select_does_it() {
+    let time = ManualTime::new();
+    let waker = Waker::from(Arc::new(Count(AtomicUsize::new(0))));
+    for attempts in [1, 2, 3] {
+        let polls = RefCell::new(vec![Vec::new(); attempts]);
+        let plan = Plan::quorum(attempts, attempts).unwrap();
+        let mut all = pin!(race(&time, plan, |number| {
+            let (polls, waker) = (&polls, &waker);
+            poll_fn(move |context| {
+                polls.borrow_mut()[number].push(context.waker().will_wake(waker));
+                Poll::<Result<(), ()>>::Pending
+            })
+        }));
+        for _ in 0..2 {
+            assert!(all.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        let each = if attempts < 3 { vec![true, true] } else { vec![false] };
+        assert_eq!(*polls.borrow(), vec![each; attempts]);
+    }
+}
+
 #[test]
 fn a_race_that_is_dropped_drops_all() {
     let (time, log) = (ManualTime::new(), Log::default());
@@ -217,11 +240,11 @@ fn a_race_of_what_can_be_sent_can_be_sent() {
 fn no_wake_of_another_thread_is_lost() {
     use futures_util::task::AtomicWaker;
     struct Flag(AtomicWaker, AtomicUsize);
-    let plan = Plan::quorum(4, 4).unwrap();
     let time = ManualTime::new();
-    for _ in 0..200 {
-        let flags: [Arc<Flag>; 4] =
-            std::array::from_fn(|_| Arc::new(Flag(AtomicWaker::new(), AtomicUsize::new(0))));
+    for attempts in [2, 4].into_iter().cycle().take(400) {
+        let plan = Plan::quorum(attempts, attempts).unwrap();
+        let flags: Vec<Arc<Flag>> =
+            (0..attempts).map(|_| Arc::new(Flag(AtomicWaker::new(), AtomicUsize::new(0)))).collect();
         let all = race(&time, plan, |number| {
             let flag = Arc::clone(&flags[number]);
             poll_fn(move |context| {
@@ -245,7 +268,7 @@ fn no_wake_of_another_thread_is_lost() {
                         Poll::Pending => Err(None),
                     }
                 });
-            assert_eq!(gathered.unwrap().more.len(), 3);
+            assert_eq!(gathered.unwrap().more.len(), attempts - 1);
         });
     }
 }

@@ -62,6 +62,8 @@ pub enum Event {
         /// What comes of it.
         next: Next,
     },
+    /// It was to stop, and has not ended within its part of the grace time: it is cut off.
+    Overdue,
     /// It was cut off, and something of it goes on: it can't be stopped. It can't publish anything.
     Leaked {
         /// Whether its task does, which blocks its thread.
@@ -112,6 +114,7 @@ impl fmt::Display for Event {
         match self {
             Self::Started => f.write_str("started"),
             Self::Ended { cause, next } => write!(f, "{cause}; {next}"),
+            Self::Overdue => f.write_str("has not ended in time, and is cut off"),
             Self::Leaked { task, blocking, publishing } => {
                 let (task, publishing) = (u8::from(*task), u8::from(*publishing));
                 write!(

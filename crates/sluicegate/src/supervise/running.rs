@@ -15,10 +15,11 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use super::ward::{Born, Jobs};
 use super::{Cause, Escalated, Event, Failed, Finished, Next, Report, Reporter, Shared, Spec, Start};
 use crate::cancel::CancelToken;
+use crate::failure::panic::panic_text;
 use crate::fence::Fence;
 use crate::heartbeat::{self, Heart};
 use crate::timer::Timer;
-use crate::wake::Wakers;
+use crate::wake::{Wakers, hushed};
 
 /// A fence, whatever is committed there.
 pub(super) trait Gate: Send + Sync {
@@ -46,7 +47,8 @@ impl<P: Send + Sync> Gate for Fence<P> {
 pub(super) struct Seat<T: Timer> {
     name: Arc<str>,
     watching: Option<Watching>,
-    start: Start<T>,
+    /// None once it is over for good: what it holds may be what others wait for.
+    start: Option<Start<T>>,
     gate: Box<dyn Gate>,
     /// The generation that is there.
     life: Option<Generation<T>>,
@@ -54,7 +56,14 @@ pub(super) struct Seat<T: Timer> {
 
 impl<T: Timer> Seat<T> {
     pub(super) fn new(spec: Spec, start: Start<T>, gate: Box<dyn Gate>) -> Self {
-        Self { name: spec.name, watching: spec.watching, start, gate, life: None }
+        Self { name: spec.name, watching: spec.watching, start: Some(start), gate, life: None }
+    }
+}
+
+impl<T: Timer> Seat<T> {
+    /// There is no next life. What its work holds is foreign, and a panic of that no reason to stop others.
+    fn end(&mut self) {
+        hushed(|| drop(self.start.take()));
     }
 }
 
@@ -151,7 +160,7 @@ impl<T: Timer> Running<T> {
             match self.machine.step(now) {
                 Step::Start { ward, generation } => self.start(ward, generation, now),
                 Step::Ask { ward } => self.ask(ward),
-                Step::Abort { ward } => self.abort(ward),
+                Step::Abort { ward } => self.abort(ward, now),
                 Step::Leak { ward } => self.leak(ward, now),
                 Step::Wait { until } => self.wait(until, rung).await,
                 Step::Over(outcome) => break outcome,
@@ -170,9 +179,10 @@ impl<T: Timer> Running<T> {
 
     fn start(&mut self, ward: usize, generation: u64, now: u64) {
         let seat = &mut self.seats[ward];
+        let Some(start) = &seat.start else { return };
         let (beater, heart) = heartbeat::alone(self.time.clone());
         let (stop, jobs) = (CancelToken::new(self.time.clone()), Jobs::new(&self.shared));
-        let task = (seat.start)(Born { beater, stop: stop.clone(), jobs: Arc::clone(&jobs) });
+        let task = start(Born { beater, stop: stop.clone(), jobs: Arc::clone(&jobs) });
         let abort = self.tasks.spawn(task);
         self.owners.insert(abort.id(), (ward, generation));
         let mut watch = seat.watching.as_ref().map(|watching| Watch::new(watching, now));
@@ -190,19 +200,25 @@ impl<T: Timer> Running<T> {
         if let Some(life) = &mut self.seats[ward].life {
             life.state = State::Asked;
             life.look_at = None;
-            life.stop.cancel();
+            // What is woken by that is the ward's, and its panic not the steward's.
+            hushed(|| life.stop.cancel());
         }
     }
 
     /// First of all it can't publish any more.
-    fn abort(&mut self, ward: usize) {
+    fn abort(&mut self, ward: usize, now: u64) {
         let seat = &mut self.seats[ward];
         seat.gate.close();
+        let mut overdue = None;
         if let Some(life) = &mut seat.life {
+            overdue = (life.state == State::Asked && !life.ended).then_some(life.number);
             life.state = State::Aborted;
             life.look_at = None;
-            life.stop.cancel();
+            hushed(|| life.stop.cancel());
             life.abort.abort();
+        }
+        if let Some(number) = overdue {
+            self.tell(ward, number, now, Event::Overdue);
         }
     }
 
@@ -230,7 +246,7 @@ impl<T: Timer> Running<T> {
             Ok((id, Err(error))) => (id, Cause::Failed(error)),
             Err(error) => {
                 let id = error.id();
-                let panicked = |panic: Box<dyn Any + Send>| Cause::Panicked(message(&*panic));
+                let panicked = |panic: Box<dyn Any + Send>| Cause::Panicked(panic_text(&*panic));
                 (id, error.try_into_panic().map_or(Cause::Cancelled, panicked))
             }
         };
@@ -255,7 +271,10 @@ impl<T: Timer> Running<T> {
         let exit = if matches!(cause, Cause::Done) { Exit::Done } else { Exit::Failed };
         let next = match self.machine.ended(ward, generation, exit, now, self.random) {
             Verdict::Restart { at } => Next::Restart(at),
-            Verdict::Over => Next::Over,
+            Verdict::Over => {
+                self.seats[ward].end();
+                Next::Over
+            }
             Verdict::Escalate => Next::Escalated,
             Verdict::Expected => Next::Stopping,
         };
@@ -354,17 +373,15 @@ impl<T: Timer> Running<T> {
 /// However it ends, from then on nobody publishes. Tasks are aborted as their set is dropped.
 impl<T: Timer> Drop for Running<T> {
     fn drop(&mut self) {
-        for seat in &self.seats {
-            seat.gate.close();
+        // All of them before anybody is told: whoever hears of a stop is foreign.
+        self.seats.iter().for_each(|seat| {
+            hushed(|| seat.gate.close());
+        });
+        for seat in &mut self.seats {
             if let Some(life) = &seat.life {
-                life.stop.cancel();
+                hushed(|| life.stop.cancel());
             }
+            seat.end();
         }
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
 }

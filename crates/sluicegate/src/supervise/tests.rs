@@ -1,19 +1,24 @@
 //! Stewards and wards, in virtual time.
+//!
+//! Longer than other files: each test is one short story of a steward and its wards, and all use the same few helpers.
 
 mod blocking;
 mod h12;
 mod storm;
+mod watched;
 
 use std::future::pending;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sluicegate_core::detector::{Life, Rule};
+use sluicegate_core::detector::Life;
 use sluicegate_core::restart::{Backoff, Strategy};
 use tokio::task::yield_now;
 
 use super::*;
 use crate::fence::Token;
+use crate::lease::{self, Leased};
+use crate::memory::Memory;
 
 const MILLI: u64 = 1_000_000;
 
@@ -158,12 +163,15 @@ async fn a_shutdown_goes_backwards_and_lets_each_finish_within_the_grace_time() 
     let texts: Vec<&str> = told.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(
         texts,
-        ["ward `c`, generation 1: done; as it was to", "ward `a`, generation 1: done; as it was to"],
-        "the second was cut off"
+        [
+            "ward `c`, generation 1: done; as it was to",
+            "ward `b`, generation 1: has not ended in time, and is cut off",
+            "ward `a`, generation 1: done; as it was to"
+        ],
     );
     assert!((110..115).contains(&told[0].0), "{told:?}");
     // 900 ms were left for two, so 450 for it.
-    assert!((660..670).contains(&told[1].0), "{told:?}");
+    assert!((555..570).contains(&told[1].0) && (660..670).contains(&told[2].0), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,6 +225,52 @@ async fn all_for_one_start_anew_together() {
     assert_eq!(handle.counts().restarts, 3, "generations; one restart by the bound");
     handle.shut_down();
     run.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chore_goes_on_in_its_next_life_when_a_sibling_fails() {
+    let (time, lines) = (TokioTime::new(), Lines::default());
+    let settings = patient().with_strategy(Strategy::OneForAll);
+    let mut steward = Steward::new(settings, time).with_report(lines.listener());
+    let (store, upkeep) = Leased::new(Memory::new(), time, lease::Settings::default());
+    steward.keep("leases", upkeep);
+    steward.add(Spec::new("fails"), |ward: Ward<()>| async move {
+        yield_now().await;
+        if ward.generation() == 1 {
+            return Err("on purpose");
+        }
+        ward.stop().stopped().await;
+        Ok(())
+    });
+    let handle = steward.handle();
+    let run = tokio::spawn(steward.run());
+    time.sleep_for(10 * MILLI).await;
+    let texts = lines.texts();
+    let last = texts.iter().rfind(|text| text.starts_with("ward `leases`")).unwrap();
+    assert_eq!(last, "ward `leases`, generation 2: started", "{texts:?}");
+    handle.shut_down();
+    assert_eq!(run.await.unwrap().unwrap(), Finished { shut_down: true, leaking: 0 });
+    let texts = lines.texts();
+    assert!(texts.contains(&"ward `leases`, generation 2: done; as it was to".to_owned()), "{texts:?}");
+    drop(store);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chore_of_a_steward_that_gives_up_goes_on_with_the_next_one() {
+    let time = TokioTime::new();
+    let (store, upkeep) = Leased::new(Memory::new(), time, lease::Settings::default());
+    let mut steward = Steward::new(patient().with_intensity(0, ms(1000)).unwrap(), time);
+    steward.keep("leases", upkeep.clone());
+    steward.add(Spec::new("fails"), |_: Ward<()>| async { Err("on purpose") });
+    steward.run().await.unwrap_err();
+
+    let mut next = Steward::new(patient(), time);
+    next.keep("leases", upkeep);
+    let run = tokio::spawn(next.run());
+    time.sleep_for(10 * MILLI).await;
+    assert!(!run.is_finished());
+    drop(store);
+    assert!(!run.await.unwrap().unwrap().shut_down);
 }
 
 /// What it has handed to a task of its own goes on, and publishes nothing.
@@ -285,6 +339,47 @@ async fn a_steward_that_is_dropped_cuts_off_all() {
     while Arc::strong_count(&held) > 1 {
         yield_now().await;
     }
+}
+
+struct Loud;
+
+impl std::task::Wake for Loud {
+    fn wake(self: Arc<Self>) {
+        std::panic::resume_unwind(Box::new("as the test has it"))
+    }
+}
+
+/// Who waits for its stop is foreign, and panics as it hears of it.
+#[tokio::test(start_paused = true)]
+async fn a_ward_that_panics_at_its_stop_leaves_the_others_no_gate_open() {
+    let mut steward = Steward::new(patient(), TokioTime::new());
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    for name in ["a", "b"] {
+        let tokens = Arc::clone(&tokens);
+        steward.add(Spec::new(name), move |ward: Ward<u64>| {
+            let tokens = Arc::clone(&tokens);
+            async move {
+                tokens.lock().unwrap().push((ward.token().clone(), ward.stop().clone()));
+                let mut stopped = std::pin::pin!(ward.stop().stopped());
+                let loud = std::task::Waker::from(Arc::new(Loud));
+                assert!(stopped.as_mut().poll(&mut std::task::Context::from_waker(&loud)).is_pending());
+                pending::<Result<(), String>>().await
+            }
+        });
+    }
+    let mut run = Box::pin(steward.run());
+    for _ in 0..5 {
+        let poll = |context: &mut std::task::Context<'_>| std::task::Poll::Ready(run.as_mut().poll(context));
+        assert!(std::future::poll_fn(poll).await.is_pending());
+        yield_now().await;
+    }
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(run)));
+    let tokens = std::mem::take(&mut *tokens.lock().unwrap());
+    assert_eq!(tokens.len(), 2);
+    for (token, stop) in tokens {
+        assert!(token.commit(1).is_err() && stop.cause().is_some());
+    }
+    assert!(died.is_ok(), "it is no matter of who drops the steward");
 }
 
 /// A ward that gives its heart away can't be heard any more, and is not taken for alive because of that.

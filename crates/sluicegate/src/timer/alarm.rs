@@ -11,17 +11,17 @@ use super::Timer;
 pin_project! {
     /// Sleeps until an instant that may change from poll to poll. Without one it holds no timer.
     #[derive(Debug)]
-    pub(crate) struct Alarm<T: Timer> {
-        timer: T,
+    pub(crate) struct Alarm<'t, T: Timer> {
+        timer: &'t T,
         at: Option<u64>,
         #[pin]
         sleep: Option<T::Sleep>,
     }
 }
 
-impl<T: Timer> Alarm<T> {
-    pub(crate) fn new(timer: &T) -> Self {
-        Self { timer: timer.clone(), at: None, sleep: None }
+impl<'t, T: Timer> Alarm<'t, T> {
+    pub(crate) const fn new(timer: &'t T) -> Self {
+        Self { timer, at: None, sleep: None }
     }
 
     /// Ready when the clock shows `at`; never, if there is none. A task whose cooperative budget is used up is told the time all

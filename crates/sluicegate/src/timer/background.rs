@@ -1,12 +1,15 @@
 //! A future that is polled by whoever wakes it.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use super::Background;
 
-/// Polls a future now, and each time that it is woken, until it is ready.
+/// Polls a future now, and each time that it is woken, until it is ready. One that panics is dropped, as a task is, and whoever has woken it
+/// has the panic.
 pub(super) fn run(background: Background) {
     let woken = Arc::new(Woken { background: Mutex::new(Some(background)), wakes: AtomicUsize::new(0) });
     woken.wake();
@@ -20,14 +23,16 @@ struct Woken {
 }
 
 impl Woken {
-    fn poll(self: &Arc<Self>) {
+    fn poll(self: &Arc<Self>) -> Result<(), Box<dyn Any + Send>> {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         let waker = Waker::from(Arc::clone(self));
-        let is_ready =
-            |future: &mut Background| future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-        if background.as_mut().is_some_and(is_ready) {
+        let Some(future) = background.as_mut() else { return Ok(()) };
+        let poll = || future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        let polled = catch_unwind(AssertUnwindSafe(poll));
+        if !matches!(polled, Ok(false)) {
             *background = None;
         }
+        polled.map(drop)
     }
 }
 
@@ -41,10 +46,14 @@ impl Wake for Woken {
         if self.wakes.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
         }
-        let mut seen = 1;
+        let (mut seen, mut panic) = (1, None);
         while seen > 0 {
-            self.poll();
+            panic = panic.or(self.poll().err());
             seen = self.wakes.fetch_sub(seen, Ordering::AcqRel) - seen;
+        }
+        // Only now, when others can have it polled again.
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
     }
 }
@@ -112,5 +121,30 @@ mod tests {
             }
         });
         assert_eq!(seen.load(Ordering::Acquire), 4000, "whatever was there before a wake, a poll has seen");
+    }
+
+    #[test]
+    fn one_that_panics_is_dropped_and_holds_nobody_up() {
+        struct Held(Arc<AtomicUsize>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (drops, slot) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None::<Waker>)));
+        let (held, theirs) = (Held(Arc::clone(&drops)), Arc::clone(&slot));
+        let mut polls = 0;
+        run(Box::pin(poll_fn(move |context| {
+            let _ = &held;
+            *theirs.lock().unwrap() = Some(context.waker().clone());
+            polls += 1;
+            assert_ne!(polls, 2, "as the test has it");
+            Poll::Pending
+        })));
+        let waker = slot.lock().unwrap().take().unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref())).is_err(), "told whoever woke it");
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        waker.wake();
+        assert_eq!(drops.load(Ordering::Relaxed), 1, "there is nothing to poll any more");
     }
 }

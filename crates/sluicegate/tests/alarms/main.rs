@@ -363,3 +363,33 @@ fn when_a_runtime_of_tokio_s_ends_all_who_wait_are_woken() {
     drop(second);
     assert!(flag.was_woken());
 }
+
+/// Somebody else's waker is foreign code.
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_waiting() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            std::panic::panic_any("as the test has it");
+        }
+    }
+    let time = ManualTime::new();
+    let bucket = TokenBucket::with_clock("10/s".parse().unwrap(), time.clone());
+    assert!(bucket.try_take(10).is_granted());
+    let mut takes: Vec<_> = (0..6).map(|_| Box::pin(bucket.take(1))).collect();
+    let flags: Vec<_> = (0..6).map(|_| Arc::new(Flag::default())).collect();
+    for (at, (take, flag)) in takes.iter_mut().zip(&flags).enumerate() {
+        // Two at one instant, and one later.
+        let panics = [0, 2, 3].contains(&at);
+        let waker = if panics { Waker::from(Arc::new(Bomb)) } else { Waker::from(Arc::clone(flag)) };
+        assert!(take.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    // Whoever moves the time has nothing to do with them.
+    for (tenths, woken) in [(3, vec![1]), (4, vec![]), (5, vec![4]), (6, vec![5])] {
+        time.set(tenths * SECOND / 10);
+        let heard: Vec<_> = (0..6).filter(|at| flags[*at].was_woken()).collect();
+        assert_eq!(heard, woken, "after {tenths} tenths");
+    }
+    // Late are the two for whom the time was moved too far.
+    assert_eq!((bucket.counts().waiting, bucket.counts().overdue), (0, 2));
+}

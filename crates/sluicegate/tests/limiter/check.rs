@@ -79,7 +79,8 @@ impl Rig {
         self.model.lighten(id, n, true);
         self.look();
         self.count(false);
-        Some(self.model.ask(n))
+        // Its time is over, whatever is there by now.
+        Some(self.model.ask(n).refused().decision())
     }
 
     fn expect_watch(&mut self, index: usize, is_told: bool, has_seen: bool) -> Option<Decision> {

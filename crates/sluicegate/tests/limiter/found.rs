@@ -122,3 +122,19 @@ fn a_booking_of_more_than_a_stock_holds_is_refused_for_now_and_of_a_ban_for_ever
     let denied = ban.reserve_overdraft(1).unwrap_err().decision();
     assert!(matches!(denied, Decision::Never { .. }), "{denied:?}");
 }
+
+#[test]
+fn whose_time_is_over_is_refused_though_another_quota_has_its_tokens_there_within_the_nanosecond() {
+    let (time, bucket) = bucket("stock 1 max 4");
+    let mut take = pin!(bucket.take_within(4, Duration::from_nanos(1)));
+    let _never_polled_in_time = listen(take.as_mut());
+    time.set(8);
+    // There are four tokens at once, but a place in line is due only when the unit that is flowing has flowed.
+    bucket.set_quota("1000003/d burst 17".parse().unwrap(), Carry::Proportional);
+    let Poll::Ready(Decision::Later { retry_after, .. }) = poll(take.as_mut()) else {
+        panic!("it is answered, and late");
+    };
+    assert_eq!(retry_after, Some(Duration::ZERO));
+    // Nothing went with it.
+    assert!(bucket.try_take(4).is_granted());
+}

@@ -18,7 +18,9 @@ mod fence;
 mod heartbeat;
 mod limiter;
 mod permits;
+mod publish;
 mod queue;
+mod race;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -3,8 +3,11 @@
 use std::task::Poll;
 
 use loom::future::block_on;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use sluicegate::queue::{Queue, Refusal};
+use sluicegate::queue::{Entry, Queue, Refusal, Settings};
+use sluicegate::timer::ManualTime;
 
 use super::{poll_once, three_threads};
 
@@ -144,5 +147,50 @@ fn a_rendezvous_is_met_or_missed_by_both() {
         let pushed = usize::from(queue.push(7).is_ok());
         queue.close();
         assert_eq!(other.join().unwrap(), pushed);
+    });
+}
+
+/// A queue of one place that counts whom it sheds.
+fn shedding(settings: &Settings, time: &ManualTime) -> (Queue<u32>, Arc<AtomicUsize>) {
+    let shed = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&shed);
+    let count = move |_, _| {
+        told.fetch_add(1, Ordering::Relaxed);
+    };
+    (Queue::with(settings, time.clone(), count), shed)
+}
+
+/// Three threads: two push into one place, of which the later takes the other's; one asks once and gives up. What it gave up gives way to
+/// nobody: then the later push is refused.
+#[test]
+fn who_gives_way_is_told_or_popped_and_never_both() {
+    three_threads(|| {
+        let (queue, shed) = shedding(&Settings::new(1).displacing_oldest(), &ManualTime::new());
+        let pushes: [_; 2] = std::array::from_fn(|_| {
+            let queue = queue.clone();
+            thread::spawn(move || usize::from(queue.push(7).is_ok()))
+        });
+        let popped = usize::from(asks_once(&queue).is_some());
+        let pushed: usize = pushes.into_iter().map(|push| push.join().unwrap()).sum();
+        assert_eq!(popped + shed.load(Ordering::Relaxed) + queue.len(), pushed);
+        assert!(pushed >= 1);
+    });
+}
+
+/// Three threads: an item waits until its deadline; one moves the time past it and pushes another, one pops all, one asks once and gives up.
+#[test]
+fn who_is_late_is_told_or_popped_and_never_both() {
+    three_threads(|| {
+        let time = ManualTime::new();
+        let (queue, shed) = shedding(&Settings::new(2), &time);
+        queue.push_as(Entry::new(7).until(5)).unwrap();
+        let (one, two) = (queue.clone(), queue.clone());
+        let quits = thread::spawn(move || usize::from(asks_once(&one).is_some()));
+        let pops = thread::spawn(move || pops_all(&two));
+        time.set(6);
+        queue.push(8).unwrap();
+        queue.close();
+        let popped = quits.join().unwrap() + pops.join().unwrap();
+        assert_eq!(popped + shed.load(Ordering::Relaxed), 2);
     });
 }

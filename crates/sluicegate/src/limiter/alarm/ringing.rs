@@ -1,6 +1,7 @@
 //! An alarm as it runs in the background.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -52,7 +53,11 @@ impl<C: Timer> Future for Alarm<C> {
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
             let Some(shared) = this.shared.upgrade() else { return Poll::Ready(()) };
-            let Some(at) = shared.ring(*this.number, context.waker()) else { return Poll::Ready(()) };
+            let ring = || shared.ring(*this.number, context.waker());
+            // What may panic is the waker of somebody who was served, which is no reason for others to wait: it is woken no more,
+            // and the next look is at once.
+            let Ok(rung) = catch_unwind(AssertUnwindSafe(ring)) else { continue };
+            let Some(at) = rung else { return Poll::Ready(()) };
             drop(shared);
             if at != *this.at || this.sleep.is_none() {
                 *this.at = at;

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::timer::Timer;
+use crate::wake::wake_each;
 
 /// Who is woken when tokens come to a key.
 ///
@@ -118,7 +119,7 @@ impl<K: Eq + Hash> Watchers<K> {
         }
         let wakers = those(&mut self.list());
         // Woken outside the lock: waking may run foreign code.
-        wakers.into_iter().for_each(Waker::wake);
+        wake_each(wakers);
     }
 
     /// Whether anybody waits for this key.

@@ -1,0 +1,102 @@
+//! Foreign code that panics where nobody expects it costs its own job, and no worker.
+
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::thread;
+
+use super::*;
+
+/// Panics when it is dropped.
+struct Sharp;
+
+impl Drop for Sharp {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            resume_unwind(Box::new("as the test has it"));
+        }
+    }
+}
+
+/// A job's work that waits for ever, or is ready, and panics when it is dropped; so does what it makes.
+struct Makes(Option<Sharp>, Sharp);
+
+impl Future for Makes {
+    type Output = Result<Sharp, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.take().map_or(Poll::Pending, |made| Poll::Ready(Ok(made)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_panics_as_it_is_dropped_costs_no_worker() {
+    let (workers, time) = started(settings(1, 10)).await;
+    for _ in 0..20 {
+        // What it made is lost with it.
+        let made = workers.submit(|_| Makes(Some(Sharp), Sharp)).unwrap().await;
+        assert!(matches!(made, Err(JobError::Panicked(message)) if message == "as the test has it"));
+        // Cut off.
+        let cut = Entry::new(|_| Makes(None, Sharp)).until(time.now() + MS);
+        assert!(workers.submit_as(cut).unwrap().await.is_err());
+        // What a panic says.
+        let says = workers.submit(|_| async {
+            resume_unwind(Box::new(Sharp));
+            #[expect(unreachable_code, reason = "for its type")]
+            Nothing::Ok(())
+        });
+        assert!(matches!(says.unwrap().await, Err(JobError::Panicked(_))));
+        // Cancelled on its way to the worker.
+        let sharp = Sharp;
+        let leaves = workers.submit(move |_| {
+            std::mem::forget(sharp);
+            pending::<Nothing>()
+        });
+        drop(leaves);
+        settle().await;
+    }
+    assert_eq!(workers.standing().restarts, 0);
+}
+
+/// A job that is shed is dropped in the push of another, whose matter that is not.
+#[tokio::test(start_paused = true)]
+async fn a_shed_job_that_panics_as_it_is_dropped_is_no_matter_of_who_submits() {
+    let line = queue::Settings::new(1).displacing_oldest();
+    let (workers, _) = started(Settings::new(1, line).unwrap()).await;
+    let busy = workers.submit(|_| pending::<Nothing>()).unwrap();
+    settle().await;
+    let sharp = Sharp;
+    let shed = workers.submit(move |_| {
+        std::mem::forget(sharp);
+        pending::<Nothing>()
+    });
+    let next = workers.submit(|_| async { Ok::<_, Failure>(7) }).unwrap();
+    assert!(matches!(shed.unwrap().await, Err(JobError::Shed(_))));
+    drop(busy);
+    assert_eq!(next.await.unwrap(), 7);
+}
+
+/// What waits when the pool ends is dropped by whoever ends it, whose matter that is not.
+#[tokio::test(start_paused = true)]
+async fn jobs_that_panic_as_they_are_dropped_are_no_matter_of_who_ends_the_pool() {
+    for drains in [true, false] {
+        let (workers, _) = started(settings(1, 10)).await;
+        let waits = |_| {
+            let sharp = Sharp;
+            let job = workers.submit(move |_| {
+                std::mem::forget(sharp);
+                pending::<Nothing>()
+            });
+            job.unwrap()
+        };
+        let jobs: Vec<_> = (0..4).map(waits).collect();
+        settle().await;
+        if drains {
+            assert_eq!(workers.drain(ms(10)).await.given_up, 4);
+        }
+        drop(workers);
+        for job in jobs {
+            assert!(matches!(job.await, Err(JobError::Gone)));
+        }
+    }
+}
