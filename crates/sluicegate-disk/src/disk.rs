@@ -150,9 +150,9 @@ impl<C: Clock> Handle<C> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The writer wakes who waits, which may drop the last clone there.
         match writer.filter(|writer| writer.thread().id() != std::thread::current().id()) {
-            Some(writer) => writer.join().unwrap_or_else(|_| {
-                Err(DiskError::corrupt(&self.file, "the writer", "it has ended by a panic, which is a bug"))
-            }),
+            Some(writer) => {
+                writer.join().unwrap_or_else(|_| Err(DiskError::Panicked { file: self.file.clone() }))
+            }
             None => Ok(()),
         }
     }

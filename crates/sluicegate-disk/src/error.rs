@@ -83,6 +83,12 @@ pub enum DiskError {
         /// What it says.
         cause: Arc<io::Error>,
     },
+    /// The thread that writes has panicked, which is a bug. Whether its last transaction is in the file is not known before that is
+    /// opened anew; so the store has ended.
+    Panicked {
+        /// The file.
+        file: PathBuf,
+    },
     /// The store was closed.
     Closed {
         /// The file.
@@ -156,6 +162,14 @@ impl fmt::Display for DiskError {
             }
             Self::Io { file, doing, cause } => write!(f, "{}: can't {doing}: {cause}", file.display()),
             Self::Thread { cause } => write!(f, "no thread for the writer: {cause}"),
+            Self::Panicked { file } => {
+                write!(
+                    f,
+                    "{}: what writes it has panicked, which is a bug: the store has ended, and what was durable is there when it is \
+                     opened anew",
+                    file.display()
+                )
+            }
             Self::Closed { file } => write!(f, "{}: the store was closed", file.display()),
         }
     }

@@ -1,11 +1,11 @@
 //! The database in a file: read whole when it is opened, written by commits.
 
-use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use sluicegate::failure::panic_message;
 
 use crate::error::DiskError;
 use crate::guard::Guard;
@@ -136,14 +136,9 @@ impl StoreFile {
 /// A damaged file can have the database panic. That is its way to say that the file is damaged, and ends nobody else.
 fn guarded<T>(name: &Path, work: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = said(&*panic);
+        let said = panic_message(&*panic).unwrap_or("it does not say why");
         Err(DiskError::corrupt(name, "the file", format!("the database has given up: {said}")))
     })
-}
-
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why")
 }
 
 fn make(name: &Path, backend: Box<dyn StorageBackend>, header: &Header) -> Result<(), DiskError> {

@@ -48,6 +48,9 @@
 //! tried each second, for which the file is opened and checked anew. [`peek`](sluicegate::store::Store::peek) and
 //! [`watch`](sluicegate::store::Store::watch) answer from memory all the time.
 //!
+//! A panic in the thread that writes, which is a bug, ends the store: every answer from then on is an
+//! [error](DiskError::Panicked) that says so. Opened anew, the file has what a crash would have left.
+//!
 //! # Time
 //! The store's time goes on while no process runs, by the wall clock, which is read once when the file is opened. From there it
 //! follows the monotonic clock. It never goes back: a wall clock that was put back between two processes gives nothing, and time goes

@@ -1,5 +1,10 @@
 //! The one thread that writes: what has changed since it last did, as one commit.
+//!
+//! No steward looks after it. It blocks in system calls, so nothing could cut it off; and after a panic it must not go on: nobody knows
+//! whether the transaction that it was at is in the file, while what it took from the table counts as written. So the store ends then:
+//! all who wait and all who come are told, and what is in the file counts when it is opened anew.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -23,7 +28,20 @@ pub(crate) fn start<C: Clock + 'static>(
     shared: Arc<Shared<C>>,
     file: StoreFile,
 ) -> Result<JoinHandle<Result<(), DiskError>>, DiskError> {
-    let write = move || run(&shared, file);
+    let name = file.name().to_owned();
+    let write = move || {
+        let run = || run(&shared, file);
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            let error = DiskError::Panicked { file: name };
+            let wakers = {
+                let commits = &mut shared.lock().commits;
+                commits.finish(error.clone());
+                commits.leave_all()
+            };
+            wake(wakers);
+            Err(error)
+        })
+    };
     let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(write);
     thread.map_err(|error| DiskError::Thread { cause: Arc::new(error) })
 }
@@ -62,15 +80,22 @@ fn run<C: Clock>(shared: &Shared<C>, mut file: StoreFile) -> Result<(), DiskErro
         last = file.commit(&batch);
         let wakers = publish(&mut shared.lock(), number, &batch, last.clone());
         // Outside the lock: waking may run foreign code.
-        wakers.into_iter().for_each(Waker::wake);
+        wake(wakers);
         if last.is_err() && has_ended {
             break;
         }
     }
     file.close();
     let wakers = shared.lock().commits.leave_all();
-    wakers.into_iter().for_each(Waker::wake);
+    wake(wakers);
     last
+}
+
+/// A waker is foreign code: one that panics is its task's matter, and no reason to write no more.
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
+    }
 }
 
 fn take(inner: &mut Inner, now: u64) -> (u64, Batch) {

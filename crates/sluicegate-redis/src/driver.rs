@@ -2,9 +2,15 @@
 //!
 //! Each slot (there is one, but in a Cluster) has a lane: one call at a time, and all that waits for it. So an idle store asks at
 //! once, and a busy one asks for as many as came during one round trip.
+//!
+//! All of the task's state outlives a panic: the call that panicked is gone with those who wait for it, who are told that its answer is lost;
+//! the other calls under way, and what waits, are there for the task that is started in its place.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -39,7 +45,18 @@ pub(crate) struct Driver {
     /// How much is on its way back, and who waits for that.
     settling: usize,
     pings: Vec<Job>,
+    /// What has come and is in no lane yet.
+    came: Vec<Job>,
+    inbox: VecDeque<Job>,
+    /// Whether somebody can still ask.
+    is_open: bool,
+    /// Those who wait for the end.
+    closers: Vec<Job>,
+    /// Calls that were dropped before they had ended.
+    dropped: Dropped,
 }
+
+type Dropped = Arc<Mutex<Vec<Done>>>;
 
 /// What waits for the same call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,9 +73,30 @@ struct Queue {
 }
 
 /// A call has ended.
+#[derive(Clone, Copy)]
 struct Done {
     lane: Option<Lane>,
     settled: usize,
+}
+
+/// Notes that a call was dropped before it has ended, as one that panics is.
+struct UnderWay {
+    dropped: Dropped,
+    done: Option<Done>,
+}
+
+impl UnderWay {
+    fn end(mut self) -> Done {
+        self.done.take().unwrap_or(Done { lane: None, settled: 0 })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(done) = self.done {
+            self.dropped.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        }
+    }
 }
 
 impl Driver {
@@ -74,25 +112,30 @@ impl Driver {
             calls: FuturesUnordered::new(),
             settling: 0,
             pings: Vec::new(),
+            came: Vec::new(),
+            inbox: VecDeque::new(),
+            is_open: true,
+            closers: Vec::new(),
+            dropped: Dropped::default(),
         }
     }
 
     /// Works until nobody can ask any more, or it is told to end. Then it does what there is, and what that has to give back.
-    pub(crate) async fn run(mut self) {
-        let mut is_open = true;
-        let (mut jobs, mut closers) = (Vec::new(), Vec::new());
+    /// After a panic it is to be run again.
+    pub(crate) async fn run(&mut self) {
+        let dropped = std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
+        for done in dropped {
+            // Whether that went back is not known.
+            (0..done.settled).for_each(|_| self.back.count());
+            self.end(&done);
+        }
         loop {
-            let room = self.settings.max_waiting.saturating_sub(self.waiting);
-            tokio::select! {
-                came = self.jobs.recv_many(&mut jobs, room), if is_open && room > 0 => is_open = came > 0,
-                Some(done) = self.calls.next() => self.end(&done),
-                else => break,
-            }
-            for job in jobs.drain(..) {
+            self.inbox.extend(self.came.drain(..));
+            while let Some(job) = self.inbox.pop_front() {
                 match job.work {
-                    Work::Close => closers.push(job),
+                    Work::Close => self.closers.push(job),
                     Work::Settle(_) => self.accept(job),
-                    _ if closers.is_empty() => self.accept(job),
+                    _ if self.closers.is_empty() => self.accept(job),
                     _ => job.answer(Err(closed()), &self.back),
                 }
             }
@@ -104,11 +147,20 @@ impl Driver {
             if self.settling == 0 {
                 self.start_pings();
             }
-            if !closers.is_empty() && self.calls.is_empty() && self.jobs.is_empty() {
+            if !self.closers.is_empty() && self.calls.is_empty() && self.jobs.is_empty() {
                 break;
             }
+            let room = self.settings.max_waiting.saturating_sub(self.waiting);
+            tokio::select! {
+                came = self.jobs.recv_many(&mut self.came, room), if self.is_open && room > 0 => {
+                    self.is_open = came > 0;
+                }
+                Some(done) = self.calls.next() => self.end(&done),
+                else => break,
+            }
         }
-        closers.into_iter().for_each(|closer| closer.answer(Ok(Vec::new()), &self.back));
+        self.jobs.close();
+        self.closers.drain(..).for_each(|closer| closer.answer(Ok(Vec::new()), &self.back));
     }
 
     /// Puts a job into its lane.
@@ -168,6 +220,7 @@ impl Driver {
         queue.is_busy = true;
         let settled = batch.iter().filter(|job| matches!(job.work, Work::Settle(_))).count();
         let (link, back) = (Arc::clone(&self.link), self.back.clone());
+        let under_way = self.under_way(Some(lane), settled);
         self.calls.push(Box::pin(async move {
             match lane {
                 Lane::Slot(slot) => ask(&link, batch, slot, &back).await,
@@ -177,30 +230,36 @@ impl Driver {
                     }
                 }
             }
-            Done { lane: Some(lane), settled }
+            under_way.end()
         }));
+    }
+
+    fn under_way(&self, lane: Option<Lane>, settled: usize) -> UnderWay {
+        UnderWay { dropped: Arc::clone(&self.dropped), done: Some(Done { lane, settled }) }
     }
 
     /// They are seldom, and are no part of any order.
     fn start_beat(&mut self, job: Job) {
         let (link, back) = (Arc::clone(&self.link), self.back.clone());
+        let under_way = self.under_way(None, 0);
         self.calls.push(Box::pin(async move {
             if let Work::Beat(beat) = &job.work {
                 let there = link.beat(beat, job.slot).await;
                 let there = there.and_then(|answer| Beat::read(&answer));
                 job.answer(there.map(|there| vec![Said::Count(there)]), &back);
             }
-            Done { lane: None, settled: 0 }
+            under_way.end()
         }));
     }
 
     fn start_pings(&mut self) {
         for ping in std::mem::take(&mut self.pings) {
             let (link, back) = (Arc::clone(&self.link), self.back.clone());
+            let under_way = self.under_way(None, 0);
             self.calls.push(Box::pin(async move {
                 let said = link.ping().await;
                 ping.answer(said.map(|()| Vec::new()), &back);
-                Done { lane: None, settled: 0 }
+                under_way.end()
             }));
         }
     }

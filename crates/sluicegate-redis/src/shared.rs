@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use sluicegate::clock::nanos;
+use sluicegate::safety::Safety;
 use sluicegate::store::StoreError;
 use sluicegate::store::parts::Watchers;
+use sluicegate::supervise::{Escalated, Finished, Handle};
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -17,7 +19,7 @@ use crate::names::Names;
 use crate::settings::Settings;
 
 /// A store.
-pub(crate) struct Shared<T> {
+pub(crate) struct Shared<T: Timer> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) back: Back,
@@ -26,10 +28,14 @@ pub(crate) struct Shared<T> {
     pub(crate) timer: T,
     /// By which an answer is late.
     pub(crate) time: TokioTime,
-    pub(crate) task: Mutex<Option<JoinHandle<()>>>,
+    /// By which the task's end is late.
+    pub(crate) safety: Safety<T>,
+    /// The steward of that task.
+    pub(crate) task: Mutex<Option<JoinHandle<Result<Finished, Escalated>>>>,
+    pub(crate) steward: Handle,
 }
 
-impl<T> Shared<T> {
+impl<T: Timer> Shared<T> {
     /// Hands work to the task.
     pub(crate) fn send(
         &self,
@@ -47,6 +53,14 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Why nobody answers.
+    fn unanswered(&self) -> StoreError {
+        if self.jobs.is_closed() {
+            return closed();
+        }
+        StoreError::Lost { cause: because("the call to the server panicked, which is a bug".to_owned()) }
+    }
+
     /// Waits for an answer, but no longer than the timeout.
     pub(crate) async fn answer(
         &self,
@@ -55,7 +69,7 @@ impl<T> Shared<T> {
         let after = self.settings.timeout;
         let mut late = pin!(self.time.sleep_for(nanos(after)));
         poll_fn(|context| match Pin::new(&mut told).poll(context) {
-            Poll::Ready(answer) => Poll::Ready(answer.unwrap_or_else(|_| Err(closed()))),
+            Poll::Ready(answer) => Poll::Ready(answer.unwrap_or_else(|_| Err(self.unanswered()))),
             Poll::Pending => late.as_mut().poll(context).map(|()| Err(StoreError::Timeout { after })),
         })
         .await

@@ -1,5 +1,6 @@
 //! The store in Redis.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +8,13 @@ use std::time::Duration;
 
 use sluicegate::clock::nanos;
 use sluicegate::decision::Decision;
+use sluicegate::detector::{Rule, Watching};
 use sluicegate::quota::Quota;
+use sluicegate::restart::{self, Backoff, When};
+use sluicegate::safety::Safety;
 use sluicegate::store::parts::Watchers;
 use sluicegate::store::{Charge, Outcome, Reservation, Store, StoreError, Verdict, check_distinct};
+use sluicegate::supervise::{Handle, Spec, Steward, Ward};
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::sync::mpsc;
 
@@ -78,28 +83,74 @@ impl<T: Timer> Redis<T> {
     }
 
     fn started(settings: Settings, timer: T, test_time: Option<TestTime>) -> Self {
+        let mut steward = Steward::new(for_ever(), TokioTime::new());
+        let (shared, driver) = Self::apart(settings, timer, test_time, steward.handle());
+        let driver = Arc::new(tokio::sync::Mutex::new(driver));
+        // Its calls have timeouts of their own. That its thread is blocked shows in its beats.
+        let watching = Rule::timeout(HANG).map(|rule| Watching::new(rule).with_looks_every(HANG / 4));
+        let spec = Spec::new("redis").with_when(When::OnFailure);
+        let spec = watching.map_or(spec.clone(), |watching| spec.watched(watching));
+        let _ = steward.add(spec, move |ward: Ward<()>| {
+            let driver = Arc::clone(&driver);
+            async move {
+                let working = async { driver.lock().await.run().await };
+                ward.beater().beating(HANG / 4, working).await;
+                Ok::<(), Infallible>(())
+            }
+        });
+        *shared.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(steward.run()));
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What the store's handles have in common, and what does its work, which is to be run.
+    fn apart(
+        settings: Settings,
+        timer: T,
+        test_time: Option<TestTime>,
+        steward: Handle,
+    ) -> (Shared<T>, Driver) {
         let (settings, watchers) = (Arc::new(settings), Arc::new(Watchers::default()));
         let (jobs, came) = mpsc::channel(settings.max_waiting);
         let back = Back { jobs: jobs.downgrade(), lost: Arc::new(AtomicU64::new(0)) };
         let link = Link::new(Arc::clone(&settings), Arc::clone(&watchers), test_time);
         let driver = Driver::new(Arc::clone(&settings), came, back.clone(), link);
-        let task = Mutex::new(Some(tokio::spawn(driver.run())));
-        let time = TokioTime::new();
-        Self { shared: Arc::new(Shared { settings, jobs, back, watchers, timer, time, task }) }
+        let (time, task) = (TokioTime::new(), Mutex::default());
+        let safety = Safety::new(timer.clone(), CLOSING);
+        (Shared { settings, jobs, back, watchers, timer, time, safety, task, steward }, driver)
+    }
+
+    /// A store without its task: that is the test's to run.
+    #[cfg(test)]
+    pub(crate) fn without_task(settings: Settings, timer: T) -> (Self, Driver) {
+        let nobody = Steward::new(for_ever(), TokioTime::new()).handle();
+        let (shared, driver) = Self::apart(settings, timer, None, nobody);
+        (Self { shared: Arc::new(shared) }, driver)
     }
 
     /// Ends the store for all its clones, once everything that was asked for and goes back is done. Whoever asks later is told
     /// that it is away. Without it, the same happens when the last clone and booking are dropped, if the runtime still runs.
+    ///
+    /// How long that takes is up to what waits, and the timeouts. Where it lasts longer than ten minutes, that is a bug: it is
+    /// [counted](Self::overdue), and waited for all the same.
     pub async fn close(&self) {
-        if let Ok(told) = self.shared.send(Work::Close, 0) {
-            // None: somebody else has closed it.
-            drop(told.await);
-        }
-        let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            // A task that has panicked has ended too.
-            drop(task.await);
-        }
+        let ended = async {
+            if let Ok(told) = self.shared.send(Work::Close, 0) {
+                // None: somebody else has closed it.
+                drop(told.await);
+            }
+            let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(task) = task {
+                // A task that has panicked has ended too.
+                drop(task.await);
+            }
+        };
+        self.shared.safety.go_on("redis", ended).await;
+    }
+
+    /// How many times [`close`](Self::close) has lasted longer than it ever should: bugs, each of them.
+    #[must_use]
+    pub fn overdue(&self) -> u64 {
+        self.shared.safety.fired()
     }
 
     /// How many times something could not be given back: to a store that was away, or too busy. Tokens that were taken then flow
@@ -107,6 +158,22 @@ impl<T: Timer> Redis<T> {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.shared.back.lost.load(Ordering::Relaxed)
+    }
+
+    /// How many times the task that asks the server has panicked, which is a bug, and was started again. Whoever waited for the call
+    /// that did was told that its answer is [lost](StoreError::Lost); nobody else has noticed.
+    ///
+    /// ```
+    /// use sluicegate_redis::{Redis, Settings};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = Redis::open(Settings::new("redis://127.0.0.1:6379")?);
+    /// assert_eq!(store.restarts(), 0);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.shared.steward.counts().restarts
     }
 
     /// Decides over all charges: in one step where they are in one slot.
@@ -193,6 +260,21 @@ impl<T: Timer> Redis<T> {
         };
         charges.iter().map(item).collect()
     }
+}
+
+/// How long it may take to end, what is on its way back included.
+const CLOSING: Duration = Duration::from_secs(600);
+
+/// How long the task may block its thread until it is taken for hung.
+const HANG: Duration = Duration::from_secs(30);
+
+/// The task is started again however often it fails: after 10 ms, and pauses of up to two seconds, which never come to so many
+/// restarts.
+fn for_ever() -> restart::Settings {
+    let settings = restart::Settings::default().with_intensity(100, Duration::from_secs(60));
+    let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
+    // The constants are in range; were they changed to be out of it, the library's own would hold.
+    settings.unwrap_or_default().with_backoff(backoff.unwrap_or(Backoff::NONE))
 }
 
 fn unanswered() -> StoreError {

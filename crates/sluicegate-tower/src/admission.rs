@@ -1,4 +1,8 @@
-//! Whether a request has reached the innermost service: what decides if its tokens are spent.
+//! Whether a request has reached the innermost service: what decides if its tokens are spent. And whether its time is over, which
+//! is not the same to a queue as that nobody waits for it any more.
+
+use std::pin::Pin;
+use std::time::Duration;
 
 /// A future that knows whether its request has reached the service behind a queue.
 ///
@@ -11,12 +15,28 @@
 pub trait Admission {
     /// Whether the request has reached the service.
     fn admitted(&self) -> bool;
+
+    /// Its time is over, and it is dropped next. Said by a [`Deadline`](crate::deadline::Deadline) above, and handed down: so a
+    /// [`Queue`](crate::queue::Queue) knows a timeout from a caller who has left. It may drop what is under way.
+    fn late(self: Pin<&mut Self>) {}
+
+    /// The same, of a request whose caller was waited for, for so long of the time that it was at the service: it had not sent all of it. Where
+    /// nothing is made of that, it is [`late`](Self::late).
+    fn late_but_for(self: Pin<&mut Self>, waited: Duration) {
+        let _ = waited;
+        self.late();
+    }
 }
 
 /// What a layer knows of the inner service's futures: [`Opaque`] or [`Known`].
 pub trait Insight<F> {
     /// Whether this future's request has reached the innermost service; none where that can't be known.
     fn admitted(future: &F) -> Option<bool>;
+
+    /// Tells the future that its time is over, where it can be told. See [`Admission::late`].
+    fn late(future: Pin<&mut F>) {
+        let _ = future;
+    }
 }
 
 /// Nothing is known of the inner service's futures: a request counts as served from when the inner service is called.
@@ -36,5 +56,9 @@ pub struct Known;
 impl<F: Admission> Insight<F> for Known {
     fn admitted(future: &F) -> Option<bool> {
         Some(future.admitted())
+    }
+
+    fn late(future: Pin<&mut F>) {
+        future.late();
     }
 }

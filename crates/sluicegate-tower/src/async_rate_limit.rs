@@ -170,6 +170,12 @@ where
             State::Decided { future } => future.admitted(),
         }
     }
+
+    fn late(self: Pin<&mut Self>) {
+        if let StateProj::Decided { future } = self.project().state.project() {
+            future.late();
+        }
+    }
 }
 
 impl<L, W, K> Clone for AsyncRateLimitLayer<L, W, K> {

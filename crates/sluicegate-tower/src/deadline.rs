@@ -32,7 +32,8 @@ impl<D> DeadlineLayer<D> {
 
 impl<D, W, K> DeadlineLayer<D, W, K> {
     /// For a layer over a queue, or over a limit that is over one: the refusal says whether the request was admitted, and
-    /// a limit over this layer knows it too.
+    /// a limit over this layer knows it too. And the queue is told that it was a timeout, and not a caller who has left: it asks whether the service had the
+    /// request for [long enough](sluicegate::permits::Permit::late) to be blamed.
     #[must_use]
     pub fn over_queue(self) -> DeadlineLayer<D, Known, K> {
         DeadlineLayer { due: self.due, kind: PhantomData }
@@ -148,6 +149,7 @@ where
         if !late {
             return Poll::Pending;
         }
+        this.drive.as_mut().late();
         let admitted = this.drive.stop();
         Poll::Ready(Err(Refused::Late { admitted }.into()))
     }
@@ -160,6 +162,10 @@ where
 {
     fn admitted(&self) -> bool {
         self.drive.is_served()
+    }
+
+    fn late(self: Pin<&mut Self>) {
+        self.project().drive.late();
     }
 }
 

@@ -51,6 +51,13 @@ where
         self.admitted().unwrap_or(true)
     }
 
+    /// Tells what is under way that its time is over.
+    pub(crate) fn late(self: Pin<&mut Self>) {
+        if let DriveProj::Calling { future, .. } = self.project() {
+            W::late(future);
+        }
+    }
+
     /// Drops what is under way, and says how far it had come.
     pub(crate) fn stop(mut self: Pin<&mut Self>) -> Option<bool> {
         let admitted = self.admitted();

@@ -8,6 +8,8 @@ use sluicegate::clock::nanos;
 use sluicegate::timer::Timer;
 use tokio::task::coop::{Unconstrained, unconstrained};
 
+use crate::who::{Asks, Who};
+
 /// How much time a request has left, said when it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeLeft<S> {
@@ -114,6 +116,16 @@ where
             Some(at) if at <= self.timer.now() => TimeLeft::Nothing,
             Some(at) => TimeLeft::Until(unconstrained(self.timer.sleep_until(at))),
         }
+    }
+}
+
+/// So that a [queue](crate::queue) knows it too, and nothing else of who asks.
+impl<Req, F, T> Asks<Req> for At<F, T>
+where
+    F: Fn(&Req) -> Option<u64>,
+{
+    fn who(&self, request: &Req) -> Who {
+        Who { deadline: (self.instant)(request).unwrap_or(u64::MAX), ..Who::default() }
     }
 }
 

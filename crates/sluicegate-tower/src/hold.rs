@@ -1,5 +1,6 @@
 //! How long an answer holds its permit.
 
+pub use sluicegate::concurrency::Outcome;
 use sluicegate::permits::Permit;
 
 /// What becomes of a permit once the answer is there.
@@ -7,8 +8,9 @@ pub trait Hold<Res> {
     /// The answer, with its permit where it keeps that.
     type Held;
 
-    /// Takes over the permit of `response`.
-    fn hold(response: Res, permit: Permit) -> Self::Held;
+    /// Takes over the permit of `response`. It is to be [ended](Permit::end) with this `outcome` once the answer has ended, if it came to its
+    /// end; dropped instead, it says that who had asked has left.
+    fn hold(response: Res, permit: Permit, outcome: Outcome) -> Self::Held;
 }
 
 /// The choice unless you make another: the permit goes back when the answer is there.
@@ -18,8 +20,8 @@ pub struct UntilAnswered;
 impl<Res> Hold<Res> for UntilAnswered {
     type Held = Res;
 
-    fn hold(response: Res, permit: Permit) -> Res {
-        drop(permit);
+    fn hold(response: Res, permit: Permit, outcome: Outcome) -> Res {
+        permit.end(outcome);
         response
     }
 }

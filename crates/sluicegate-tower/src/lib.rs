@@ -4,21 +4,27 @@
 //! | --- | --- |
 //! | [`rate_limit`] | turns away what is over a limit |
 //! | [`async_rate_limit`] | the same where a store has to be asked |
-//! | [`queue`] | so many requests at once, and so many that wait |
+//! | [`queue`] | so many requests at once, fixed or found out, and so many that wait |
 //! | [`deadline`] | gives up on what takes too long, waiting included |
+//! | [`retry`] | tries again what failed, within a budget and a deadline |
+//! | [`hedge`] | asks a second time where the first is slow, within a budget |
+//! | [`throttle`] | a client that refuses itself what would be refused |
 //! | [`one_bucket`], [`by_key`], [`in_store`], [`limit`] | the limits: one for all, one for each key, those of a store, one of your own |
 //! | [`cost`] | what a request costs |
 //! | [`due`] | when a request is late |
+//! | [`again`] | how a request becomes another attempt, which is a promise that it may |
+//! | [`judge`] | what a failure is |
+//! | [`who`] | who asks: class, key, deadline, bytes, partition |
 //! | [`hold`] | how long an answer holds its permit |
 //! | [`admission`] | whether a request has reached the service, which is when its tokens are spent |
 //! | [`refused`] | why a request was not passed on: one flat type |
 #![cfg_attr(
     feature = "http",
-    doc = "| [`http`] | bodies that hold permits, refusals as responses, rate limit fields |"
+    doc = "| [`http`] | bodies that hold permits or are read again, refusals as responses, carried deadlines |"
 )]
 #![cfg_attr(
     not(feature = "http"),
-    doc = "| `http` (feature) | bodies that hold permits, refusals as responses, rate limit fields |"
+    doc = "| `http` (feature) | bodies that hold permits or are read again, refusals as responses, carried deadlines |"
 )]
 //!
 //! # The contract of every layer
@@ -30,9 +36,19 @@
 //! * **Clones share.** Clones of a layer or of a service have the same tokens and the same permits.
 //! * **A future that is dropped gives back what it holds**, at any point: its place, its permit, its tokens.
 //! * Futures are named types. Nothing is boxed, spawned or allocated here; keyed limits allocate two small lists a request, and
-//!   a question to a store is in a box.
+//!   a question to a store is in a box, as is a hedge.
 //! * The error is [`BoxError`](refused::BoxError), or with `with_error` one of your own: whatever both [`Refused`] and the
 //!   inner service's error turn into. Errors are never nested in one another.
+//!
+//! # If you come from tower's own layers
+//! | there | here |
+//! | --- | --- |
+//! | `ConcurrencyLimit`, `GlobalConcurrencyLimit` | a [queue](queue::QueueLayer) of so many permits, or of as many as are [found out](queue::QueueLayer) |
+//! | `LoadShed` | the same layer: who finds no place is refused |
+//! | `Buffer` | the same layer: those who wait. Only a service that is not `Clone` still goes into a buffer |
+//! | `RateLimit` | [`rate_limit`], which refuses and does not wait; its clones share |
+//! | `Timeout` | [`deadline`], over all that is waited for |
+//! | `Retry`, `Hedge` | [`retry`], [`hedge`] |
 //!
 //! # The order
 //! ```
@@ -68,7 +84,8 @@
 //! ```
 //!
 //! `over_queue` tells a layer that those below know when a request is admitted: then a charge goes back if the queue
-//! refuses the request or its time ends in the line, and is spent from when the service is called. Two limits, one over the
+//! refuses the request or its time ends in the line, and is spent from when the service is called; and a queue is told of a timeout, which
+//! is not the same to it as a caller who has left. Two limits, one over the
 //! other, take it too: who is refused by the second is not charged by the first.
 //!
 //! A limit that adds to every answer and every refusal (see [`Charge`](limit::Charge)) stands outermost, over the
@@ -78,18 +95,26 @@
 //! [`Refused`]: refused::Refused
 
 pub mod admission;
+pub mod again;
 pub mod async_rate_limit;
 pub mod by_key;
 pub mod cost;
 pub mod deadline;
 mod drive;
 pub mod due;
+#[cfg(feature = "http")]
+pub mod guide;
+pub mod hedge;
 pub mod hold;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod in_store;
+pub mod judge;
 pub mod limit;
 pub mod one_bucket;
 pub mod queue;
 pub mod rate_limit;
 pub mod refused;
+pub mod retry;
+pub mod throttle;
+pub mod who;

@@ -190,6 +190,12 @@ where
     fn admitted(&self) -> bool {
         self.drive.as_ref().is_some_and(Drive::is_served)
     }
+
+    fn late(self: Pin<&mut Self>) {
+        if let Some(drive) = self.project().drive.as_pin_mut() {
+            drive.late();
+        }
+    }
 }
 
 impl<L, W, K> Clone for RateLimitLayer<L, W, K> {

@@ -1,5 +1,6 @@
 //! Why a layer did not pass a request on: one flat type for all layers.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -7,7 +8,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use sluicegate::decision::Decision;
-use sluicegate::queue::Rejected;
+use sluicegate::queue::{Refusal, Rejected};
 use sluicegate::store::StoreError;
 
 /// Any error: what every layer's error is, unless `with_error` names another.
@@ -53,7 +54,7 @@ impl<E> ErrorKind for Own<E> {
 pub enum Refused {
     /// Over a quota. The decision says when to come back.
     Quota(Decision),
-    /// No room to wait for a permit. It says why, and when to come back.
+    /// No room to wait for a permit, or no use in waiting. It says why, and when to come back. Who is late already is [`Late`](Self::Late).
     Queue(Rejected),
     /// The deadline has passed, and what was under way was dropped.
     Late {
@@ -66,6 +67,41 @@ pub enum Refused {
         /// When the store is asked again; none where that is not known.
         retry_after: Option<Duration>,
     },
+    /// It was not sent, since it would most likely have been refused.
+    Throttled {
+        /// How many of 100 requests are not sent.
+        percent: u8,
+    },
+    /// The time that the request says it has left can't be read.
+    Malformed,
+}
+
+impl Refused {
+    /// When it makes sense to come back; none where that is not known, or never.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Quota(decision) => decision.retry_after(),
+            Self::Queue(rejected) => rejected.retry_after(),
+            Self::Late { .. } | Self::Throttled { .. } | Self::Malformed => None,
+            Self::Away { retry_after } => *retry_after,
+        }
+    }
+
+    /// The refusal that an error of a layer below is: one itself, or one in a [`BoxError`].
+    ///
+    /// ```
+    /// use sluicegate_tower::refused::{BoxError, Refused};
+    ///
+    /// let error: BoxError = Refused::Late { admitted: None }.into();
+    /// assert_eq!(Refused::found_in(&error), Some(&Refused::Late { admitted: None }));
+    /// assert_eq!(Refused::found_in(&"something else"), None);
+    /// ```
+    #[must_use]
+    pub fn found_in<E: 'static>(error: &E) -> Option<&Self> {
+        let error: &dyn Any = error;
+        error.downcast_ref().or_else(|| error.downcast_ref::<BoxError>()?.downcast_ref())
+    }
 }
 
 impl fmt::Display for Refused {
@@ -79,11 +115,26 @@ impl fmt::Display for Refused {
                 Some(true) => "the deadline has passed while the request was served",
             }),
             Self::Away { .. } => f.write_str("the store of its limits is away"),
+            Self::Throttled { percent } => {
+                write!(f, "most requests are refused, so {percent} in 100 are not sent")
+            }
+            Self::Malformed => f.write_str("the time that the request has left can't be read"),
         }
     }
 }
 
 impl Error for Refused {}
+
+/// Who waited for a permit until its deadline had passed is late, as with any other deadline.
+impl From<Rejected> for Refused {
+    fn from(rejected: Rejected) -> Self {
+        if rejected.why() == Refusal::Late {
+            Self::Late { admitted: Some(false) }
+        } else {
+            Self::Queue(rejected)
+        }
+    }
+}
 
 /// So that layers whose only error is `Refused` can ask a store. What went wrong there is not in it.
 impl From<StoreError> for Refused {

@@ -3,10 +3,14 @@
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use sluicegate::clock::{Clock, Utc};
 use sluicegate::store::{Charge, Outcome, Store, StoreError};
+use sluicegate::timer::{ManualSleep, ManualTime, Timer};
 
 use super::drive::Drive;
 use super::{left, open, quota, strict, wait};
@@ -138,4 +142,80 @@ fn a_booking_that_a_crash_leaves_behind_stays_spent() {
     booked(wait(disk.reserve(&[charge], Duration::ZERO)).unwrap()).give_back();
     disk.close().unwrap();
     assert_eq!(left(&open(&strict(), &drive).0, &[charge]), [9]);
+}
+
+/// A clock that panics where the writer reads it, once it is told to.
+#[derive(Clone)]
+struct Trap {
+    time: ManualTime,
+    armed: Arc<AtomicBool>,
+}
+
+impl Clock for Trap {
+    fn now(&self) -> u64 {
+        let is_writer = std::thread::current().name() == Some("sluicegate-disk");
+        assert!(!(is_writer && self.armed.load(Ordering::Relaxed)), "as a test has it");
+        self.time.now()
+    }
+}
+
+impl Timer for Trap {
+    type Sleep = ManualSleep;
+
+    fn sleep_until(&self, at: u64) -> ManualSleep {
+        self.time.sleep_until(at)
+    }
+}
+
+#[test]
+fn a_panic_of_the_writer_ends_the_store_and_everybody_is_told() {
+    for options in [strict(), strict().write_behind(Duration::from_secs(60))] {
+        let (drive, stock) = (Drive::default(), quota("stock 10"));
+        let clock = Trap { time: ManualTime::new(), armed: Arc::default() };
+        let armed = Arc::clone(&clock.armed);
+        let disk = options.open_on(Box::new(drive.clone()), clock, Utc::from_nanos(1 << 60)).unwrap();
+        let charge = Charge::new("s", b"k", &stock);
+        assert!(wait(disk.take(&[charge])).unwrap().is_granted());
+        wait(disk.flush()).unwrap();
+        armed.store(true, Ordering::Relaxed);
+        let told = |error: StoreError| error.is_outage() && error.to_string().contains("has panicked");
+        // One more is taken, which may be told before it is durable, and never becomes so.
+        match wait(disk.take(&[charge])) {
+            Ok(verdict) => assert!(verdict.is_granted()),
+            Err(error) => assert!(told(error)),
+        }
+        assert!(told(wait(disk.flush()).unwrap_err()), "who waits does not wait for ever");
+        armed.store(false, Ordering::Relaxed);
+        for _ in 0..2 {
+            assert!(told(wait(disk.take(&[charge])).unwrap_err()));
+            assert!(told(wait(disk.put(charge)).unwrap_err()));
+            assert!(told(wait(disk.peek(&[charge])).unwrap_err()), "what is in memory counts no more");
+            assert!(told(wait(disk.ping()).unwrap_err()));
+        }
+        assert!(matches!(disk.close(), Err(DiskError::Panicked { .. })));
+        drop(disk);
+        assert_eq!(left(&open(&options, &drive).0, &[charge]), [9], "what was durable");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_is_no_reason_to_write_no_more() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("as a test has it");
+        }
+    }
+    let (drive, stock) = (Drive::default(), quota("stock 10"));
+    let (disk, _) = open(&strict(), &drive);
+    let charges = [Charge::new("s", b"k", &stock)];
+    drive.hang(true);
+    let mut first = Box::pin(disk.take(&charges));
+    let bomb = Waker::from(Arc::new(Bomb));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&bomb)).is_pending());
+    drive.hang(false);
+    assert!(wait(disk.take(&charges)).unwrap().is_granted());
+    assert!(wait(first).unwrap().is_granted());
+    disk.close().unwrap();
+    assert_eq!(left(&open(&strict(), &drive).0, &charges), [8]);
 }

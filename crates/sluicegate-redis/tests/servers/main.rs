@@ -7,6 +7,7 @@ mod dropping;
 mod exact;
 mod faults;
 mod hammer;
+mod panics;
 mod proxy;
 mod secured;
 mod server;

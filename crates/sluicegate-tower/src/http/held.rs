@@ -8,23 +8,27 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use sluicegate::permits::Permit;
 
-use crate::hold::Hold;
+use crate::hold::{Hold, Outcome};
 use crate::queue::QueueLayer;
 
 /// A choice for [`QueueLayer`]: the permit goes back when the answer's body has ended or failed, or is dropped: an answer that is still being streamed
 /// is still in flight.
+///
+/// What came of it is known then too. One that has failed, or is let go before its end, counts as [cancelled](Outcome::Cancelled), unless the
+/// service had said in its head that it has too much to do, or all bytes were there that the body had promised: a body that breaks off
+/// says nothing of how much there is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UntilBodyEnds;
 
 impl<B: Body> Hold<Response<B>> for UntilBodyEnds {
     type Held = Response<Held<B>>;
 
-    fn hold(response: Response<B>, permit: Permit) -> Self::Held {
-        response.map(|body| Held::new(body, permit))
+    fn hold(response: Response<B>, permit: Permit, outcome: Outcome) -> Self::Held {
+        response.map(|body| Held::new(body, permit, outcome))
     }
 }
 
-impl<H, K> QueueLayer<H, K> {
+impl<H, K, A, J> QueueLayer<H, K, A, J> {
     /// Holds a permit until the body of the answer has ended or failed, or is dropped.
     ///
     /// ```
@@ -35,7 +39,7 @@ impl<H, K> QueueLayer<H, K> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn until_body_ends(self) -> QueueLayer<UntilBodyEnds, K> {
+    pub fn until_body_ends(self) -> QueueLayer<UntilBodyEnds, K, A, J> {
         self.holding()
     }
 }
@@ -48,23 +52,64 @@ pin_project! {
         #[pin]
         body: B,
         // After the body: what the permit is for is dropped first.
-        permit: Option<Permit>,
+        ending: Ending,
+    }
+}
+
+/// A permit, and what it is told.
+#[derive(Debug)]
+struct Ending {
+    /// None once it went back.
+    permit: Option<Permit>,
+    /// If the body comes to its end.
+    outcome: Outcome,
+    /// If it breaks off, or is dropped, before that.
+    dropped: Outcome,
+}
+
+impl Ending {
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.permit.take() {
+            permit.end(outcome);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.end(self.dropped);
     }
 }
 
 impl<B: Body> Held<B> {
-    /// A body that gives `permit` back at its end.
+    /// A body that gives `permit` back at its end, with the `outcome` that the answer's head tells.
     #[must_use]
-    pub fn new(body: B, permit: Permit) -> Self {
-        let permit = (!body.is_end_stream()).then_some(permit);
-        Self { body, permit }
+    pub fn new(body: B, mut permit: Permit, outcome: Outcome) -> Self {
+        let is_long = !body.is_end_stream();
+        if is_long && outcome == Outcome::Good {
+            permit.answered();
+        }
+        let dropped = if outcome == Outcome::Dropped { outcome } else { Outcome::Cancelled };
+        let mut ending = Ending { permit: Some(permit), outcome, dropped };
+        if !is_long {
+            ending.end(outcome);
+        }
+        Self { body, ending }
+    }
+
+    /// A body that holds none.
+    #[must_use]
+    pub const fn free(body: B) -> Self {
+        let ending = Ending { permit: None, outcome: Outcome::Cancelled, dropped: Outcome::Cancelled };
+        Self { body, ending }
     }
 
     /// The body, and the permit if it still holds it: for a response that turns into something else, such as a connection
     /// that changes protocols.
     #[must_use]
     pub fn into_parts(self) -> (B, Option<Permit>) {
-        (self.body, self.permit)
+        let Self { body, mut ending } = self;
+        (body, ending.permit.take())
     }
 }
 
@@ -78,8 +123,14 @@ impl<B: Body> Body for Held<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(context));
-        if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
-            *this.permit = None;
+        let ending = this.ending;
+        if matches!(frame, Some(Err(_))) {
+            ending.end(ending.dropped);
+        } else if frame.is_none() || this.body.is_end_stream() {
+            ending.end(ending.outcome);
+        } else if this.body.size_hint().exact() == Some(0) {
+            // A server that has counted all bytes need not ask for the end.
+            ending.dropped = ending.outcome;
         }
         Poll::Ready(frame)
     }

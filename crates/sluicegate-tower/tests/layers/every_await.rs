@@ -16,7 +16,7 @@ use sluicegate_testkit::drops::{Drops, Left, Turn};
 use sluicegate_tower::by_key::{ByKey, Key, Limit};
 use sluicegate_tower::deadline::DeadlineLayer;
 use sluicegate_tower::due::After;
-use sluicegate_tower::hold::Hold;
+use sluicegate_tower::hold::{Hold, Outcome};
 use sluicegate_tower::one_bucket::OneBucket;
 use sluicegate_tower::queue::QueueLayer;
 use sluicegate_tower::rate_limit::RateLimitLayer;
@@ -183,7 +183,7 @@ struct UntilDropped;
 impl<Res> Hold<Res> for UntilDropped {
     type Held = (Res, Permit);
 
-    fn hold(response: Res, permit: Permit) -> Self::Held {
+    fn hold(response: Res, permit: Permit, _: Outcome) -> Self::Held {
         (response, permit)
     }
 }

@@ -231,3 +231,36 @@ async fn a_charge_of_nothing_gives_nothing_back() {
     drop(service.call(1));
     assert_eq!(bucket.available(), 1);
 }
+
+/// A service that panics at zero, the one time at once and the other in its future.
+fn panics(
+    at_once: bool,
+) -> impl Service<u64, Response = u64, Error = Infallible, Future: Send> + Clone + Send + use<> {
+    service_fn(move |request: u64| {
+        assert!(!at_once || request > 0, "in the call");
+        async move {
+            assert!(request > 0, "in the future");
+            Ok::<_, Infallible>(request)
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_34_who_panics_takes_nobody_with_it() {
+    // A worker of its own dies with the service that it calls.
+    let buffer = ServiceBuilder::new().buffer::<u64>(9).service(panics(true));
+    let (first, second) = (buffer.clone().oneshot(0), buffer.oneshot(1));
+    assert!(first.await.is_err() && second.await.is_err());
+
+    for at_once in [true, false] {
+        let permits = Permits::new(1, 9);
+        let service = QueueLayer::new(permits.clone()).layer(panics(at_once));
+        let requests: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+        let mut answered = Vec::new();
+        for request in requests {
+            answered.push(request.await.ok().map(Result::unwrap));
+        }
+        assert_eq!(answered, [None, Some(1), Some(2), Some(3), Some(4)]);
+        assert_eq!((permits.in_flight(), permits.waiting()), (0, 0));
+    }
+}

@@ -13,13 +13,12 @@ use sluicegate_tower::one_bucket::OneBucket;
 use sluicegate_tower::queue::QueueLayer;
 use sluicegate_tower::rate_limit::RateLimitLayer;
 use sluicegate_tower::refused::{BoxError, Refused};
-use tower::buffer::Buffer;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::support::{Slow, Stack, refusal};
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_ready_and_idle_blocks_nobody() {
+async fn pitfall_30_a_service_that_is_ready_and_idle_blocks_nobody() {
     let stack = Stack::new("stock 1", 1, 0);
     let service = stack.around(Slow::default());
     let mut idle: Vec<_> = (0..10).map(|_| service.clone()).collect();
@@ -131,19 +130,6 @@ async fn a_space_of_a_memory_is_one_for_all_who_decide_on_it() {
     assert!(matches!(refusal(service.clone().oneshot(7).await), Refused::Quota(_)));
     assert!(service.clone().oneshot(8).await.is_ok(), "another key");
     assert_eq!(memory.keys("users"), 2);
-}
-
-/// tokio makes a task's resources pretend not to be ready once it has used up its budget. That is no overload.
-#[tokio::test(start_paused = true)]
-async fn nothing_is_shed_while_permits_are_free_whatever_the_budget() {
-    let stack = Stack::new("unlimited", 1, 0);
-    let (buffer, worker) = Buffer::pair(Slow::default(), 1);
-    tokio::spawn(worker);
-    let service = ServiceBuilder::new().layer(QueueLayer::new(stack.permits.clone())).service(buffer);
-    // One task, whose budget is 128 between two turns.
-    for request in 0..1000 {
-        assert_eq!(service.clone().oneshot(request).await.unwrap(), request);
-    }
 }
 
 /// The compiler sees that it is `Send`, though every layer's error is a trait object.

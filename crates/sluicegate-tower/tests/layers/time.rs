@@ -15,7 +15,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::support::{DEADLINE, Slow, Stack, refusal};
 
 #[tokio::test(start_paused = true)]
-async fn the_time_in_the_line_counts() {
+async fn pitfall_33_the_time_in_the_line_counts() {
     let stack = Stack::new("unlimited", 1, 9);
     let time = stack.time;
     let begun = Arc::new(AtomicUsize::new(0));

@@ -1,0 +1,56 @@
+//! Whether an outcome is what was asked for, or a failure that another attempt may mend.
+
+use sluicegate::retry::Failed;
+
+use crate::refused::Refused;
+
+/// Looks at what a service has answered. A function of the outcome is one.
+///
+/// ```
+/// use sluicegate::retry::Failed;
+/// use sluicegate_tower::judge::Judge;
+/// use sluicegate_tower::refused::BoxError;
+///
+/// let judge = |outcome: Result<&u32, &BoxError>| match outcome {
+///     Ok(0) | Err(_) => Some(Failed::Perhaps),
+///     Ok(_) => None,
+/// };
+/// assert_eq!(judge.judge(Ok(&0)), Some(Failed::Perhaps));
+/// ```
+pub trait Judge<Res, E> {
+    /// What kind of failure it is; none if it is an answer to hand on. What is a failure [for good](Failed::ForGood) is handed on
+    /// too, and so is any other when there is no other attempt.
+    fn judge(&self, outcome: Result<&Res, &E>) -> Option<Failed>;
+}
+
+impl<Res, E, F> Judge<Res, E> for F
+where
+    F: Fn(Result<&Res, &E>) -> Option<Failed>,
+{
+    fn judge(&self, outcome: Result<&Res, &E>) -> Option<Failed> {
+        self(outcome)
+    }
+}
+
+/// Every response is an answer, and every error may be mended by another attempt; with a [`Refused`] as
+/// [`of_refusal`] has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Errors;
+
+impl<Res, E: 'static> Judge<Res, E> for Errors {
+    fn judge(&self, outcome: Result<&Res, &E>) -> Option<Failed> {
+        outcome.err().map(|error| Refused::found_in(error).map_or(Failed::Perhaps, of_refusal))
+    }
+}
+
+/// What a refusal by a layer below means for another attempt: not before its time where it names one; and what is never granted is
+/// asked once.
+#[must_use]
+pub fn of_refusal(refused: &Refused) -> Failed {
+    match (refused, refused.retry_after()) {
+        (_, Some(wait)) => Failed::after(wait),
+        // Never, or when somebody puts; and what is refused so that nothing is sent.
+        (Refused::Quota(_) | Refused::Throttled { .. } | Refused::Malformed, None) => Failed::ForGood,
+        _ => Failed::Perhaps,
+    }
+}

@@ -1,0 +1,9 @@
+//! Requests that are sent again, over real connections, in virtual time.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test support: a failure here is a test's failure")]
+
+mod deadline;
+mod every_await;
+mod hedge;
+mod retry;
+mod support;
+mod throttle;
