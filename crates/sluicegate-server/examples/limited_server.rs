@@ -25,7 +25,9 @@ use sluicegate::lease::{self, Leased};
 use sluicegate::memory::Memory;
 use sluicegate::outage::{self, Guarded, Policy};
 use sluicegate::quota::Quota;
+use sluicegate::restart;
 use sluicegate::store::{Charge, Decided, Store, StoreError, Verdict};
+use sluicegate::supervise::Steward;
 use sluicegate::timer::TokioTime;
 use sluicegate_disk::{Disk, DiskError};
 use sluicegate_redis::Redis;
@@ -182,14 +184,17 @@ pub(crate) async fn serve<S: Store + 'static>(
     store.supports(&settings.quota)?;
     let time = TokioTime::new();
     let (guarded, upkeep) = Guarded::new(store, time, settings.outage);
-    tokio::spawn(upkeep.run());
+    let mut steward = Steward::new(restart::Settings::default(), time);
+    steward.keep("guard", upkeep);
     let outcome = if settings.is_leased {
         let (leased, upkeep) = Leased::new(guarded.clone(), time, lease::Settings::default());
-        tokio::spawn(upkeep.run());
+        steward.keep("leases", upkeep);
+        tokio::spawn(steward.run());
         let outcome = answer(leased.clone(), settings.quota, listener, stop).await;
         leased.close().await;
         outcome
     } else {
+        tokio::spawn(steward.run());
         answer(guarded.clone(), settings.quota, listener, stop).await
     };
     guarded.close().await;

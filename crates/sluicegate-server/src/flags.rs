@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use ipnet::{IpNet, Ipv4Net};
+use sluicegate_tower::http::deadline::Field;
 
 /// The longest name that is compared with others, in bytes.
 const MAX_NAME: usize = 80;
@@ -64,6 +65,114 @@ pub fn refusal_status(text: &str) -> Result<StatusCode, String> {
     status.ok_or_else(|| "expected a status from 400 to 599".to_owned())
 }
 
+/// Fields that mean something else: one that is told how much time there is would lose what it says, and one that is read would be
+/// taken for a time.
+const OTHERS: [&str; 60] = [
+    "age",
+    "allow",
+    "alt-svc",
+    "authorization",
+    "baggage",
+    "cache-control",
+    "connection",
+    "cookie",
+    "date",
+    "digest",
+    "dnt",
+    "early-data",
+    "etag",
+    "expect",
+    "expires",
+    "forwarded",
+    "from",
+    "host",
+    "http2-settings",
+    "idempotency-key",
+    "keep-alive",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "prefer",
+    "priority",
+    "range",
+    "referer",
+    "refresh",
+    "repr-digest",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "signature",
+    "signature-input",
+    "strict-transport-security",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "vary",
+    "via",
+    "want-repr-digest",
+    "warning",
+    "www-authenticate",
+    "x-api-key",
+    "x-client-ip",
+    "x-correlation-id",
+    "x-csrf-token",
+    "x-http-method-override",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
+];
+
+/// How the names of whole families of such fields begin.
+const FAMILIES: [&str; 10] = [
+    "accept",
+    "access-control-",
+    "content-",
+    "grpc-accept-",
+    "if-",
+    "proxy-",
+    "ratelimit",
+    "sec-",
+    "x-forwarded-",
+    "x-ratelimit",
+];
+
+fn means_something_else(name: &HeaderName) -> bool {
+    OTHERS.contains(&name.as_str()) || FAMILIES.iter().any(|begin| name.as_str().starts_with(begin))
+}
+
+/// Parses the name of a field that says how much time there is: in milliseconds, or `grpc-timeout`, which has units.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn deadline_header(text: &str) -> Result<Field, String> {
+    let expected =
+        "expected the name of a field of its own, such as `x-request-timeout-ms` or `grpc-timeout`";
+    let name = field_of_its_own(text).ok_or_else(|| expected.to_owned())?;
+    let grpc = Field::grpc();
+    Ok(if name == *grpc.name() { grpc } else { Field::millis(name) })
+}
+
+/// Parses the name of a field that says the class of a request.
+///
+/// # Errors
+/// Saying what would be right.
+pub fn own_header(text: &str) -> Result<HeaderName, String> {
+    let expected = "expected the name of a field of its own, such as `x-priority`";
+    field_of_its_own(text).ok_or_else(|| expected.to_owned())
+}
+
+fn field_of_its_own(text: &str) -> Option<HeaderName> {
+    text.parse::<HeaderName>().ok().filter(|name| !means_something_else(name))
+}
+
 /// Which of these names was probably meant, if one is near.
 ///
 /// ```
@@ -94,6 +203,36 @@ mod tests {
         }
         assert_eq!(timeout("1ms"), Ok(Duration::from_millis(1)));
         assert!(timeout("0s").is_err() && timeout("25h").is_err());
+    }
+
+    #[test]
+    fn a_field_for_deadlines_means_nothing_else() {
+        for name in [
+            "authorization",
+            "Cookie",
+            "x-forwarded-for",
+            "forwarded",
+            "idempotency-key",
+            "retry-after",
+            "date",
+        ] {
+            assert!(deadline_header(name).unwrap_err().contains("a field of its own"), "{name}");
+        }
+        assert!(
+            ["content-type", "if-match", "sec-fetch-site", "accept"]
+                .iter()
+                .all(|name| deadline_header(name).is_err())
+        );
+        assert!(OTHERS.is_sorted() && FAMILIES.is_sorted());
+        for name in
+            ["x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "request-timeout", "X-Deadline"]
+        {
+            assert_eq!(deadline_header(name).unwrap().name().as_str(), name.to_lowercase());
+        }
+        assert_eq!(deadline_header("grpc-timeout"), Ok(Field::grpc()));
+        assert!(
+            own_header("X-Priority").is_ok() && own_header("cookie").unwrap_err().contains("`x-priority`")
+        );
     }
 
     #[test]

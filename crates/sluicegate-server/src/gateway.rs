@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
+//! | [`tasks`] | what goes on by itself, and who looks after it |
 //! | [`metrics`] | what is counted |
 //! | [`activity`] | what a client connection waits for, and since when |
 //! | [`socket`] | a client's socket, plain or in TLS |
@@ -10,6 +11,7 @@
 //! | [`relay`] | a waker that leaves out what a task tells itself |
 //! | [`upstream`] | connections to the service, kept alive |
 //! | [`headers`] | what is stripped and added between client and service |
+//! | [`places`] | who asks for a place at an upstream, and what is learned from what came of it |
 //! | [`plan`] | what a configuration says, ready to serve |
 //! | [`tunnel`] | a connection that has changed protocols |
 //! | [`limits`] | which limits a request meets |
@@ -21,6 +23,8 @@
 //! | [`wellformed`] | what a request must be to be passed on |
 //! | [`request`] | the way of a request up to its route |
 //! | [`stack`] | the layers of a route, in order |
+//! | [`choice`] | which of its upstreams a route's request goes to |
+//! | [`attempts`] | requests that may go to one of several, or more than once |
 //! | [`forward`] | to the upstream, behind all layers |
 //! | [`connection`] | one client connection and its timeouts |
 //! | [`workers`] | the threads that serve |
@@ -30,24 +34,32 @@
 
 pub mod activity;
 pub mod admin;
+pub mod attempts;
 pub mod body;
+pub mod choice;
 pub mod connection;
 pub mod counted;
+mod course;
 pub mod forward;
 pub mod headers;
+pub mod hold;
+pub mod lateness;
 pub mod ledger;
 pub mod limits;
 pub mod listener;
 pub mod listing;
 pub mod meter;
 pub mod metrics;
+pub mod places;
 pub mod plan;
 pub mod refusal;
 pub mod relay;
 pub mod request;
+pub mod said;
 pub mod socket;
 pub mod stack;
 pub mod store;
+pub mod tasks;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
@@ -70,11 +82,12 @@ pub use listener::Unfinished;
 use crate::config::settings::ListenerSettings;
 use crate::config::{Settings, SettingsError};
 use admin::Admin;
-use listener::{Bound, Listener};
+use listener::{Bound, Listener, Sweep};
 use metrics::count;
 use plan::Plan;
 use request::Shared;
 use store::Remote;
+use tasks::{Counts, GRACE, HANG, Stewards, Task};
 use workers::Workers;
 
 /// How long a store may take at the end, beyond the grace time: for what is held of it, and what it is owed.
@@ -113,9 +126,9 @@ pub struct Gateway {
     /// Cuts what is left of them, at once.
     cuts: Vec<CancelToken>,
     /// What is done now and then; ends with this.
-    sweeping: JoinSet<()>,
+    sweeping: Stewards,
     /// What stores do by themselves: this one's, and those that were before it.
-    keeping: JoinSet<()>,
+    keeping: Stewards,
     /// Last, so that what runs on them is asked to end before they are.
     workers: Workers,
 }
@@ -131,17 +144,21 @@ impl Gateway {
         let admin = settings.admin.map(admin::Bound::new).transpose()?;
         let workers = Workers::start(settings.workers).map_err(ServeError::Thread)?;
         let time = TokioTime::new();
-        let mut keeping = JoinSet::new();
-        let store = Remote::open(&settings, None, time, &mut keeping)?;
+        let (counts, mut keeping) = (Arc::<Counts>::default(), Stewards::default());
+        let store = Remote::open(&settings, None, time, &counts, &mut keeping)?;
         let plan = Plan::new(settings, store, None, time, workers.len()).map_err(unchecked)?;
         if let Some(store) = &plan.store {
             store.commit(&plan.settings);
         }
-        let shared = Arc::new(Shared::new(plan, time));
+        let mut shared = Shared::new(plan, time);
+        shared.metrics.tasks = Arc::clone(&counts);
+        let shared = Arc::new(shared);
         let listeners = bound.into_iter().map(|bound| bound.serve(&shared, &workers)).collect();
         let admin = admin.map(|bound| bound.serve(&shared));
-        let mut sweeping = JoinSet::new();
-        sweeping.spawn(listener::sweep(Arc::clone(&shared)));
+        let mut sweeping = Stewards::default();
+        let mut steward = counts.steward(Task::Sweep, "gateway", time);
+        steward.keep_watched(Task::Sweep.name(), HANG, Sweep::new(&shared));
+        sweeping.run(steward);
         let (leaving, cuts) = (JoinSet::new(), Vec::new());
         Ok(Self { shared, listeners, admin, leaving, cuts, sweeping, keeping, workers })
     }
@@ -191,8 +208,8 @@ impl Gateway {
         let admin = settings.admin.filter(|_| !same_admin).map(admin::Bound::new).transpose()?;
         let time = self.shared.time;
         let (grace, places) = (settings.grace, settings.clients.max_connections);
-        while self.keeping.try_join_next().is_some() {}
-        let store = Remote::open(&settings, before.store.as_ref(), time, &mut self.keeping)?;
+        let counts = &self.shared.metrics.tasks;
+        let store = Remote::open(&settings, before.store.as_ref(), time, counts, &mut self.keeping)?;
         let plan = Plan::new(settings, store, Some(&before), time, self.workers.len()).map_err(unchecked)?;
         // From here nothing fails.
         let plan = Arc::new(plan);
@@ -244,12 +261,21 @@ impl Gateway {
         self.admin.as_ref().map(Admin::address)
     }
 
-    /// Resolves if serving ends by itself, which is a bug. Cancel-safe.
-    pub async fn ended(&mut self) {
+    /// What has become of its own tasks.
+    #[must_use]
+    pub fn tasks(&self) -> &Arc<Counts> {
+        &self.shared.metrics.tasks
+    }
+
+    /// Resolves if something ends by itself that the gateway can't do without, which is a bug, and says what. Cancel-safe.
+    pub async fn ended(&mut self) -> Broken {
+        let addresses: Vec<_> = self.listeners.iter().map(Listener::address).collect();
         let listeners = self.listeners.iter_mut().map(|listener| Box::pin(listener.ended()));
         tokio::select! {
-            _ = select_all(listeners) => {}
-            Some(_) = self.sweeping.join_next() => {}
+            ((), at, _) = select_all(listeners) => Broken::Listener(addresses[at]),
+            () = self.workers.one_ended() => Broken::Worker,
+            () = self.sweeping.one_broken() => Broken::Steward,
+            () = self.keeping.one_broken() => Broken::Steward,
         }
     }
 
@@ -260,7 +286,7 @@ impl Gateway {
     /// How many connections were cut.
     pub async fn drain(self, grace: Duration) -> Result<(), Unfinished> {
         // The admin side answers "not ready" until the end.
-        let Self { shared, listeners, admin, mut leaving, cuts, sweeping, mut keeping, workers } = self;
+        let Self { shared, listeners, admin, mut leaving, cuts, mut sweeping, mut keeping, workers } = self;
         shared.draining.store(true, Ordering::Relaxed);
         // What was over before is not of this drain.
         while leaving.try_join_next().is_some() {}
@@ -281,26 +307,50 @@ impl Gateway {
             unfinished.extend(ended.ok().and_then(Result::err));
         }
         // Whatever still holds tokens gives them back.
-        drop((sweeping, workers));
+        sweeping.shut_down().await;
+        let left = workers.end(&in_a_while(&shared, GRACE)).await;
+        if left > 0 {
+            tracing::error!("{left} threads are blocked and can't be stopped: they end with the process");
+        }
         let store = shared.plan.load().store.clone();
         let ended = async {
             if let Some(store) = store {
                 store.close().await;
             }
-            while keeping.join_next().await.is_some() {}
+            keeping.ended().await;
         };
-        let until = CancelToken::expiring(shared.time, shared.time.now().saturating_add(nanos(CLOSING)));
-        if until.run(ended).await.is_err() {
+        if in_a_while(&shared, CLOSING).run(ended).await.is_err() {
             tracing::warn!(
                 "the store has not taken back what was held within {CLOSING:?}: it flows back by itself"
             );
+            keeping.shut_down().await;
         }
-        drop(admin);
+        if let Some(admin) = admin {
+            admin.end().await;
+        }
         match unfinished.is_empty() {
             true => Ok(()),
             false => Err(Unfinished { connections: unfinished.iter().map(|one| one.connections).sum() }),
         }
     }
+}
+
+/// What has ended that was never to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// Nobody accepts connections there any more: it failed too often.
+    #[error("the accept loop at {0} has ended, or failed too often, which is a bug")]
+    Listener(SocketAddr),
+    /// A thread that serves.
+    #[error("a thread that serves has ended, which is a bug")]
+    Worker,
+    /// Who looks after other tasks.
+    #[error("a steward has ended, which is a bug")]
+    Steward,
+}
+
+fn in_a_while(shared: &Shared, span: Duration) -> CancelToken {
+    CancelToken::expiring(shared.time, shared.time.now().saturating_add(nanos(span)))
 }
 
 /// What a check of the settings finds before.

@@ -48,7 +48,7 @@ mod tests {
                 fence => assert_eq!(fence, "text"),
             }
         }
-        assert_eq!((right, wrong), (11, 2));
+        assert_eq!((right, wrong), (18, 2));
     }
 
     #[test]

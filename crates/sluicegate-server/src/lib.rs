@@ -9,7 +9,7 @@
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut settings = Settings::default();
 //! settings.upstreams[0].url = "http://127.0.0.1:9000".parse()?;
-//! settings.queues[0].concurrency = Some(8);
+//! settings.queues[0].concurrency = 8.into();
 //! let gateway = Gateway::start(settings)?;
 //! for (address, _) in gateway.addresses() {
 //!     println!("serving on {address}");

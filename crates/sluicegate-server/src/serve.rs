@@ -1,23 +1,28 @@
 //! `sluicegate serve`: the gateway as a process.
 
 mod args;
+mod queue_args;
+mod said;
 mod watch;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use sluicegate::failure::{self, Boundary, FailureOf, Process};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 pub use crate::config::LogFormat;
+use crate::config::settings::Concurrency;
 use crate::config::{self, Config, ConfigError, Settings, SettingsError};
-use crate::gateway::{Gateway, ServeError, store, tls};
+use crate::gateway::{Broken, Gateway, ServeError, store, tls};
 use crate::load::raise_file_limit;
 
 pub use args::ServeArgs;
-use args::flag;
-use watch::Changes;
+use watch::{Changes, Watching};
 
 /// Why serving ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +62,22 @@ impl ServeCommandError {
 /// # Errors
 /// If it can't start. A drain that cuts connections is exit code 1, not an error.
 pub fn command(args: &ServeArgs) -> Result<ExitCode, ServeCommandError> {
-    let (settings, log) = match &args.config {
+    let (settings, log, warnings) = match &args.config {
         Some(file) => {
             let config = read(file)?;
-            (config.settings, config.log)
+            // What is of no use in it is told when it is read again.
+            (config.settings, config.log, Vec::new())
         }
         None => {
-            let settings = Settings::from(args).checked();
-            let flag = |error: SettingsError| ServeCommandError::Flag { flag: flag(&error.setting), error };
-            (settings.map_err(flag)?, args.log)
+            let settings = Settings::from(args).checked().map_err(said::wrong)?;
+            let warnings = args.said.warnings(&settings);
+            (settings, args.log, warnings)
         }
     };
     log_to_stderr(log);
+    warnings.iter().for_each(|line| tracing::warn!("{line}"));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    failure::identify(Process::new("sluicegate", env!("CARGO_PKG_VERSION"), host));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sluicegate").build()?;
     let code = runtime.block_on(serve(settings, args.config.as_deref()))?;
@@ -91,37 +100,51 @@ async fn serve(settings: Settings, file: Option<&Path>) -> Result<ExitCode, Serv
     let mut grace = settings.grace;
     let mut gateway = Gateway::start(settings)?;
     say_where(&gateway);
-    let signalled = loop {
+    let mut changes = Watching::start(changes, gateway.tasks());
+    let broken = loop {
         tokio::select! {
-            _ = terminate.recv() => break true,
-            _ = interrupt.recv() => break true,
-            () = gateway.ended() => break false,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            broken = gateway.ended() => break Some(broken),
             () = changes.next() => {
                 let Some(file) = file else {
                     tracing::info!("there is no configuration file to read anew");
                     continue;
                 };
-                if let Some(settings) = change(&mut gateway, file, &mut changes) {
+                if let Some(settings) = change(&mut gateway, file, &mut changes).await {
                     grace = settings.grace;
                 }
             }
         }
     };
-    if !signalled {
-        say(format_args!("the accept loop ended by itself, which is a bug"));
-        return Ok(ExitCode::FAILURE);
+    changes.end().await;
+    Ok(leave(gateway, grace, broken).await)
+}
+
+/// The command that serves.
+enum Serving {}
+
+impl Boundary for Serving {
+    const NAME: &'static str = "serve";
+}
+
+/// Ends it: with success only if it was told to, and all was finished.
+async fn leave(gateway: Gateway, grace: Duration, broken: Option<Broken>) -> ExitCode {
+    if let Some(broken) = broken {
+        FailureOf::<Serving>::bug("a part that the gateway can't do without is gone")
+            .with("part", broken)
+            .log(Level::ERROR);
+        say(format_args!("{broken}: the gateway ends"));
     }
     say(format_args!("draining, for at most {grace:?}"));
     match gateway.drain(grace).await {
-        Ok(()) => {
-            say(format_args!("drained"));
-            Ok(ExitCode::SUCCESS)
-        }
+        Ok(()) => say(format_args!("drained")),
         Err(unfinished) => {
             say(format_args!("{unfinished}"));
-            Ok(ExitCode::FAILURE)
+            return ExitCode::FAILURE;
         }
     }
+    if broken.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Reads a configuration, and what it names.
@@ -138,7 +161,7 @@ fn understood(config: &Config) -> Result<(), ConfigError> {
 }
 
 /// Takes on what the file says now, or says what is wrong and goes on as before.
-fn change(gateway: &mut Gateway, file: &Path, changes: &mut Changes) -> Option<Settings> {
+async fn change(gateway: &mut Gateway, file: &Path, changes: &mut Watching) -> Option<Settings> {
     let refuse = |gateway: &Gateway, error: &ConfigError| {
         gateway.change_failed();
         tracing::error!("the configuration is not changed: {}", error.lines().join("; "));
@@ -151,7 +174,7 @@ fn change(gateway: &mut Gateway, file: &Path, changes: &mut Changes) -> Option<S
         }
     };
     // Also what a file names that is then refused: it may be what comes right next.
-    changes.watch(&config.settings);
+    changes.watch(&config.settings).await;
     if let Err(error) = understood(&config) {
         refuse(gateway, &error);
         return None;
@@ -192,7 +215,12 @@ fn say(line: std::fmt::Arguments<'_>) {
 /// for the process itself. Says so where it can't be had; connections beyond it then wait to be accepted.
 fn allow_files(settings: &Settings) {
     let clients = settings.clients.max_connections;
-    let places = settings.queues.iter().map(|queue| queue.concurrency.unwrap_or(clients));
+    let places = settings.queues.iter().map(|queue| match &queue.concurrency {
+        Concurrency::Fixed(places) => *places,
+        Concurrency::Any => clients,
+        // Nobody has said so many: it is where a search ends.
+        Concurrency::Adaptive(adaptive) => adaptive.max.min(clients),
+    });
     let idle = settings.upstreams.iter().map(|upstream| upstream.idle);
     // A client has so many requests at a time, at the most.
     let requests = clients.saturating_mul(settings.clients.max_streams);
@@ -223,3 +251,6 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Json => builder.json().try_init(),
     };
 }
+
+#[cfg(test)]
+mod tests;

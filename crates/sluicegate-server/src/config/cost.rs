@@ -118,6 +118,14 @@ fn from_units(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(*unit)
 }
 
+/// A number of bytes, with a unit or without; a blank may stand between them.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    let text =
+        text.split_once(' ').map_or_else(|| text.to_owned(), |(number, unit)| format!("{number}{unit}"));
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_plain { text.parse().ok() } else { from_units(&text) }
+}
+
 /// A number of bytes, in the unit that makes it shortest and leaves nothing out.
 pub(super) fn in_units(bytes: u64) -> String {
     let whole = UNITS.iter().filter(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));

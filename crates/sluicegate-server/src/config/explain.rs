@@ -1,5 +1,8 @@
 //! What would become of a request: which route takes it and why, and what it meets there.
 
+mod attempts;
+mod deadlines;
+mod queues;
 mod words;
 
 use std::fmt;
@@ -8,12 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 
+pub use attempts::AttemptsMet;
+pub use deadlines::{ShortenedMet, ToldMet};
+pub use queues::{AdaptiveMet, ClassMet, QueueMet};
+
 use super::cost::Cost;
 use super::identity::{client, masked};
 use super::limit::KeyPart;
 use super::paths::Readings;
 use super::pattern::{self, Match};
-use super::settings::{ForwardedHeader, RouteSettings, Settings};
+use super::settings::{ForwardedHeader, RouteSettings, Settings, UpstreamSettings};
 use super::store::policy_text;
 
 /// A request, as far as routes and limits look at it.
@@ -34,7 +41,7 @@ pub struct Asked {
 }
 
 /// What would become of a request. As text, for people; as JSON, for programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// The request's method.
     pub method: String,
@@ -68,16 +75,28 @@ pub struct Passed {
 }
 
 /// The route that takes a request, and what the request meets there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Chosen {
     /// Its name.
     pub name: String,
-    /// The name of its upstream.
+    /// The name of its upstream, or of the first of them.
     pub upstream: String,
     /// Where that is.
     pub url: String,
+    /// All of them, where there are several; which one it is sent to is decided when it is sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamMet>,
+    /// When it is sent another time; none if never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<AttemptsMet>,
+    /// How the upstreams are told how much time is left, of those that are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<ToldMet>,
     /// How long the request may take until its answer begins.
     pub deadline: String,
+    /// Where the client may say less; none if it is not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shortened: Option<ShortenedMet>,
     /// What it waits in.
     pub queue: QueueMet,
     /// Where it is counted, if not in the gateway.
@@ -87,17 +106,13 @@ pub struct Chosen {
     pub limits: Vec<LimitMet>,
 }
 
-/// The queue a request waits in.
+/// An upstream that a request may be sent to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct QueueMet {
+pub struct UpstreamMet {
     /// Its name.
     pub name: String,
-    /// How many are at the upstream at once; none is as many as come.
-    pub concurrency: Option<usize>,
-    /// How many wait.
-    pub waiting: usize,
-    /// The status for those that find no room.
-    pub reject_status: u16,
+    /// Where it is.
+    pub url: String,
 }
 
 /// A limit a request is counted by.
@@ -217,7 +232,11 @@ fn chosen(
     path: &str,
     client: IpAddr,
 ) -> Option<Chosen> {
-    let upstream = settings.upstreams.iter().find(|upstream| upstream.name == route.upstream)?;
+    let named = |name: &String| settings.upstreams.iter().find(|upstream| upstream.name == *name);
+    let upstream = route.upstreams.first().and_then(named)?;
+    let met =
+        |upstream: &UpstreamSettings| UpstreamMet { name: upstream.name.clone(), url: url(&upstream.url) };
+    let upstreams: Vec<_> = route.upstreams.iter().filter_map(named).map(met).collect();
     let queue = settings.queues.iter().find(|queue| queue.name == route.queue)?;
     let part = |part: &KeyPart| PartMet {
         part: part.to_string(),
@@ -244,17 +263,19 @@ fn chosen(
             away: is_stored.then(|| policy_text(settings.store.policy(limit))),
         })
     });
+    let shortened = settings.clients.deadline_header.as_ref();
+    let shortened = shortened.map(|field| ShortenedMet::of(field, route, asked));
+    let is_hurried = shortened.as_ref().is_some_and(|shortened| shortened.is_hurried);
     Some(Chosen {
         name: route.name.clone(),
         upstream: upstream.name.clone(),
         url: url(&upstream.url),
+        upstreams: if upstreams.len() > 1 { upstreams } else { Vec::new() },
+        attempts: AttemptsMet::of(route, queue, asked),
+        told: route.upstreams.iter().filter_map(named).filter_map(ToldMet::of).collect(),
         deadline: words::time(route.deadline),
-        queue: QueueMet {
-            name: queue.name.clone(),
-            concurrency: queue.concurrency,
-            waiting: queue.waiting,
-            reject_status: queue.reject_status.as_u16(),
-        },
+        shortened,
+        queue: QueueMet::of(queue, route, asked, settings, is_hurried, part),
         store: is_stored.then(|| settings.store.address.to_string()),
         limits: limits.collect(),
     })
@@ -304,15 +325,23 @@ impl fmt::Display for Explanation {
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "route     {}", self.name)?;
-        writeln!(f, "upstream  {} at {}", self.upstream, self.url)?;
-        writeln!(f, "deadline  {}", self.deadline)?;
-        let QueueMet { name, concurrency, waiting, reject_status } = &self.queue;
-        match concurrency {
-            Some(places) => {
-                writeln!(f, "queue     {name}: {places} at once, {waiting} waiting, then {reject_status}")?;
-            }
-            None => writeln!(f, "queue     {name}: as many at once as come")?,
+        if self.upstreams.is_empty() {
+            writeln!(f, "upstream  {} at {}", self.upstream, self.url)?;
         }
+        for UpstreamMet { name, url } in &self.upstreams {
+            writeln!(f, "upstream  {name} at {url}, or another")?;
+        }
+        if let Some(attempts) = &self.attempts {
+            write!(f, "{attempts}")?;
+        }
+        writeln!(f, "deadline  {}, then 504", self.deadline)?;
+        if let Some(shortened) = &self.shortened {
+            writeln!(f, "          {shortened}")?;
+        }
+        for told in &self.told {
+            writeln!(f, "          {told}")?;
+        }
+        write!(f, "{}", self.queue)?;
         if self.limits.is_empty() {
             writeln!(f, "limits    none")?;
         } else if let Some(store) = &self.store {

@@ -1,25 +1,28 @@
 //! What the file's tree means: settings. Where a value is wrong, a default stands in for it, so that the rest is looked at
 //! too; what the file then says is refused anyway.
 
+mod attempts;
+mod queue;
 mod route;
 mod store;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use http::{StatusCode, Uri};
+use http::Uri;
 use sluicegate::quota::Quota;
 
 use super::LogFormat;
 use super::cost::Cost;
 use super::limit::{KeyPart, KeyParts, LimitRule};
 use super::settings::{
-    ClientSettings, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings, MAX_KEYS,
-    QueueSettings, Settings, TlsSettings, UpstreamSettings,
+    ClientSettings, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings, MAX_KEYS, Settings,
+    TlsSettings, UpstreamSettings,
 };
 use super::store::policy;
 use super::tree::{Reading, Section, Wrong};
-use crate::flags::{address, duration, network, refusal_status, timeout};
+use crate::flags::{address, deadline_header, duration, network, timeout};
+use queue::queue;
 
 /// The settings that a file's tables say. What is wrong is in the reading.
 pub(super) fn settings<'t>(
@@ -77,6 +80,7 @@ fn clients<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>, clients: &mut 
     set(&mut clients.max_headers, reading.number(root, "max-headers"));
     set(&mut clients.max_connections, reading.number(root, "max-connections"));
     set(&mut clients.max_streams, reading.number(root, "max-streams"));
+    clients.deadline_header = reading.text(root, "deadline-header", deadline_header);
 }
 
 fn identity<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>, identity: &mut IdentitySettings) {
@@ -148,6 +152,8 @@ fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, name: &str)
     set(&mut upstream.connect_timeout, reading.text(&mut section, "connect-timeout", timeout));
     set(&mut upstream.idle, reading.number(&mut section, "idle"));
     set(&mut upstream.idle_timeout, reading.text(&mut section, "idle-timeout", timeout));
+    upstream.deadline_header = reading.text(&mut section, "deadline-header", deadline_header);
+    set(&mut upstream.deadline_reserve, reading.text(&mut section, "deadline-reserve", duration));
     reading.close(&section);
     upstream
 }
@@ -176,22 +182,4 @@ fn quota(cost: Cost, text: &str) -> Result<Quota, Wrong> {
         return text.parse::<Quota>().map_err(Wrong::from);
     }
     cost.quota(text).map_err(Wrong::from)
-}
-
-fn queue<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, name: &str) -> QueueSettings {
-    let mut queue = QueueSettings { name: name.to_owned(), ..QueueSettings::default() };
-    queue.concurrency = reading.number(&mut section, "concurrency");
-    set(&mut queue.waiting, reading.number(&mut section, "waiting"));
-    set(&mut queue.reject_status, status(reading, &mut section));
-    reading.close(&section);
-    queue
-}
-
-fn status<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<StatusCode> {
-    let number = reading.number(section, "reject-status")?.to_string();
-    let status = refusal_status(&number);
-    if status.is_err() {
-        reading.out_of_range(section, "reject-status", &number, "a status from 400 to 599");
-    }
-    status.ok()
 }

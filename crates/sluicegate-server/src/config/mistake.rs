@@ -52,7 +52,9 @@ impl Mistake {
     /// The same, with which of these was probably meant instead of `given`.
     #[must_use]
     pub fn nearest<'a>(self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        Self { nearest: nearest(given, known).map(str::to_owned), ..self }
+        // What is there as it is given was meant; then something else is wrong with it.
+        let near = nearest(given, known).filter(|name| *name != given);
+        Self { nearest: near.map(str::to_owned), ..self }
     }
 }
 

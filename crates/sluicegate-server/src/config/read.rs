@@ -1,5 +1,7 @@
 //! From a file to [`Settings`], or to all that is wrong in it.
 
+pub(crate) mod pointless;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,6 +15,7 @@ use super::file::settings;
 use super::mistake::{MAX_KEPT, Mistake, Mistakes, shown};
 use super::settings::{Settings, SettingsError};
 use super::tree::{Places, Reading, Section};
+use pointless::{Pointless, Said};
 
 /// The size of a file, at most. It is read whole.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -24,7 +27,7 @@ pub struct Config {
     pub settings: Settings,
     /// How records are logged.
     pub log: LogFormat,
-    /// What the file sets up and never uses.
+    /// What the file sets up and never uses, or says to no effect.
     pub warnings: Mistakes,
     /// Where it says what.
     pub source: Source,
@@ -162,7 +165,26 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     }
     let mut warnings = none();
     unused(&settings, &source, &mut warnings);
+    for Pointless { setting, why, expected } in pointless::pointless(&settings, &source.places) {
+        let place = source.places.find(&setting);
+        warnings.add(Mistake::new(place, format!("`{setting}`: {why}"), expected));
+    }
     Ok(Config { settings, log, warnings, source })
+}
+
+/// In a file.
+impl Said for Places {
+    fn is_said(&self, setting: &str) -> bool {
+        self.first(setting).is_some()
+    }
+
+    fn name(&self, setting: &str) -> String {
+        setting.rsplit('.').next().unwrap_or_default().to_owned()
+    }
+
+    fn pick<'a>(&self, in_file: &'a str, _: &'a str) -> &'a str {
+        in_file
+    }
 }
 
 /// What toml says, as what is wrong and what would be right.
@@ -177,7 +199,7 @@ fn unused(settings: &Settings, source: &Source, warnings: &mut Mistakes) {
     let routes = &settings.routes;
     let limits: HashSet<&String> = routes.iter().flat_map(|route| &route.limits).collect();
     let queues: HashSet<&String> = routes.iter().map(|route| &route.queue).collect();
-    let upstreams: HashSet<&String> = routes.iter().map(|route| &route.upstream).collect();
+    let upstreams: HashSet<&String> = routes.iter().flat_map(|route| &route.upstreams).collect();
     for (kind, used) in [("limit", limits), ("queue", queues), ("upstream", upstreams)] {
         for name in source.places.names(kind).filter(|name| !used.iter().any(|used| used == name)) {
             let place = source.places.find(&format!("{kind}.{name}"));
@@ -215,7 +237,11 @@ impl Source {
         }
         // A route beside another one: it stands behind what matches all that it would.
         let message = match beside {
-            Some(other) if other != setting && kind.is_none() && setting.starts_with("route.") => {
+            Some(other)
+                if other != setting
+                    && kind.is_none()
+                    && setting.strip_prefix("route.") == Some(value.as_str()) =>
+            {
                 format!("the route `{}` can never match", shown(value))
             }
             _ => format!("`{}` can't be `{}`", shown(setting), shown(value)),
@@ -237,6 +263,9 @@ fn reference(setting: &str) -> Option<&'static str> {
     match last {
         "upstream" => Some("upstream"),
         "queue" => Some("queue"),
+        number if rest.ends_with(".upstreams") && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some("upstream")
+        }
         number if rest.ends_with(".limits") && number.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some("limit")
         }

@@ -7,12 +7,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{StatusCode, Uri};
+use http::Uri;
 use ipnet::IpNet;
 use sluicegate::breaker::Policy;
+use sluicegate_tower::http::deadline::Field;
 
+pub use super::attempts::{AttemptSettings, Share};
 use super::limit::LimitRule;
 use super::pattern::Match;
+pub use super::queue::{Concurrency, QueueSettings};
 pub use super::store::StoreSettings;
 
 /// What the one queue, upstream and route are called where the command line says them.
@@ -96,19 +99,6 @@ impl LimitSettings {
     }
 }
 
-/// Places at an upstream, and the queue for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueSettings {
-    /// Unique among queues.
-    pub name: String,
-    /// How many requests are at the upstream at once; without, as many as come.
-    pub concurrency: Option<usize>,
-    /// How many requests wait for one of those places.
-    pub waiting: usize,
-    /// The status for those that find no room to wait.
-    pub reject_status: StatusCode,
-}
-
 /// A service behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
@@ -122,6 +112,10 @@ pub struct UpstreamSettings {
     pub idle: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// The field that tells it how much time a request has left, if it is told.
+    pub deadline_header: Option<Field>,
+    /// How much less it is told than is left: what its answer takes on its way.
+    pub deadline_reserve: Duration,
 }
 
 /// Which requests go where, and what they meet on the way.
@@ -131,14 +125,29 @@ pub struct RouteSettings {
     pub name: String,
     /// Which requests it is for.
     pub matches: Match,
-    /// The name of the upstream.
-    pub upstream: String,
+    /// The names of the upstreams it may be sent to; at least one, and none twice.
+    pub upstreams: Vec<String>,
     /// The names of its limits; a request must pass all, in one decision. None twice.
     pub limits: Vec<String>,
     /// The name of its queue.
     pub queue: String,
+    /// Which of the queue's classes its requests are in, if they are told: where they say none themselves and are heard.
+    pub class: Option<String>,
+    /// Which part of the queue's places is kept for its requests while they need them; the other routes have what is left.
+    pub share: Option<Share>,
     /// How long a request may take until its answer begins, waiting included.
     pub deadline: Duration,
+    /// How often it is sent.
+    pub attempts: AttemptSettings,
+}
+
+impl RouteSettings {
+    /// Whether a client that waits for so long is in such haste that its deadline says nothing of the service: it waits for less than half of
+    /// what the route allows. Proxies in front often wait for a little less.
+    #[must_use]
+    pub fn is_hurried(&self, waits: Duration) -> bool {
+        waits < self.deadline / 2
+    }
 }
 
 /// Bounds of client connections.
@@ -160,6 +169,9 @@ pub struct ClientSettings {
     pub max_connections: usize,
     /// How many requests an HTTP/2 connection may have open at once.
     pub max_streams: usize,
+    /// The field in which a client may say how long it waits, if that is heard. It can only shorten what its route
+    /// allows.
+    pub deadline_header: Option<Field>,
 }
 
 /// Who a client is taken for.
@@ -207,17 +219,6 @@ impl Default for Settings {
 /// How many keys a limit keeps apart, if nothing else is said.
 pub const MAX_KEYS: usize = 1_000_000;
 
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self {
-            name: DEFAULT.to_owned(),
-            concurrency: None,
-            waiting: 100,
-            reject_status: StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-}
-
 impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
@@ -226,6 +227,8 @@ impl Default for UpstreamSettings {
             connect_timeout: Duration::from_secs(1),
             idle: 512,
             idle_timeout: Duration::from_secs(30),
+            deadline_header: None,
+            deadline_reserve: Duration::from_millis(10),
         }
     }
 }
@@ -235,10 +238,13 @@ impl Default for RouteSettings {
         Self {
             name: DEFAULT.to_owned(),
             matches: Match::default(),
-            upstream: DEFAULT.to_owned(),
+            upstreams: vec![DEFAULT.to_owned()],
             limits: Vec::new(),
             queue: DEFAULT.to_owned(),
+            class: None,
+            share: None,
             deadline: Duration::from_secs(30),
+            attempts: AttemptSettings::default(),
         }
     }
 }
@@ -254,6 +260,7 @@ impl Default for ClientSettings {
             max_headers: 100,
             max_connections: 8192,
             max_streams: 100,
+            deadline_header: None,
         }
     }
 }
@@ -313,10 +320,16 @@ mod tests {
         assert_eq!(wrong(|s| s.listeners.clear()), "listener");
         assert_eq!(wrong(|s| s.listeners.push(s.listeners[0].clone())), "listener.1.address");
         assert_eq!(wrong(|s| s.admin = Some(s.listeners[0].address)), "admin");
-        assert_eq!(wrong(|s| s.queues[0].concurrency = Some(0)), "queue.default.concurrency");
-        assert_eq!(wrong(|s| s.queues[0].reject_status = StatusCode::OK), "queue.default.reject-status");
+        assert_eq!(wrong(|s| s.queues[0].concurrency = 0.into()), "queue.default.concurrency");
+        assert_eq!(
+            wrong(|s| s.queues[0].reject_status = http::StatusCode::OK),
+            "queue.default.reject-status"
+        );
         assert_eq!(wrong(|s| s.routes[0].deadline = Duration::ZERO), "route.default.deadline");
-        assert_eq!(wrong(|s| s.routes[0].upstream = "x".to_owned()), "route.default.upstream");
+        assert_eq!(wrong(|s| s.routes[0].upstreams = vec!["x".to_owned()]), "route.default.upstream");
+        assert_eq!(wrong(|s| s.routes[0].upstreams.clear()), "route.default.upstreams");
+        assert_eq!(wrong(|s| s.routes[0].upstreams.push("x".to_owned())), "route.default.upstreams.1");
+        assert_eq!(wrong(|s| s.routes[0].upstreams.push(DEFAULT.to_owned())), "route.default.upstreams.1");
         assert_eq!(wrong(|s| s.routes[0].queue = "x".to_owned()), "route.default.queue");
         assert_eq!(wrong(|s| s.routes[0].limits.push("x".to_owned())), "route.default.limits.0");
         assert_eq!(wrong(|s| s.routes.push(s.routes[0].clone())), "route.default");
@@ -340,7 +353,7 @@ mod tests {
     #[test]
     fn an_error_says_what_would_be_right() {
         let mut settings = Settings::default();
-        settings.routes[0].upstream = "api".to_owned();
+        settings.routes[0].upstreams = vec!["api".to_owned()];
         let error = settings.checked().unwrap_err().to_string();
         assert_eq!(error, "route.default.upstream `api`: expected the name of one there is: default");
     }

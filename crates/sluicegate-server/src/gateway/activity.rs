@@ -5,6 +5,9 @@
 //! would be too long first. So a request sets no timer of its own, and a stall is found whoever causes it. On an HTTP/2
 //! connection each request has a task and notes of its own, and the connection has some for what is common to all.
 
+mod stamp;
+mod upload;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use crate::config::settings::ClientSettings;
+use stamp::Stamp;
+use upload::Upload;
 
 /// A wait that may be too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +81,8 @@ pub struct Activity {
     write: Stamp,
     /// Since when the service takes none of what is written to an upgraded connection.
     write_back: Stamp,
-    /// Since when the client sends none of its body that is waited for.
-    request_body: Stamp,
+    /// The client's body.
+    upload: Upload,
     /// Since when the upstream sends none of its body that is waited for.
     reply_body: Stamp,
     /// When the request must have its answer.
@@ -88,34 +93,6 @@ pub struct Activity {
     unread: AtomicBool,
     /// Since when the connection only waits for the client to close it.
     closing: Stamp,
-}
-
-/// An instant, in nanoseconds, or none.
-#[derive(Debug)]
-struct Stamp(AtomicU64);
-
-impl Stamp {
-    const NONE: u64 = u64::MAX;
-
-    const fn none() -> Self {
-        Self(AtomicU64::new(Self::NONE))
-    }
-
-    /// Notes that a wait begins, unless one is on.
-    fn begin(&self, now: u64) {
-        if self.0.load(Ordering::Relaxed) == Self::NONE {
-            self.0.store(now, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that it is over.
-    fn end(&self) {
-        self.0.store(Self::NONE, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Activity {
@@ -144,7 +121,7 @@ impl Activity {
             header: Stamp::none(),
             write: Stamp::none(),
             write_back: Stamp::none(),
-            request_body: Stamp::none(),
+            upload: Upload::new(),
             reply_body: Stamp::none(),
             deadline: Stamp::none(),
             quiet: AtomicBool::new(false),
@@ -169,6 +146,7 @@ impl Activity {
     pub fn request(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.unread.store(false, Ordering::Relaxed);
+        self.upload.begin_anew();
         self.idle.end();
         self.header.end();
         Busy { activity: Arc::clone(self), carrier: None }
@@ -207,7 +185,7 @@ impl Activity {
         if self.is_busy() {
             // Of an upgraded connection it is a sign of life.
             if self.quiet.load(Ordering::Relaxed) && self.reply_body.get() != Stamp::NONE {
-                self.reply_body.0.store(self.now(), Ordering::Relaxed);
+                self.reply_body.set(self.now());
             }
         } else if !self.carries.load(Ordering::Relaxed) {
             self.header.begin(self.now());
@@ -276,9 +254,37 @@ impl Activity {
         self.deadline.end();
     }
 
+    /// Notes that the request has its place at the service.
+    pub fn request_is_admitted(&self) {
+        self.upload.begin(self.now());
+    }
+
     /// Notes whether a part of the client's body is waited for.
     pub fn request_body(&self, pending: bool) {
-        self.note(&self.request_body, pending);
+        self.upload.wait(self.now(), pending);
+    }
+
+    /// Whether a part of the client's body is waited for.
+    #[must_use]
+    pub fn awaits_request_body(&self) -> bool {
+        self.upload.waits_since() != Stamp::NONE
+    }
+
+    /// Notes that all of the client's body is here.
+    pub fn request_body_ends(&self) {
+        self.upload.end();
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn request_body_has_ended(&self) -> bool {
+        self.upload.has_ended()
+    }
+
+    /// For how long the request has had its place at the service, in nanoseconds, and for how much of that its client was waited for.
+    #[must_use]
+    pub fn time_at_service(&self) -> (u64, u64) {
+        self.upload.shared_by(self.now())
     }
 
     /// Notes whether a part of the upstream's body is waited for.
@@ -302,7 +308,7 @@ impl Activity {
             return (self.closing.get().saturating_add(LINGER), Wait::Close);
         }
         let reply = if self.quiet.load(Ordering::Relaxed) { patience.stream } else { patience.body };
-        let stalled = self.write.get().min(self.write_back.get()).min(self.request_body.get());
+        let stalled = self.write.get().min(self.write_back.get()).min(self.upload.waits_since());
         let stalled = stalled.saturating_add(patience.body);
         let body = (stalled.min(self.reply_body.get().saturating_add(reply)), Wait::Body);
         if self.is_busy() || self.is_stream {
@@ -341,7 +347,7 @@ impl Drop for Busy {
             carrier.activity.turn(activity.now());
         }
         if activity.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
-            activity.request_body.end();
+            activity.upload.wait(activity.now(), false);
             activity.reply_body.end();
             activity.quiet.store(false, Ordering::Relaxed);
             activity.idle.begin(activity.now());
@@ -367,7 +373,7 @@ impl Future for Until {
         if self.activity.now() >= self.at {
             return Poll::Ready(());
         }
-        self.activity.deadline.0.store(self.at, Ordering::Relaxed);
+        self.activity.deadline.set(self.at);
         Poll::Pending
     }
 }

@@ -13,15 +13,20 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sluicegate::cancel::CancelToken;
+use sluicegate::supervise::{Chore, Escalated, Finished, Handle};
 use sluicegate::timer::Timer;
-use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ServeError;
 use super::listener::{EXHAUSTED, listen};
 use super::listing::Listing;
 use super::metrics;
 use super::request::Shared;
+use super::tasks::{HANG, Passing, Task};
 
 /// How many are served at once: a scraper, a health check and an operator, with room.
 const CONNECTIONS: usize = 64;
@@ -39,13 +44,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
-    serving: JoinHandle<()>,
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    /// The steward of what serves.
+    handle: Handle,
+    serving: AbortOnDropHandle<Result<Finished, Escalated>>,
 }
 
 /// A socket that listens, and is not served yet.
@@ -69,7 +70,14 @@ impl Bound {
     /// Serves what connects.
     #[must_use]
     pub fn serve(self, shared: &Arc<Shared>) -> Admin {
-        Admin { address: self.address, serving: tokio::spawn(serve(self.socket, Arc::clone(shared))) }
+        let Self { socket, address } = self;
+        let door = Door { shared: Arc::clone(shared), socket, connections: Mutex::default() };
+        let end = CancelToken::new(shared.time);
+        let mut steward =
+            shared.metrics.tasks.steward(Task::Admin, format_args!("admin {address}"), shared.time);
+        steward.keep_watched(Task::Admin.name(), HANG, Serving { door: Arc::new(door), end });
+        let handle = steward.handle();
+        Admin { address, handle, serving: AbortOnDropHandle::new(tokio::spawn(steward.run())) }
     }
 }
 
@@ -79,33 +87,75 @@ impl Admin {
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Stops listening, and ends its connections: all is over when this is.
+    pub async fn end(self) {
+        self.handle.shut_down();
+        // How it ended, its report has told.
+        drop(self.serving.await);
+    }
 }
 
-async fn serve(socket: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = socket.accept(), if connections.len() < CONNECTIONS => {
-                let Ok((stream, _)) = accepted else {
-                    // No file descriptor is left: asking again at once would only burn a core.
-                    shared.time.sleep_for(EXHAUSTED).await;
-                    continue;
-                };
-                let shared = Arc::clone(&shared);
-                connections.spawn(async move {
-                    let service = service_fn(|request| {
-                        let response = respond(&shared, &request);
-                        async { Ok::<_, Infallible>(response) }
-                    });
-                    let mut builder = Builder::new();
-                    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-                    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-                        tracing::debug!(%error, "an admin connection ended early");
+/// What serves who connects. What it works on is there for the next generation too.
+struct Serving {
+    door: Arc<Door>,
+    end: CancelToken,
+}
+
+impl Chore for Serving {
+    fn work(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (door, end) = (Arc::clone(&self.door), self.end.clone());
+        async move {
+            // Why it ends is of no interest.
+            let _ = end.run(door.serve()).await;
+            door.connections.lock().await.shutdown().await;
+        }
+    }
+
+    fn finish(&self) {
+        self.end.cancel();
+    }
+}
+
+struct Door {
+    shared: Arc<Shared>,
+    socket: TcpListener,
+    connections: Mutex<JoinSet<()>>,
+}
+
+impl Door {
+    async fn serve(&self) {
+        let mut connections = self.connections.lock().await;
+        loop {
+            self.shared.metrics.tasks.point(Task::Admin);
+            tokio::select! {
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended {
+                        self.shared.metrics.tasks.died(Passing::Admin, error);
                     }
-                });
+                }
+                accepted = self.socket.accept(), if connections.len() < CONNECTIONS => {
+                    let Ok((stream, _)) = accepted else {
+                        // No file descriptor is left: asking again at once would only burn a core.
+                        self.shared.time.sleep_for(EXHAUSTED).await;
+                        continue;
+                    };
+                    connections.spawn(talk(stream, Arc::clone(&self.shared)));
+                }
             }
         }
+    }
+}
+
+async fn talk(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(|request| {
+        let response = respond(&shared, &request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "an admin connection ended early");
     }
 }
 

@@ -3,15 +3,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sluicegate_tower::http::held::Held;
+use sluicegate_tower::http::replay::ReplayBody;
+use sluicegate_tower::refused::BoxError;
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, Busy};
+use super::choice::Place;
 use super::headers;
 use super::meter::Gauge;
 use super::upstream::Exchange;
@@ -30,21 +34,27 @@ pub enum RequestBody {
         /// Counts its bytes, where a limit does.
         gauge: Option<Gauge>,
     },
+    /// Streamed as it comes, and kept to be sent again.
+    Kept(ReplayBody<Self>),
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
+            Self::Kept(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Stream { incoming, activity, gauge } => {
                 let mut frame = Pin::new(&mut *incoming).poll_frame(context);
                 activity.request_body(frame.is_pending());
+                if matches!(frame, Poll::Ready(None)) || incoming.is_end_stream() {
+                    activity.request_body_ends();
+                }
                 if let Some(gauge) = gauge {
                     note(gauge, &frame, incoming.is_end_stream());
                 }
@@ -55,7 +65,7 @@ impl Body for RequestBody {
                     headers::strip(trailers);
                     headers::disbelieve(trailers, None);
                 }
-                frame
+                frame.map_err(Into::into)
             }
         }
     }
@@ -64,6 +74,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Stream { incoming, .. } => incoming.is_end_stream(),
+            Self::Kept(body) => body.is_end_stream(),
         }
     }
 
@@ -71,6 +82,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream { incoming, .. } => incoming.size_hint(),
+            Self::Kept(body) => body.size_hint(),
         }
     }
 }
@@ -129,6 +141,8 @@ pub struct Switched {
     pub upstream: (TcpStream, Bytes),
     /// What counts the bytes to the service and to the client, where a limit does.
     pub gauges: [Option<Gauge>; 2],
+    /// Has it counted as a request at the service, where that is one of several.
+    pub place: Option<Place>,
 }
 
 impl UpstreamBody {
@@ -145,6 +159,13 @@ impl UpstreamBody {
     pub fn switched(switched: Switched, activity: Arc<Activity>) -> Self {
         let source = Source::Switched(Box::new(switched));
         Self { source, rest: Bytes::new(), activity, gauge: None }
+    }
+
+    /// How long the service took until the answer began, if its client was waited for before.
+    #[must_use]
+    pub fn answered_in(&self) -> Option<Duration> {
+        let (all, waited) = self.activity.time_at_service();
+        (waited > 0).then(|| Duration::from_nanos(all.saturating_sub(waited)))
     }
 
     /// Both sides of the connection, if it changes protocols.

@@ -187,6 +187,14 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
+/// Whether a body is coded in no other way than one that can be undone.
+#[must_use]
+pub fn can_pass(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
+}
+
 /// Makes the service's header one to the client. False where its body is coded in a way that only this connection knows
 /// of, so that it can't be passed on.
 #[must_use]
@@ -194,12 +202,10 @@ pub fn to_client(response: &mut Response<()>) -> bool {
     let version = response.version();
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
+    if !can_pass(headers) {
+        return false;
+    }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || codings.next().is_some() {
-            return false;
-        }
         // The chunks say where the body ends, whatever a length says (RFC 9112, section 6.3).
         headers.remove(header::CONTENT_LENGTH);
     }

@@ -9,6 +9,14 @@
 //! began: while the store is there, for its answer and those to the keys before, each at most the store's timeout. While it is away, what is
 //! [granted by policy](sluicegate::outage) is: a share pays later, `open` never does, and what `closed` does not take stays
 //! noted until the store is back. Of more keys than the bound, and at a shutdown without a store, it is lost, and counted.
+//!
+//! # Where the task panics, or hangs
+//! What is to be charged is not the task's: it is noted again as its call is dropped, and the next generation of the task charges it. Only
+//! of the very call that panicked, or gave no answer, it isn't known what it has done: so it may be charged twice, but never not at all; what was
+//! on its way back does not go back twice.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -20,6 +28,7 @@ use futures_util::future::join_all;
 use sluicegate::clock::nanos;
 use sluicegate::quota::{Quota, Refill};
 use sluicegate::store::{Charge, Decided, Outcome, Reservation, Store, StoreError};
+use sluicegate::supervise::{Chore, Pulse};
 use sluicegate::timer::Timer;
 use tokio::sync::{Notify, watch};
 
@@ -44,6 +53,16 @@ pub struct Ledger {
     shared: Arc<Shared>,
     /// The last one that is dropped ends the task.
     _handle: Arc<Handle>,
+}
+
+/// What charges it: to be run by one task at a time, and again if that panics. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Settling<S, T> {
+    shared: Arc<Shared>,
+    store: S,
+    timer: T,
+    /// Only with the last of them may it be taken for ended.
+    _running: Arc<watch::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -74,8 +93,8 @@ struct Line {
 }
 
 impl Ledger {
-    /// For a store, with so many keys at the most; and the task that charges them, which is to be run.
-    pub fn new<S: Store>(max_keys: usize, store: S, timer: impl Timer) -> (Self, impl Future<Output = ()>) {
+    /// For a store, with so many keys at the most; and what charges them, which is to be run.
+    pub fn new<S: Store, T: Timer>(max_keys: usize, store: S, timer: T) -> (Self, Settling<S, T>) {
         let (running, ended) = watch::channel(());
         let shared = Arc::new(Shared {
             notes: Mutex::default(),
@@ -86,12 +105,7 @@ impl Ledger {
             ended,
         });
         let handle = Arc::new(Handle(Arc::clone(&shared)));
-        let task = Arc::clone(&shared);
-        let settling = async move {
-            settle_all(&task, &store, &timer).await;
-            // Only now may it be taken for ended.
-            drop(running);
-        };
+        let settling = Settling { shared: Arc::clone(&shared), store, timer, _running: Arc::new(running) };
         (Self { shared, _handle: handle }, settling)
     }
 
@@ -118,7 +132,7 @@ impl Ledger {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// Charges what is noted, and ends. Cancel-safe.
+    /// Charges what is noted, and ends; it is over when all that could charge it is dropped. Cancel-safe.
     pub async fn close(&self) {
         self.shared.close();
         // An error: nobody has the other end any more.
@@ -159,61 +173,111 @@ impl Shared {
         let mut notes = self.notes();
         let count = notes.next.len().min(AT_ONCE);
         let places: Vec<Place> = notes.next.drain(..count).collect();
-        notes.under_way = count;
+        notes.under_way += count;
         places.into_iter().filter_map(|place| notes.lines.remove_entry(&place)).collect()
     }
 }
 
-/// Charges what is noted until the ledger is closed, and then once more.
-async fn settle_all<S: Store>(shared: &Shared, store: &S, timer: &impl Timer) {
-    loop {
-        // Asked before what is noted is taken, so that the last of it is not left.
-        let closing = shared.closing.load(Ordering::Acquire);
-        let batch = shared.take();
-        if batch.is_empty() {
-            if closing {
-                return;
-            }
-            shared.noted.notified().await;
-            continue;
-        }
-        let settling = batch.into_iter().map(|(place, line)| async move {
-            let left = settle(store, &place, line).await;
-            (place, Line { tokens: left, ..line })
-        });
-        let mut failed = false;
-        for (place, line) in join_all(settling).await {
-            match line.tokens {
-                0 => {}
-                _ if closing => shared.lose(line),
-                _ => {
-                    failed = true;
-                    shared.add(&place, line);
+impl<S: Store, T: Timer> Settling<S, T> {
+    /// Charges what is noted until the ledger is closed, and then once more. Dropped, what is not charged is noted again.
+    pub async fn run(self) {
+        self.run_watched(Pulse::unheard()).await;
+    }
+
+    async fn run_watched(self, pulse: Pulse) {
+        let Self { shared, store, timer, .. } = &self;
+        loop {
+            pulse.rests();
+            // Asked before what is noted is taken, so that the last of it is not left.
+            let closing = shared.closing.load(Ordering::Acquire);
+            let batch = shared.take();
+            if batch.is_empty() {
+                if closing {
+                    return;
                 }
+                shared.noted.notified().await;
+                continue;
             }
-        }
-        // What is left of them is noted again.
-        shared.notes().under_way = 0;
-        if failed {
-            timer.sleep_for(nanos(PAUSE)).await;
+            let owed = |(place, line)| Owed { shared, place, line };
+            let batch: Vec<Owed<'_>> = batch.into_iter().map(owed).collect();
+            let settling = batch.into_iter().map(|mut owed| async move {
+                settle(store, &mut owed).await;
+                let is_left = owed.line.tokens != 0;
+                if closing {
+                    owed.give_up();
+                }
+                is_left
+            });
+            pulse.works();
+            let failed = join_all(settling).await.contains(&true);
+            pulse.rests();
+            if failed && !closing {
+                timer.sleep_for(nanos(PAUSE)).await;
+            }
         }
     }
 }
 
-/// Charges a key, or gives back to it. What could not be charged yet is returned.
-async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
-    let charge = |n: u64| Charge::new(&place.space, &place.key, &line.quota).of(n);
-    let Ok(owed) = u64::try_from(line.tokens) else {
+impl<S: Store + Clone + 'static, T: Timer> Chore for Settling<S, T> {
+    fn work(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.clone().run()
+    }
+
+    fn work_watched(&self, pulse: Pulse) -> impl Future<Output = ()> + Send + 'static {
+        self.clone().run_watched(pulse)
+    }
+
+    fn finish(&self) {
+        self.shared.close();
+    }
+}
+
+/// What a key is being charged. Dropped, what is left of it is noted again.
+struct Owed<'a> {
+    shared: &'a Shared,
+    place: Place,
+    line: Line,
+}
+
+impl Owed<'_> {
+    /// What is left will never be charged.
+    fn give_up(&mut self) {
+        self.shared.lose(self.line);
+        self.line.tokens = 0;
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        if self.line.tokens != 0 {
+            self.shared.add(&self.place, self.line);
+            self.shared.noted.notify_one();
+        }
+        // After that: it is never taken for charged meanwhile.
+        self.shared.notes().under_way -= 1;
+    }
+}
+
+/// Charges a key, or gives back to it. What could not be charged yet is left.
+async fn settle<S: Store>(store: &S, owed: &mut Owed<'_>) {
+    let Owed { place, line, .. } = owed;
+    let quota = line.quota;
+    let charge = |n: u64| Charge::new(&place.space, &place.key, &quota).of(n);
+    let Ok(tokens) = u64::try_from(line.tokens) else {
         // Once, whatever comes of it: given back twice, it would be minted.
-        let _ = store.put(charge(line.tokens.unsigned_abs())).await;
-        return 0;
+        let back = std::mem::take(&mut line.tokens).unsigned_abs();
+        let _ = store.put(charge(back)).await;
+        return;
     };
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     // What no store grants, since there is never so much, is owed first; so the last answer tells how the key stands then.
-    let part = owed.min(line.quota.capacity());
-    let more = owed - part;
-    let unowed = if more > 0 { owe(store, charge(0), more).await } else { 0 };
-    if unowed > 0 {
-        return i64::try_from(unowed + part).unwrap_or(i64::MAX);
+    let part = tokens.min(quota.capacity());
+    let more = tokens - part;
+    if more > 0 {
+        if owe(store, charge(0), more).await > 0 {
+            return;
+        }
+        line.tokens = signed(part);
     }
     let left = match store.reserve(&[charge(part)], Duration::MAX).await {
         Ok(Outcome::Reserved(reservation)) => {
@@ -229,7 +293,7 @@ async fn settle<S: Store>(store: &S, place: &Place, line: Line) -> i64 {
             0
         }
     };
-    i64::try_from(left).unwrap_or(i64::MAX)
+    line.tokens = signed(left);
 }
 
 /// Has a key owe so many tokens, whether they will ever be there or not; how many it could not be told of.
@@ -251,147 +315,5 @@ struct Handle(Arc<Shared>);
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sluicegate::clock::Clock;
-    use sluicegate::memory::Memory;
-    use sluicegate::timer::ManualTime;
-    use sluicegate_testkit::faulty::{Fault, Faulty};
-    use tokio_util::task::AbortOnDropHandle;
-
-    use super::*;
-
-    type Far = Faulty<Memory<ManualTime>, ManualTime>;
-
-    fn far() -> (Far, ManualTime) {
-        let time = ManualTime::new();
-        (Faulty::new(Memory::with_clock(time.clone()), time.clone()), time)
-    }
-
-    /// So long passes, in nanoseconds, in which everybody does what there is to do.
-    async fn pass(time: &ManualTime, nanos: u64) {
-        time.set(time.now() + nanos);
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn place(key: &[u8]) -> Place {
-        Place { space: "bytes".into(), key: key.into() }
-    }
-
-    /// What a key may have before it is refused, or how much it owes.
-    async fn left(store: &Far, quota: &Quota, n: u64) -> bool {
-        let charge = Charge::new("bytes", b"k", quota).of(n);
-        store.store().peek(&[charge]).await.unwrap().is_granted()
-    }
-
-    #[tokio::test]
-    async fn what_is_noted_is_charged_into_debt_and_in_pieces() {
-        for text in ["100/s", "stock 100", "100/s burst 7"] {
-            let ((store, time), quota) = (far(), text.parse().unwrap());
-            let (ledger, settling) = Ledger::new(10, store.clone(), time.clone());
-            let task = tokio::spawn(settling);
-            for _ in 0..3 {
-                ledger.note(&place(b"k"), &quota, 1, 301);
-            }
-            ledger.close().await;
-            task.await.unwrap();
-            assert_eq!((ledger.waiting(), ledger.lost()), (0, 0), "{text}");
-            // 900 are charged: what is owed of them is paid when so much has flowed, and not before.
-            pass(&time, 7_990_000_000).await;
-            assert!(!left(&store, &quota, 1).await, "{text}");
-            let put = Charge::new("bytes", b"k", &quota).of(801);
-            match quota.refill() {
-                Refill::Stock => assert_eq!(store.store().put(put).await.unwrap(), 801),
-                _ => pass(&time, 1_100_000_000).await,
-            }
-            assert!(left(&store, &quota, 1).await, "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_larger_than_a_burst_takes_no_more_calls_for_it() {
-        let ((store, time), quota) = (far(), "1000000/s burst 1".parse().unwrap());
-        let (ledger, settling) = Ledger::new(10, store.clone(), time);
-        let task = tokio::spawn(settling);
-        ledger.note(&place(b"k"), &quota, 0, 10_000_000);
-        ledger.close().await;
-        task.await.unwrap();
-        assert_eq!((store.calls(), ledger.lost()), (2, 0), "a debt, and a booking");
-        let charge = Charge::new("bytes", b"k", &quota);
-        let wait = store.store().peek(&[charge]).await.unwrap().decision.retry_after().unwrap();
-        assert_eq!(wait, Duration::from_secs(10));
-    }
-
-    #[tokio::test]
-    async fn what_is_being_charged_is_not_charged_yet() {
-        let ((store, time), quota) = (far(), "stock 10".parse().unwrap());
-        store.set(Fault::Hangs);
-        let (ledger, settling) = Ledger::new(10, store.clone(), time.clone());
-        let _task = AbortOnDropHandle::new(tokio::spawn(settling));
-        ledger.note(&place(b"k"), &quota, 0, 3);
-        pass(&time, 1).await;
-        assert_eq!((store.calls(), ledger.waiting()), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn a_stock_that_owes_owes_more() {
-        let ((store, time), quota) = (far(), "stock 100".parse().unwrap());
-        let (ledger, settling) = Ledger::new(10, store.clone(), time.clone());
-        let task = tokio::spawn(settling);
-        for _ in 0..3 {
-            ledger.note(&place(b"k"), &quota, 0, 200);
-            pass(&time, 1_000_000).await;
-            assert_eq!(ledger.waiting(), 0);
-        }
-        drop(ledger);
-        task.await.unwrap();
-        let charge = Charge::new("bytes", b"k", &quota);
-        assert_eq!(store.store().put(charge.of(500)).await.unwrap(), 500);
-        assert!(!left(&store, &quota, 1).await);
-        assert_eq!(store.store().put(charge).await.unwrap(), 1);
-        assert!(left(&store, &quota, 1).await);
-    }
-
-    #[tokio::test]
-    async fn what_was_not_used_goes_back_and_what_adds_up_is_one_call() {
-        let ((store, time), quota) = (far(), "stock 10".parse().unwrap());
-        assert!(store.store().take(&[Charge::new("bytes", b"k", &quota).of(10)]).await.unwrap().is_granted());
-        let (ledger, settling) = Ledger::new(10, store.clone(), time.clone());
-        for _ in 0..4 {
-            ledger.note(&place(b"k"), &quota, 1, 0);
-        }
-        let task = tokio::spawn(settling);
-        ledger.close().await;
-        task.await.unwrap();
-        assert_eq!(store.calls(), 1);
-        assert!(left(&store, &quota, 4).await && !left(&store, &quota, 5).await);
-    }
-
-    #[tokio::test]
-    async fn while_the_store_is_away_it_is_kept_within_its_bound_and_charged_after() {
-        let ((store, time), quota) = (far(), "stock 10".parse().unwrap());
-        store.set(Fault::Fails);
-        let (ledger, settling) = Ledger::new(2, store.clone(), time.clone());
-        let task = tokio::spawn(settling);
-        for key in [&b"k"[..], b"l", b"m"] {
-            ledger.note(&place(key), &quota, 0, 3);
-        }
-        pass(&time, 1_000_000_000).await;
-        assert_eq!((ledger.waiting(), ledger.lost()), (2, 3), "the third finds no room");
-        store.set(Fault::None);
-        pass(&time, 1_000_000_000).await;
-        assert_eq!(ledger.waiting(), 0);
-        assert!(left(&store, &quota, 7).await && !left(&store, &quota, 8).await);
-
-        store.set(Fault::Fails);
-        ledger.note(&place(b"k"), &quota, 0, 5);
-        ledger.close().await;
-        task.await.unwrap();
-        assert_eq!(ledger.lost(), 8, "tried once more at the end");
     }
 }

@@ -169,7 +169,7 @@ impl<B> Limiting<Box<Asked>, Response<B>, Denial> for OfRoute {
     fn charge(&self, asked: &Box<Asked>) -> Result<Charge, Denial> {
         let charge = self.0.charge(&asked.parts, asked.who.address, asked.arrived).map_err(|verdict| {
             let refusal = self.0.refusal(&verdict);
-            Denial { refusal, told: Some((Arc::clone(&self.0), verdict)) }
+            Denial { told: Some((Arc::clone(&self.0), verdict)), ..refusal.into() }
         })?;
         if let Some(meter) = &charge.meter {
             // A request is charged once.

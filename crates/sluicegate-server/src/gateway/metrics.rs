@@ -1,5 +1,7 @@
 //! What is counted. Counting is a relaxed add; the text for Prometheus is made when it is asked for.
 
+mod again;
+mod queues;
 mod stored;
 
 use std::sync::Arc;
@@ -13,8 +15,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::plan::Places;
+use sluicegate::clock::Clock;
+use sluicegate::queue::Refusal;
+
 use super::request::Shared;
+use super::tasks::{self, Passing, Task};
 
 /// Upper bounds of the answer times, in seconds: from what a gateway adds to what a deadline allows.
 const BUCKETS: [f64; 14] =
@@ -29,12 +34,22 @@ pub enum Reason {
     StoreAway,
     /// No room to wait.
     QueueFull,
+    /// It would wait, or has waited, for longer than it may.
+    QueueWait,
+    /// It would be served after its deadline.
+    Hopeless,
+    /// It has waited too long in a line that stands.
+    Overloaded,
+    /// It waited, and its place was given to another.
+    Displaced,
     /// Out of time.
     Deadline,
     /// The upstream can't be reached.
     UpstreamUnreachable,
     /// The upstream did not answer well.
     UpstreamBroken,
+    /// The upstream took longer than an attempt may.
+    UpstreamSlow,
     /// The client's request can't be understood or broke off.
     BadRequest,
     /// No route is for it.
@@ -42,13 +57,18 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::Quota,
         Self::StoreAway,
         Self::QueueFull,
+        Self::QueueWait,
+        Self::Hopeless,
+        Self::Overloaded,
+        Self::Displaced,
         Self::Deadline,
         Self::UpstreamUnreachable,
         Self::UpstreamBroken,
+        Self::UpstreamSlow,
         Self::BadRequest,
         Self::NoRoute,
     ];
@@ -60,11 +80,30 @@ impl Reason {
             Self::Quota => "quota",
             Self::StoreAway => "store_away",
             Self::QueueFull => "queue_full",
+            Self::QueueWait => "queue_wait",
+            Self::Hopeless => "hopeless",
+            Self::Overloaded => "overloaded",
+            Self::Displaced => "displaced",
             Self::Deadline => "deadline",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamBroken => "upstream_broken",
+            Self::UpstreamSlow => "upstream_slow",
             Self::BadRequest => "bad_request",
             Self::NoRoute => "no_route",
+        }
+    }
+
+    /// Of who was turned away by a queue.
+    #[must_use]
+    pub const fn of_queue(why: Refusal) -> Self {
+        match why {
+            Refusal::TooLong => Self::QueueWait,
+            Refusal::Hopeless => Self::Hopeless,
+            Refusal::Overloaded => Self::Overloaded,
+            Refusal::Displaced => Self::Displaced,
+            Refusal::Late => Self::Deadline,
+            // No queue here is closed, or counts bytes.
+            _ => Self::QueueFull,
         }
     }
 }
@@ -93,6 +132,8 @@ pub struct Metrics {
     pub reload_is_bad: AtomicBool,
     /// Records that were not logged, because there were too many.
     pub unlogged: AtomicU64,
+    /// What has become of the gateway's own tasks.
+    pub tasks: Arc<tasks::Counts>,
     seconds: Histogram,
 }
 
@@ -110,6 +151,7 @@ impl Default for Metrics {
             reloads_failed: AtomicU64::default(),
             reload_is_bad: AtomicBool::new(false),
             unlogged: AtomicU64::default(),
+            tasks: Arc::default(),
             seconds: Histogram::new(BUCKETS),
         }
     }
@@ -206,28 +248,37 @@ impl Collector for Snapshot {
         for (result, counter) in [("ok", &metrics.reloads), ("failed", &metrics.reloads_failed)] {
             ConstCounter::new(read(counter)).encode(family.encode_family(&[("result", result)])?)?;
         }
+        let tasks = &metrics.tasks;
+        let help = "Tasks of the gateway's own that failed and were started again";
+        let mut family = encoder.encode_descriptor("task_restarts", help, None, MetricType::Counter)?;
+        for task in Task::ALL {
+            let labels = [("task", task.name())];
+            ConstCounter::new(tasks.restarts(task)).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Tasks of the gateway's own that could not be stopped and were left running";
+        let mut family = encoder.encode_descriptor("task_leaks", help, None, MetricType::Counter)?;
+        for task in Task::ALL {
+            let labels = [("task", task.name())];
+            ConstCounter::new(tasks.leaks(task)).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections and requests that ended by a panic";
+        let mut family = encoder.encode_descriptor("panics", help, None, MetricType::Counter)?;
+        for kind in Passing::ALL {
+            let labels = [("of", kind.name())];
+            ConstCounter::new(tasks.panics(kind)).encode(family.encode_family(&labels)?)?;
+        }
         let plan = shared.plan.load();
         if let Some(store) = &plan.store {
             stored::encode(store, &mut encoder)?;
         }
-        let help = "Requests at the upstream";
-        let mut family = encoder.encode_descriptor("in_flight", help, None, MetricType::Gauge)?;
-        for Places { settings, permits } in &plan.queues {
-            let labels = [("queue", settings.name.as_str())];
-            ConstGauge::new(size(permits.in_flight())).encode(family.encode_family(&labels)?)?;
-        }
-        let help = "Requests waiting for a place at the upstream";
-        let mut family = encoder.encode_descriptor("queue_waiting", help, None, MetricType::Gauge)?;
-        for Places { settings, permits } in &plan.queues {
-            let labels = [("queue", settings.name.as_str())];
-            ConstGauge::new(size(permits.waiting())).encode(family.encode_family(&labels)?)?;
-        }
+        queues::encode(&plan.queues, &mut encoder)?;
         let help = "Idle connections to the upstream";
         let mut family = encoder.encode_descriptor("upstream_idle", help, None, MetricType::Gauge)?;
         for upstream in &plan.upstreams {
             let labels = [("upstream", upstream.settings.name.as_str())];
             ConstGauge::new(size(upstream.idle())).encode(family.encode_family(&labels)?)?;
         }
+        again::encode(&plan, shared.time.now(), &mut encoder)?;
         let help = "Keys with a bucket of their own";
         let mut family = encoder.encode_descriptor("limit_keys", help, None, MetricType::Gauge)?;
         // Of limits in a store that is not known.

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use sluicegate::clock::nanos;
 use sluicegate::memory::Memory;
-use sluicegate::permits::Permits;
 use sluicegate::timer::TokioTime;
 
 use super::activity::Patience;
+use super::attempts::Attempts;
+use super::choice::{Group, Standing};
 use super::forward::Forward;
 use super::limits::{Limit, OfRoute, OfStore, RouteLimits, RouteLimitsError};
 use super::listing::HEAVIEST;
+use super::places::Places;
 use super::refusal::Refusal;
 use super::stack::{self, Stack};
 use super::store::Remote;
 use super::upstream::Upstream;
 use crate::config::paths::{self, Readings};
 use crate::config::pattern::{self, Ambiguous};
-use crate::config::settings::{LimitSettings, QueueSettings, RouteSettings, Settings};
+use crate::config::settings::{LimitSettings, QueueSettings, RouteSettings, Settings, UpstreamSettings};
 
 /// What a configuration says, ready to serve.
 #[derive(Debug)]
@@ -38,25 +40,10 @@ pub struct Plan {
     pub queues: Vec<Places>,
     /// Every upstream, with its connections.
     pub upstreams: Vec<Arc<Upstream>>,
-    routes: Vec<Arc<Route>>,
+    /// Every route, in order.
+    pub routes: Vec<Arc<Route>>,
     /// Whether a route or a limit looks at paths; if none does, they are passed on as they are.
     looks_at_paths: bool,
-}
-
-/// A queue and the places behind it.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// As an operator set it.
-    pub settings: QueueSettings,
-    /// Outlives a configuration.
-    pub permits: Permits,
-}
-
-impl QueueSettings {
-    /// How many places there are; without a bound nobody waits.
-    fn places(&self) -> usize {
-        self.concurrency.unwrap_or(usize::MAX)
-    }
 }
 
 /// Which requests go where, and what they meet on the way.
@@ -68,6 +55,10 @@ pub struct Route {
     pub reject_status: StatusCode,
     /// Whether a limit of it counts by path.
     counts_by_path: bool,
+    /// How long a request may take until its answer begins, in nanoseconds.
+    pub deadline: u64,
+    /// How its requests are sent, where that may be more than once, or to one of several.
+    pub attempts: Option<Arc<Attempts>>,
     /// Its layers, a copy for each worker, so that workers count no references to the same parts.
     stacks: Vec<Stack>,
 }
@@ -109,42 +100,57 @@ impl Plan {
             Ok(Limit { settings: wanted.clone(), keys, space: space.into() })
         };
         let limits = settings.limits.iter().map(limit).collect::<Result<Vec<_>, _>>()?;
-        let queues: Vec<Places> = settings
-            .queues
-            .iter()
-            .map(|wanted| {
-                let same = |had: &&Places| had.settings.name == wanted.name;
-                let permits = before
-                    .and_then(|plan| plan.queues.iter().find(same))
-                    .map_or_else(|| Permits::new(wanted.places(), wanted.waiting), |had| had.permits.clone());
-                Places { settings: wanted.clone(), permits }
-            })
-            .collect();
+        let places = |wanted: &QueueSettings| {
+            let same = |had: &&Places| had.settings.name == wanted.name;
+            let own = settings.routes.iter().filter(|route| route.queue == wanted.name);
+            let shares = own.filter_map(|route| Some((route.name.clone(), route.share?))).collect();
+            Places::new(wanted, shares, before.and_then(|plan| plan.queues.iter().find(same)), time)
+        };
+        let queues: Vec<Places> = settings.queues.iter().map(places).collect();
+        // What is known of an upstream does not change with how it is connected to.
+        let standing = |wanted: &UpstreamSettings| {
+            let same =
+                |had: &&Arc<Upstream>| had.settings.url == wanted.url && had.settings.name == wanted.name;
+            let had = before.and_then(|plan| plan.upstreams.iter().find(same));
+            had.map_or_else(Standing::new, |had| had.standing.clone())
+        };
         let upstreams: Vec<Arc<Upstream>> = settings
             .upstreams
             .iter()
             .map(|wanted| {
                 let same = |had: &&Arc<Upstream>| had.settings == *wanted;
-                before
-                    .and_then(|plan| plan.upstreams.iter().find(same))
-                    .map_or_else(|| Upstream::new(wanted.clone(), time, workers), Arc::clone)
+                before.and_then(|plan| plan.upstreams.iter().find(same)).map_or_else(
+                    || Upstream::new(wanted.clone(), standing(wanted), time, workers),
+                    Arc::clone,
+                )
             })
             .collect();
         let by_path = |limit: &Limit| limit.settings.rule.key.has_path();
         let route = |route: &RouteSettings| {
-            let of_route = |name: &String| limits.iter().find(|limit| limit.settings.name == *name).cloned();
+            let named_limit =
+                |name: &String| limits.iter().find(|limit| limit.settings.name == *name).cloned();
             let queue = queues.iter().find(|queue| queue.settings.name == route.queue);
-            let upstream = upstreams.iter().find(|upstream| upstream.settings.name == route.upstream);
+            let named =
+                |name: &String| upstreams.iter().find(|upstream| upstream.settings.name == *name).cloned();
+            let of_route: Vec<Arc<Upstream>> = route.upstreams.iter().filter_map(named).collect();
             // Checked settings name what there is.
-            let (Some(queue), Some(upstream)) = (queue, upstream) else { return Ok(None) };
-            let limits: Vec<Limit> = route.limits.iter().filter_map(of_route).collect();
+            let (Some(queue), Some(first)) = (queue, of_route.first().cloned()) else { return Ok(None) };
+            let limits: Vec<Limit> = route.limits.iter().filter_map(named_limit).collect();
             let counts_by_path = limits.iter().any(by_path);
             // Who has no limits asks nobody.
             let store = store.as_ref().filter(|_| !limits.is_empty());
             let limits = Arc::new(RouteLimits::new(limits, settings.identity.ipv6_prefix)?);
+            let had = before.and_then(|plan| plan.routes.iter().find(|had| had.settings.name == route.name));
+            let had = had.and_then(|had| had.attempts.as_deref());
+            let group = Group::new(of_route, time);
+            let attempts = Attempts::of(route, group, queue, had, time);
+            let asked = queue.asked(route, settings.identity.ipv6_prefix);
             let stack = |_| {
-                let forward = Forward::new(Arc::clone(upstream));
-                let inner = stack::inner(nanos(route.deadline), queue.permits.clone(), forward);
+                let forward = match &attempts {
+                    Some(attempts) => Forward::Again(Arc::clone(attempts)),
+                    None => Forward::Once(Arc::clone(&first)),
+                };
+                let inner = stack::inner(queue, asked.clone(), forward);
                 match store {
                     Some(store) => {
                         Stack::in_store(OfStore::new(Arc::clone(&limits), Arc::clone(store)), inner)
@@ -156,7 +162,9 @@ impl Plan {
                 settings: route.clone(),
                 reject_status: queue.settings.reject_status,
                 counts_by_path,
+                deadline: nanos(route.deadline),
                 stacks: (0..workers).map(stack).collect(),
+                attempts,
             })))
         };
         let routes = settings.routes.iter().filter_map(|wanted| route(wanted).transpose());
@@ -172,7 +180,7 @@ impl Plan {
         self.limits.iter().map(|limit| limit.settings.space()).collect()
     }
 
-    /// Has what was taken over from `before` be as this plan says: limits that are no more are forgotten, and places change,
+    /// Has what was taken over from `before` be as this plan says: limits that are no more are forgotten, retries change, and places,
     /// with those who hold one.
     pub fn commit(&self, before: &Self) {
         if let Some(store) = &self.store {
@@ -189,10 +197,13 @@ impl Plan {
                 had.retire();
             }
         }
+        for attempts in self.routes.iter().filter_map(|route| route.attempts.as_ref()) {
+            attempts.commit();
+        }
         for queue in &self.queues {
             let had = before.queues.iter().find(|had| had.settings.name == queue.settings.name);
-            if had.is_some_and(|had| had.settings != queue.settings) {
-                queue.permits.resize(queue.settings.places(), queue.settings.waiting);
+            if had.is_some_and(|had| queue.differs(had)) {
+                queue.apply();
             }
         }
     }

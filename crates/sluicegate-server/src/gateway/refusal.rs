@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use sluicegate::decision::Decision;
-use sluicegate::failure::{Failure, Lasting};
+use sluicegate::failure::{Boundary, FailureOf, Lasting};
 use sluicegate::queue::Rejected;
 use sluicegate::store::{StoreError, Verdict};
 use sluicegate_tower::http::problem::{Problem, QUOTA_EXCEEDED, REDUCED_CAPACITY};
@@ -33,8 +33,8 @@ pub enum Refusal {
         /// What went wrong, where a limit's policy was not asked.
         error: Option<StoreError>,
     },
-    /// No room to wait for a place at the upstream.
-    QueueFull(Rejected),
+    /// No room to wait for a place at the upstream, or no use in it.
+    Queue(Rejected),
     /// Its deadline has passed, while it waited for this.
     Deadline(Stage),
     /// The upstream gave no answer.
@@ -56,6 +56,8 @@ pub enum Stage {
     Queue,
     /// The upstream's answer.
     Upstream,
+    /// Nothing: of what is left, the upstream's answer takes all on its way.
+    Reserve,
 }
 
 /// How long to stay away from an upstream that can't be reached: nobody knows, so a second.
@@ -68,7 +70,7 @@ impl Refusal {
         match self {
             Self::Quota(_) | Self::Volume(_) => Reason::Quota,
             Self::Away { .. } => Reason::StoreAway,
-            Self::QueueFull(_) => Reason::QueueFull,
+            Self::Queue(rejected) => Reason::of_queue(rejected.why()),
             Self::Deadline(_) => Reason::Deadline,
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
                 Reason::UpstreamUnreachable
@@ -76,8 +78,9 @@ impl Refusal {
             Self::Upstream(UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Coding) => {
                 Reason::UpstreamBroken
             }
+            Self::Upstream(UpstreamError::Slow(_)) => Reason::UpstreamSlow,
             Self::NoRoute => Reason::NoRoute,
-            Self::Upstream(UpstreamError::ClientBody(_))
+            Self::Upstream(UpstreamError::ClientBody(_) | UpstreamError::ClientSlow(_))
             | Self::TooLarge(_)
             | Self::Malformed(_)
             | Self::Unsupported(_) => Reason::BadRequest,
@@ -99,33 +102,42 @@ impl Refusal {
     pub fn status(&self, route: Option<&Route>) -> StatusCode {
         match self.reason() {
             Reason::Quota => StatusCode::TOO_MANY_REQUESTS,
-            Reason::QueueFull => route.map_or(StatusCode::SERVICE_UNAVAILABLE, |route| route.reject_status),
+            Reason::QueueFull
+            | Reason::QueueWait
+            | Reason::Hopeless
+            | Reason::Overloaded
+            | Reason::Displaced => route.map_or(StatusCode::SERVICE_UNAVAILABLE, |route| route.reject_status),
             Reason::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
             Reason::NoRoute => StatusCode::NOT_FOUND,
-            Reason::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Reason::Deadline | Reason::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Reason::UpstreamUnreachable | Reason::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Reason::BadRequest if matches!(self, Self::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
             Reason::BadRequest if matches!(self, Self::TooLarge(_)) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
+            Reason::BadRequest if matches!(self, Self::Upstream(UpstreamError::ClientSlow(_))) => {
+                StatusCode::REQUEST_TIMEOUT
+            }
             Reason::BadRequest => StatusCode::BAD_REQUEST,
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// Whether to come back, and when.
+    fn lasting(&self) -> Lasting {
         match self {
-            Self::Quota(decision) | Self::Volume(decision) => decision.retry_after(),
-            Self::Away { retry_after, .. } => *retry_after,
-            Self::QueueFull(rejected) => rejected.retry_after(),
+            Self::Quota(decision) | Self::Volume(decision) if decision.is_never() => Lasting::Permanent,
+            Self::Quota(decision) | Self::Volume(decision) => Lasting::passing(decision.retry_after()),
+            Self::Away { retry_after, .. } => Lasting::passing(*retry_after),
+            Self::Queue(rejected) => Lasting::passing(rejected.retry_after()),
             Self::Upstream(UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) => {
-                Some(UNREACHABLE_RETRY)
+                Lasting::For(UNREACHABLE_RETRY)
             }
-            Self::Upstream(_)
-            | Self::Deadline(_)
+            Self::Upstream(UpstreamError::ClientBody(_))
             | Self::NoRoute
             | Self::TooLarge(_)
             | Self::Malformed(_)
-            | Self::Unsupported(_) => None,
+            | Self::Unsupported(_) => Lasting::Permanent,
+            Self::Upstream(_) | Self::Deadline(_) => Lasting::Transitory,
         }
     }
 
@@ -133,66 +145,84 @@ impl Refusal {
     fn kind(&self, status: StatusCode) -> (&'static str, &'static str) {
         match self.reason() {
             Reason::Quota => (QUOTA_EXCEEDED, "Quota exceeded"),
-            Reason::QueueFull => (REDUCED_CAPACITY, "Temporarily over capacity"),
+            Reason::QueueFull
+            | Reason::QueueWait
+            | Reason::Hopeless
+            | Reason::Overloaded
+            | Reason::Displaced => (REDUCED_CAPACITY, "Temporarily over capacity"),
             _ => ("about:blank", status.canonical_reason().unwrap_or("Error")),
         }
     }
 
-    fn describe(self) -> Failure {
-        use Lasting::{Permanent, Transitory};
-        let code = self.reason().name();
+    fn describe(self) -> FailureOf<Requests> {
+        let (code, lasting) = (self.reason().name(), self.lasting());
         match self {
-            Self::Quota(decision) => Failure::known(code, Transitory, format!("over a quota: {decision}"))
-                .showing("There were too many requests."),
-            Self::Volume(decision) => {
-                Failure::known(code, Transitory, format!("over a quota of bytes: {decision}"))
-                    .showing("Too much was sent or received.")
-            }
+            Self::Quota(decision) => FailureOf::known(code, lasting, "There were too many requests.")
+                .noted(format!("over a quota: {decision}")),
+            Self::Volume(decision) => FailureOf::known(code, lasting, "Too much was sent or received.")
+                .noted(format!("over a quota of bytes: {decision}")),
             Self::Away { error, .. } => {
-                let failure = Failure::known(code, Transitory, "the store of its limits is away")
-                    .showing("What counts requests can't be reached.");
+                let failure = FailureOf::known(code, lasting, "What counts requests can't be reached.")
+                    .noted("the store of its limits is away");
                 match error {
                     Some(error) => failure.because(error),
                     None => failure,
                 }
             }
-            Self::QueueFull(rejected) => Failure::known(code, Transitory, rejected.to_string())
-                .showing("The service has more work than it can do."),
-            Self::Deadline(stage) => {
-                let place = match stage {
-                    Stage::Queue => "in the queue",
-                    Stage::Upstream => "at the upstream",
-                };
-                Failure::known(code, Transitory, format!("the deadline has passed {place}"))
-                    .showing("The service took too long to answer.")
+            Self::Queue(rejected) => {
+                FailureOf::known(code, lasting, "The service has more work than it can do.")
+                    .noted(rejected.to_string())
             }
+            Self::Deadline(stage) => FailureOf::known(code, lasting, "The service took too long to answer.")
+                .noted(match stage {
+                    Stage::Queue => "the deadline has passed in the queue",
+                    Stage::Upstream => "the deadline has passed at the upstream",
+                    Stage::Reserve => "the upstream's deadline-reserve leaves it no time before the deadline",
+                }),
             Self::Upstream(error @ UpstreamError::ClientBody(_)) => {
-                Failure::known(code, Permanent, "the client's body broke off").because(error)
+                FailureOf::known(code, lasting, "the client's body broke off").because(error)
+            }
+            Self::Upstream(error @ UpstreamError::ClientSlow(_)) => {
+                FailureOf::known(code, lasting, "The request's body took too long to come.").because(error)
             }
             Self::Upstream(
                 error @ (UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Coding),
-            ) => Failure::known(code, Transitory, "the upstream broke off")
-                .showing("The service behind this gateway did not answer.")
+            ) => FailureOf::known(code, lasting, "The service behind this gateway did not answer.")
+                .noted("the upstream broke off")
                 .because(error),
-            Self::Upstream(error) => Failure::known(code, Transitory, "the upstream can't be reached")
-                .showing("The service behind this gateway can't be reached.")
-                .because(error),
-            Self::NoRoute => Failure::known(code, Permanent, self.brief()).showing("There is nothing here."),
+            Self::Upstream(error @ UpstreamError::Slow(_)) => {
+                FailureOf::known(code, lasting, "The service took too long to answer.")
+                    .noted("the upstream takes too long")
+                    .because(error)
+            }
+            Self::Upstream(error) => {
+                FailureOf::known(code, lasting, "The service behind this gateway can't be reached.")
+                    .noted("the upstream can't be reached")
+                    .because(error)
+            }
+            Self::NoRoute => FailureOf::known(code, lasting, "There is nothing here.").noted(self.brief()),
             Self::TooLarge(what) | Self::Malformed(what) | Self::Unsupported(what) => {
-                Failure::known(code, Permanent, what)
+                FailureOf::known(code, lasting, what)
             }
         }
     }
 
-    fn into_failure(self, route: Option<&Route>) -> Failure {
+    fn into_failure(self, route: Option<&Route>) -> FailureOf<Requests> {
         let failure = self.describe();
         match route {
             Some(route) => failure
                 .with("route", &route.settings.name)
-                .with("deadline", format!("{:?}", route.settings.deadline)),
+                .with("deadline", format_args!("{:?}", route.settings.deadline)),
             None => failure,
         }
     }
+}
+
+/// Whose failures are logged and answered with: what serves requests.
+pub enum Requests {}
+
+impl Boundary for Requests {
+    const NAME: &'static str = "gateway";
 }
 
 /// A refusal on its way to the door.
@@ -202,11 +232,15 @@ pub struct Denial {
     pub refusal: Refusal,
     /// Where its limits stand, if it has met any.
     pub told: Option<(Arc<RouteLimits>, Verdict)>,
+    /// What came of each attempt, where there may be several.
+    pub attempts: Vec<String>,
+    /// One of those took too long, or the upstream had too much to do.
+    pub dropped: bool,
 }
 
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, told: None }
+        Self { refusal, told: None, attempts: Vec::new(), dropped: false }
     }
 }
 
@@ -215,7 +249,7 @@ impl From<Refused> for Denial {
     fn from(refused: Refused) -> Self {
         let refusal = match refused {
             Refused::Quota(decision) => Refusal::Quota(decision),
-            Refused::Queue(rejected) => Refusal::QueueFull(rejected),
+            Refused::Queue(rejected) => Refusal::Queue(rejected),
             Refused::Away { retry_after } => Refusal::Away { retry_after, error: None },
             Refused::Late { admitted: Some(false), .. } => Refusal::Deadline(Stage::Queue),
             _ => Refusal::Deadline(Stage::Upstream),
@@ -228,18 +262,16 @@ impl Denial {
     /// Renders it: counted, logged under its ID, and as an answer for the client, with where it stands.
     #[must_use]
     pub fn render(self, shared: &Shared, route: Option<&Route>) -> Response<Bytes> {
-        let Self { refusal, told } = self;
+        let Self { refusal, told, attempts, .. } = self;
         let (reason, status) = (refusal.reason(), refusal.status(route));
-        let retry_after = refusal.retry_after();
         let (kind, title) = refusal.kind(status);
-        let failure = refusal.into_failure(route);
-        let (detail, instance) = (failure.friendly(), format!("urn:uuid:{}", failure.id()));
-        let mut problem = Problem::new(status).kind(kind, title).detail(&detail).instance(&instance);
+        let mut failure = refusal.into_failure(route);
+        if !attempts.is_empty() {
+            failure = failure.with("attempts", attempts.join("; "));
+        }
+        let mut problem = Problem::of(&failure, status, None).kind(kind, title);
         if let Some((limits, verdict)) = &told {
             problem = problem.violated_policies(limits.violated(verdict));
-        }
-        if let Some(wait) = retry_after {
-            problem = problem.retry_after(wait);
         }
         let mut response = problem.response();
         if reason == Reason::BadRequest {

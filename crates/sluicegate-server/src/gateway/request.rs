@@ -10,12 +10,14 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use sluicegate::failure::Failure;
+use sluicegate::clock::nanos;
+use sluicegate::failure::{Failure, Kind};
 use sluicegate::limiter::TokenBucket;
 use sluicegate::permits::Permits;
 use sluicegate::quota::Quota;
 use sluicegate::timer::TokioTime;
 use sluicegate_tower::http::held::Held;
+use tracing::Level;
 
 use super::activity::{Activity, Busy};
 use super::body::{ReplyBody, UpstreamBody};
@@ -23,6 +25,7 @@ use super::meter::Meter;
 use super::metrics::{Metrics, count};
 use super::plan::{Plan, Route};
 use super::refusal::{Denial, Refusal};
+use super::said::Said;
 use super::tunnel::Tunnel;
 use super::wellformed;
 use crate::config::identity;
@@ -74,14 +77,12 @@ impl Shared {
     }
 
     /// Logs a failure's record, unless too many are logged already, which is counted. A refusal that is part of the
-    /// service's work is for information; the rest is for somebody to look at.
+    /// service's work is for information; the rest is for somebody to look at. A bug is logged in any case.
     pub fn log(&self, failure: &Failure, expected: bool) {
-        if !self.log_limit.try_take(1).is_granted() {
-            count(&self.metrics.unlogged);
-        } else if expected {
-            tracing::info!("{}", failure.record());
-        } else {
-            tracing::warn!("{}", failure.record());
+        match failure.kind() {
+            Kind::Bug => failure.log(Level::ERROR),
+            Kind::Known(_) if !self.log_limit.try_take(1).is_granted() => count(&self.metrics.unlogged),
+            Kind::Known(_) => failure.log(if expected { Level::INFO } else { Level::WARN }),
         }
     }
 }
@@ -118,8 +119,14 @@ pub struct Asked {
     pub activity: Arc<Activity>,
     /// When its header was complete, on the gateway's clock.
     pub arrived: u64,
+    /// Until when its answer must have begun.
+    pub deadline: u64,
+    /// That is [much](crate::config::settings::RouteSettings::is_hurried) earlier than its route says, since its client waits for no longer.
+    pub is_hurried: bool,
     /// What its bodies are charged by, once it has been charged; none where no limit counts bytes.
     pub meter: OnceLock<Arc<Meter>>,
+    /// What came of its attempts; none where there is one at the most.
+    pub said: Option<Arc<Said>>,
 }
 
 /// Answers a request: from the upstream, or with a refusal, rendered here and nowhere else. What it waits for is noted in
@@ -186,11 +193,17 @@ async fn serve(
     }
     // Who it is, before anything is counted to them.
     let who = client.identify(&parts, &plan);
+    // What can't be understood is as if nothing was said.
+    let waits = plan.settings.clients.deadline_header.as_ref();
+    let waits = waits.and_then(|field| field.read(&parts.headers).ok().flatten());
     // The route says all that follows.
     let host = parts.headers.get(header::HOST);
     let route = plan.route(host, &mut target, &parts.method)?;
     let route = taken.insert(Arc::clone(route));
     drop(plan);
+    // What a client says can only shorten what its route allows.
+    let left = waits.map_or(route.deadline, |waits| nanos(waits).min(route.deadline));
+    let said: Option<Arc<Said>> = route.attempts.is_some().then(Arc::default);
     // Behind a pointer: each layer takes it in and hands it on.
     let asked = Box::new(Asked {
         parts,
@@ -200,9 +213,19 @@ async fn serve(
         who,
         activity: Arc::clone(activity),
         arrived,
+        deadline: arrived.saturating_add(left),
+        is_hurried: waits.is_some_and(|waits| route.settings.is_hurried(waits)),
         meter: OnceLock::new(),
+        said: said.clone(),
     });
-    route.stack(client.worker).serve(asked).await
+    let outcome = route.stack(client.worker).serve(asked).await;
+    outcome.map_err(|mut denial| {
+        // Who gives up from above, at the deadline, does not know of attempts.
+        if let (Some(said), Some(attempts), true) = (&said, &route.attempts, denial.attempts.is_empty()) {
+            denial.attempts = said.lines(&attempts.group, activity.now());
+        }
+        denial
+    })
 }
 
 /// Whose request it is.

@@ -1,12 +1,11 @@
 //! A route's layers: the library's own, stacked.
 
 use http::Response;
-use sluicegate::permits::Permits;
 use sluicegate_tower::admission::Known;
 use sluicegate_tower::async_rate_limit::{AsyncRateLimit, AsyncRateLimitLayer};
 use sluicegate_tower::deadline::{Deadline, DeadlineLayer};
 use sluicegate_tower::due::{Due, TimeLeft};
-use sluicegate_tower::http::held::{Held, UntilBodyEnds};
+use sluicegate_tower::http::held::Held;
 use sluicegate_tower::queue::{Queue, QueueLayer};
 use sluicegate_tower::rate_limit::{RateLimit, RateLimitLayer};
 use sluicegate_tower::refused::Own;
@@ -16,7 +15,10 @@ use tower_service::Service;
 use super::activity::Until;
 use super::body::UpstreamBody;
 use super::forward::Forward;
+use super::hold::WhileWorking;
+use super::lateness::Blame;
 use super::limits::{OfRoute, OfStore};
+use super::places::{Judge, OfQueue, Places};
 use super::refusal::Denial;
 use super::request::Asked;
 
@@ -30,16 +32,18 @@ pub enum Stack {
 }
 
 /// What is behind the limits.
-pub type Inner = Deadline<Queue<Forward, UntilBodyEnds, Own<Denial>>, OfArrival, Known, Own<Denial>>;
+pub type Inner =
+    Deadline<Blame<Queue<Forward, WhileWorking, Own<Denial>, OfQueue, Judge>>, OfArrival, Known, Own<Denial>>;
 
 /// The order of things behind the limits, a reason each; built from the inside.
 #[must_use]
-pub fn inner(deadline: u64, permits: Permits, forward: Forward) -> Inner {
-    // The queue refuses at once, and a place at the upstream is held from there until the body has ended.
-    let queue = QueueLayer::new(permits).until_body_ends().with_error();
+pub fn inner(places: &Places, asked: OfQueue, forward: Forward) -> Inner {
+    // The queue refuses at once, and a place at the upstream is held from there until the body has ended, mostly.
+    let queue = QueueLayer::new(places.permits.clone()).holding::<WhileWorking>().with_error();
+    let queue = queue.asked_by(asked).judged_by(places.judge());
     // The deadline runs from when the header was complete, so that it includes every wait: below, and for a store.
-    let deadline = DeadlineLayer::new(OfArrival(deadline)).over_queue().with_error();
-    deadline.layer(queue.layer(forward))
+    let deadline = DeadlineLayer::new(OfArrival).over_queue().with_error();
+    deadline.layer(Blame::over(queue.layer(forward)))
 }
 
 // Limits first: who is over quota takes no place in the queue, and whoever is turned away by it, or leaves before its
@@ -70,15 +74,19 @@ impl Stack {
     }
 }
 
-/// Late so many nanoseconds after a request's arrival. The request's own task keeps that time along with its others: no
+/// Late at a request's deadline, which runs from its arrival. The request's own task keeps that time along with its others: no
 /// timer is set for it.
 #[derive(Clone, Copy, Debug)]
-pub struct OfArrival(u64);
+pub struct OfArrival;
 
 impl Due<Box<Asked>> for OfArrival {
     type Sleep = Until;
 
     fn time_left(&self, asked: &Box<Asked>) -> TimeLeft<Until> {
-        TimeLeft::Until(asked.activity.clone().until(asked.arrived.saturating_add(self.0)))
+        // A client may say that it does not wait at all.
+        if asked.deadline <= asked.arrived {
+            return TimeLeft::Nothing;
+        }
+        TimeLeft::Until(asked.activity.clone().until(asked.deadline))
     }
 }

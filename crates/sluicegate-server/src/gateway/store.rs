@@ -4,22 +4,26 @@
 //! Each call of it is bounded by the guard's timeout. A request waits for one, as a rule: for one more where a lease is just being
 //! fetched, and for up to two for each key that owes something of an outage and that nobody has paid for yet. What
 //! goes on by itself (fetching and giving back leases, paying what was granted in an outage, charging bytes, telling of
-//! outages) are tasks of the runtime that the gateway was started in. They end with the last request that came under the store.
+//! outages) are tasks of the runtime that the gateway was started in, looked after by a steward. They end with the last request that came
+//! under the store.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate::breaker::Standing;
+use sluicegate::cancel::CancelToken;
 use sluicegate::clock::nanos;
+use sluicegate::failure::FailureOf;
 use sluicegate::lease::{self, Leased};
 use sluicegate::outage::{self, Guarded, OutageCounts};
 use sluicegate::store::{Store, StoreError};
+use sluicegate::supervise::Chore;
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::JoinSet;
-use tokio_util::task::AbortOnDropHandle;
+use tracing::Level;
 
 use super::ledger::Ledger;
+use super::tasks::{Counts, HANG, Stewards, Task, Tasks};
 use crate::config::SettingsError;
 use crate::config::settings::{Settings, StoreSettings};
 use crate::config::store::LEASE;
@@ -45,12 +49,23 @@ pub struct Remote {
     store: AnyStore,
     backing: Backing,
     ledger: Ledger,
-    _telling: AbortOnDropHandle<()>,
+    telling: Ends,
+}
+
+/// Ends what tells of the store, when dropped.
+#[derive(Debug)]
+struct Ends(CancelToken);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 impl Remote {
     /// The store that these settings name; none where limits are in this process. One that is in use `before` goes on as it is if
-    /// nothing of it has changed, and its connection or file if its address has not. `tasks` gets what goes on by itself.
+    /// nothing of it has changed, and its connection or file if its address has not. What goes on by itself has a steward
+    /// of its own, which is given to `stewards`.
     ///
     /// A store across a network is not asked here: it may be away.
     ///
@@ -60,7 +75,8 @@ impl Remote {
         settings: &Settings,
         before: Option<&Arc<Self>>,
         time: TokioTime,
-        tasks: &mut JoinSet<()>,
+        counts: &Arc<Counts>,
+        stewards: &mut Stewards,
     ) -> Result<Option<Arc<Self>>, SettingsError> {
         let wanted = &settings.store;
         if wanted.is_here() {
@@ -88,17 +104,30 @@ impl Remote {
             .with_instances(u64::try_from(wanted.instances).unwrap_or(u64::MAX))
             .with_max_keys(wanted.max_keys);
         let (guard, upkeep) = Guarded::new(store.clone(), time, guarding);
-        tasks.spawn(upkeep.run());
+        let part = format_args!("store {}", wanted.address).to_string();
+        let mut steward = counts.steward(Task::Guard, part, time);
+        // No piece of work has more than some calls of the store behind one another.
+        let limit = HANG + wanted.waits() * 8;
+        steward.keep_watched(Task::Guard.name(), limit, upkeep);
         let leasing = lease::Settings::default()
             .with_lifetime(wanted.lease.unwrap_or(LEASE))
             .with_max_keys(wanted.max_keys);
         let (backing, upkeep) = Leased::new(guard.clone(), time, leasing);
-        tasks.spawn(upkeep.run());
+        steward.keep_watched(Task::Leases.name(), limit, upkeep);
         let (ledger, settling) = Ledger::new(wanted.max_keys, backing.clone(), time);
-        tasks.spawn(settling);
-        let telling = tokio::spawn(tell(guard, wanted.address.clone(), time));
-        let telling = AbortOnDropHandle::new(telling);
-        Ok(Some(Arc::new(Self { settings: wanted.clone(), store, backing, ledger, _telling: telling })))
+        steward.keep_watched(Task::Ledger.name(), limit, settling);
+        let end = CancelToken::new(time);
+        let telling = Telling {
+            guard,
+            address: wanted.address.clone(),
+            time,
+            counts: Arc::clone(counts),
+            end: end.clone(),
+        };
+        steward.keep_watched(Task::Tell.name(), limit, telling);
+        stewards.run(steward);
+        let telling = Ends(end);
+        Ok(Some(Arc::new(Self { settings: wanted.clone(), store, backing, ledger, telling })))
     }
 
     /// Which of its limits have leases, and what is answered for which while it is away.
@@ -135,6 +164,7 @@ impl Remote {
     ///
     /// Cancel-safe: what is left then is lost until it has flowed back, or not charged.
     pub async fn close(&self) {
+        self.telling.0.cancel();
         self.ledger.close().await;
         self.backing.close().await;
         self.guard().close().await;
@@ -192,7 +222,30 @@ fn unsupported(settings: &Settings, store: &AnyStore) -> Vec<SettingsError> {
 }
 
 /// Tells when the store is away, and when it is back; first of all whether it is there.
-async fn tell(guard: Guard, address: StoreAddress, time: TokioTime) {
+#[derive(Clone)]
+struct Telling {
+    guard: Guard,
+    address: StoreAddress,
+    time: TokioTime,
+    counts: Arc<Counts>,
+    end: CancelToken,
+}
+
+impl Chore for Telling {
+    fn work(&self) -> impl Future<Output = ()> + Send + 'static {
+        let Self { guard, address, time, counts, end } = self.clone();
+        async move {
+            // Why it ends is of no interest.
+            let _ = end.run(tell(guard, address, time, counts)).await;
+        }
+    }
+
+    fn finish(&self) {
+        self.end.cancel();
+    }
+}
+
+async fn tell(guard: Guard, address: StoreAddress, time: TokioTime, counts: Arc<Counts>) {
     // What was told of this outage.
     let mut causes = Vec::new();
     match guard.ping().await {
@@ -208,8 +261,18 @@ async fn tell(guard: Guard, address: StoreAddress, time: TokioTime) {
         }
     }
     let mut told = guard.counts();
+    let mut restarts = 0;
     loop {
         time.sleep_for(nanos(LOOK)).await;
+        counts.point(Task::Tell);
+        if let AnyStore::Redis(redis) = guard.store()
+            && redis.restarts() != restarts
+        {
+            restarts = redis.restarts();
+            let failure =
+                FailureOf::<Tasks>::bug("the task that asks a store has panicked and was started again");
+            failure.with("store", &address).with("restarts", restarts).log(Level::WARN);
+        }
         let OutageCounts { opened, recovered, .. } = guard.counts();
         if guard.standing() != Standing::Closed {
             if opened != told.opened {

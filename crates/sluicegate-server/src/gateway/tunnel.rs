@@ -40,7 +40,8 @@ impl Tunnel {
     /// # Errors
     /// If one side breaks off.
     pub async fn run(self) -> Result<(), TunnelError> {
-        let Self { switched: Switched { upgrade, upstream, gauges }, permit: _permit, busy } = self;
+        let Self { switched: Switched { upgrade, upstream, gauges, place: _place }, permit: _permit, busy } =
+            self;
         let (socket, ahead) = upstream;
         let mut client = TokioIo::new(upgrade.await.map_err(TunnelError::Upgrade)?);
         let activity = busy.activity();

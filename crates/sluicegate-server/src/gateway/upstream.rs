@@ -4,17 +4,21 @@
 //! nothing to supervise, and a request that is dropped closes a connection it has not finished with. An idle one is
 //! driven by nobody; whether the service has closed it meanwhile is seen when it is next taken out.
 
+mod exchange;
+#[cfg(test)]
+mod tests;
+mod unanswered;
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
-use http_body::{Body, Frame, SizeHint};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -24,36 +28,18 @@ use sluicegate::timer::TokioTime;
 use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 
+pub use exchange::Exchange;
+pub use unanswered::{Unanswered, UpstreamError};
+
 use super::body::RequestBody;
+use super::choice::Standing;
+use super::refusal::{Refusal, Stage};
 use super::relay::Relay;
 use crate::config::settings::UpstreamSettings;
 
 /// The largest header of an answer, in bytes, and the most that is read ahead of an answer's body for a client that does not
 /// take it.
 const MAX_REPLY_HEADER: usize = 64 * 1024;
-
-/// Why the service gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// It can't be reached.
-    #[error("can't connect to the upstream: {0}")]
-    Connect(#[source] io::Error),
-    /// Connecting takes too long.
-    #[error("connecting to the upstream takes longer than {0:?}")]
-    ConnectTimeout(std::time::Duration),
-    /// It was reached and did not answer well.
-    #[error("the upstream broke off: {0}")]
-    Broken(#[source] hyper::Error),
-    /// It changes protocols without having been asked to, or does not do so well.
-    #[error("the upstream switches to another protocol that nobody asked for")]
-    Switched,
-    /// It answered with a body in a coding that can't be passed on.
-    #[error("the upstream's answer is in a transfer coding other than chunked")]
-    Coding,
-    /// The client's body broke off while it was passed on.
-    #[error("the client's body broke off: {0}")]
-    ClientBody(#[source] hyper::Error),
-}
 
 /// The service, and idle connections to it.
 #[derive(Debug)]
@@ -65,6 +51,8 @@ pub struct Upstream {
     host: String,
     port: u16,
     time: TokioTime,
+    /// What is known of it where it is one of several.
+    pub standing: Standing,
     /// No configuration names it any more.
     retired: AtomicBool,
     /// For each worker, the most recently used at the back. A connection stays with the worker that opened it, whose
@@ -141,6 +129,18 @@ impl Link {
     }
 }
 
+/// What holds for one request on its way.
+pub(super) struct Terms<'a> {
+    /// Makes a copy of one that may be sent twice, for when a kept connection closes under it.
+    pub(super) copy: fn(&Request<RequestBody>) -> Option<Request<RequestBody>>,
+    /// When it is given up.
+    pub(super) until: Option<u64>,
+    /// Why it is, asked while it still waits.
+    pub(super) late: &'a (dyn Fn() -> UpstreamError + Sync),
+    /// Called once a connection is made.
+    pub(super) reached: &'a (dyn Fn() + Sync),
+}
+
 struct SendError {
     error: hyper::Error,
     unsent: Option<Box<Request<RequestBody>>>,
@@ -149,7 +149,7 @@ struct SendError {
 impl Upstream {
     /// A service, whose settings have been checked, for so many workers.
     #[must_use]
-    pub fn new(settings: UpstreamSettings, time: TokioTime, workers: usize) -> Arc<Self> {
+    pub fn new(settings: UpstreamSettings, standing: Standing, time: TokioTime, workers: usize) -> Arc<Self> {
         let uri: &Uri = &settings.url;
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -158,10 +158,25 @@ impl Upstream {
             host,
             port: uri.port_u16().unwrap_or(80),
             time,
+            standing,
             retired: AtomicBool::new(false),
             settings,
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         })
+    }
+
+    /// Tells it how long a request has until `deadline`, less what its answer takes on its way, if it is to be told.
+    ///
+    /// # Errors
+    /// If there is no time left.
+    pub(super) fn tell_time_left(&self, headers: &mut HeaderMap, deadline: u64) -> Result<(), Refusal> {
+        let Some(field) = &self.settings.deadline_header else { return Ok(()) };
+        let left = deadline.saturating_sub(self.time.now());
+        let told = left.saturating_sub(nanos(self.settings.deadline_reserve));
+        if field.write(headers, Duration::from_nanos(told)) {
+            return Ok(());
+        }
+        Err(Refusal::Deadline(if left > 0 { Stage::Reserve } else { Stage::Upstream }))
     }
 
     /// How many idle connections are kept now.
@@ -213,35 +228,66 @@ impl Upstream {
     ///
     /// # Errors
     /// If the service can't be reached or does not answer.
-    pub async fn send(
+    pub fn send(
+        self: &Arc<Self>,
+        worker: usize,
+        request: Request<RequestBody>,
+        copy: fn(&Request<RequestBody>) -> Option<Request<RequestBody>>,
+    ) -> impl Future<Output = Result<(Response<()>, Exchange), Unanswered>> + Send {
+        // Without an end nobody asks why.
+        let late = &|| UpstreamError::Slow(Duration::ZERO);
+        self.send_on(worker, request, Terms { copy, until: None, late, reached: &|| {} })
+    }
+
+    /// The same on these terms. What ends while it connects was not sent.
+    ///
+    /// # Errors
+    /// If the service can't be reached or does not answer, or not in time.
+    pub(super) async fn send_on(
         self: &Arc<Self>,
         worker: usize,
         mut request: Request<RequestBody>,
-        copy: impl Fn(&Request<RequestBody>) -> Option<Request<RequestBody>>,
-    ) -> Result<(Response<()>, Exchange), UpstreamError> {
+        terms: Terms<'_>,
+    ) -> Result<(Response<()>, Exchange), Unanswered> {
         while let Some(mut link) = self.take_idle(worker) {
-            let again = copy(&request);
-            match link.send(request).await {
+            let again = (terms.copy)(&request);
+            match self.in_time(link.send(request), &terms).await? {
                 Ok(response) => return Ok(self.exchange(worker, link, response)),
                 Err(SendError { unsent: Some(unsent), .. }) => request = *unsent,
                 Err(SendError { error, .. }) if error.is_user() => {
-                    return Err(UpstreamError::ClientBody(error));
+                    return Err(UpstreamError::ClientBody(error).into());
                 }
                 Err(SendError { error, .. }) => match again {
                     Some(copy) if error.is_incomplete_message() || error.is_closed() || is_reset(&error) => {
                         request = copy;
                         break;
                     }
-                    _ => return Err(UpstreamError::Broken(error)),
+                    _ => return Err(UpstreamError::Broken(error).into()),
                 },
             }
         }
-        let mut link = self.connect().await?;
-        match link.send(request).await {
+        let mut link = match self.connect(terms.until).await {
+            Ok(link) => link,
+            Err(error) => return Err(Unanswered { error, unsent: Some(Box::new(request)) }),
+        };
+        (terms.reached)();
+        match self.in_time(link.send(request), &terms).await? {
             Ok(response) => Ok(self.exchange(worker, link, response)),
-            Err(SendError { error, .. }) if error.is_user() => Err(UpstreamError::ClientBody(error)),
-            Err(SendError { error, .. }) => Err(UpstreamError::Broken(error)),
+            Err(SendError { error, .. }) if error.is_user() => Err(UpstreamError::ClientBody(error).into()),
+            Err(SendError { error, unsent }) => {
+                Err(Unanswered { error: UpstreamError::Broken(error), unsent })
+            }
         }
+    }
+
+    /// What comes of it, if that comes in time.
+    async fn in_time<F: Future>(&self, sending: F, terms: &Terms<'_>) -> Result<F::Output, UpstreamError> {
+        let Some(until) = terms.until else { return Ok(sending.await) };
+        let mut sending = pin!(sending);
+        let token = CancelToken::expiring(self.time, until);
+        let sent = token.run(sending.as_mut()).await;
+        // While it is still there: dropped, it waits for nobody.
+        sent.map_err(|_| (terms.late)())
     }
 
     fn exchange(
@@ -251,7 +297,8 @@ impl Upstream {
         response: Response<Incoming>,
     ) -> (Response<()>, Exchange) {
         let (head, incoming) = response.into_parts();
-        (Response::from_parts(head, ()), Exchange { incoming, link, worker, upstream: Arc::clone(self) })
+        let exchange = Exchange { incoming, link, worker, upstream: Arc::clone(self), place: None };
+        (Response::from_parts(head, ()), exchange)
     }
 
     /// A kept connection, the most recently used first. If the service has closed it, sending finds out.
@@ -259,10 +306,12 @@ impl Upstream {
         lock(&self.idle[worker]).pop_back().map(|idle| idle.link)
     }
 
-    async fn connect(&self) -> Result<Box<Link>, UpstreamError> {
-        let patience = self.settings.connect_timeout;
-        let until = CancelToken::expiring(self.time, self.time.now().saturating_add(nanos(patience)));
-        let socket = until
+    async fn connect(&self, until: Option<u64>) -> Result<Box<Link>, UpstreamError> {
+        let now = self.time.now();
+        let left = until.map_or(Duration::MAX, |until| Duration::from_nanos(until.saturating_sub(now)));
+        let patience = self.settings.connect_timeout.min(left);
+        let in_time = CancelToken::expiring(self.time, now.saturating_add(nanos(patience)));
+        let socket = in_time
             .run(TcpStream::connect((self.host.as_str(), self.port)))
             .await
             .map_err(|_| UpstreamError::ConnectTimeout(patience))?
@@ -312,74 +361,4 @@ fn is_reset(error: &hyper::Error) -> bool {
     source.is_some_and(|error| {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     })
-}
-
-/// An answer whose body is still to come. Dropped before its end it closes its connection, which is then of no use to
-/// another request.
-#[derive(Debug)]
-pub struct Exchange {
-    incoming: Incoming,
-    link: Box<Link>,
-    worker: usize,
-    upstream: Arc<Upstream>,
-}
-
-impl Exchange {
-    /// As [`Body::poll_frame`]; drives the connection as well.
-    pub fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // Asking first tells the connection that there is room.
-        self.link.relay.hold();
-        let mut frame = self.poll_incoming();
-        if frame.is_pending() {
-            self.link.drive(context);
-            self.link.relay.hold();
-            frame = self.poll_incoming();
-        }
-        // Who has got a frame comes back for the next, and drives the connection then.
-        self.link.relay.let_go(frame.is_pending());
-        frame
-    }
-
-    fn poll_incoming(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop()))
-    }
-
-    /// As [`Body::is_end_stream`].
-    #[must_use]
-    pub fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    /// As [`Body::size_hint`].
-    #[must_use]
-    pub fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-
-    /// The service has changed protocols: the bare connection, and what was read of it already. None if it has not.
-    #[must_use]
-    pub fn switched(self) -> Option<(TcpStream, Bytes)> {
-        let Self { incoming, mut link, .. } = self;
-        drop(incoming);
-        link.drive(&Context::from_waker(Waker::noop()));
-        let parts = link.ended.take()?.into_parts();
-        Some((parts.io.into_inner(), parts.read_buf))
-    }
-
-    /// The body has ended: the connection is kept for another request, if it can take one. It can't where the request's
-    /// own body is still being sent, or where one side has asked to close.
-    pub fn finish(self) {
-        let Self { incoming, mut link, worker, upstream } = self;
-        drop(incoming);
-        // The turn that brought the end of the body has mostly made it ready for the next request already.
-        if link.driver.is_some() && link.sender.is_ready() {
-            link.relay.rest();
-            upstream.keep(worker, link);
-        } else if link.is_idle() {
-            upstream.keep(worker, link);
-        }
-    }
 }

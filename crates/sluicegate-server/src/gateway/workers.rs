@@ -8,8 +8,14 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use futures_util::future::select_all;
+use sluicegate::cancel::CancelToken;
+use sluicegate::failure::FailureOf;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tracing::Level;
+
+use super::refusal::Requests;
 
 /// Threads with a runtime each. Dropped, they end what runs on them, and are joined.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ struct Worker {
     handle: Handle,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
+    /// Closed once the thread has done with its runtime.
+    ended: watch::Receiver<()>,
 }
 
 impl Workers {
@@ -49,6 +57,29 @@ impl Workers {
         self.workers.is_empty()
     }
 
+    /// Resolves if a thread ends by itself, which is a bug: its connections are gone, and it is not started again. Cancel-safe.
+    pub async fn one_ended(&self) {
+        let ended = self.workers.iter().map(|worker| Box::pin(worker.ended()));
+        select_all(ended).await;
+    }
+
+    /// Ends what runs on them, and joins them. A thread that something blocks can't be stopped: where it has not ended by the
+    /// deadline of `until`, it is left to the end of the process. How many those are is returned.
+    pub async fn end(mut self, until: &CancelToken) -> usize {
+        for worker in &self.workers {
+            worker.stop.notify_one();
+        }
+        let mut left = 0;
+        for worker in &mut self.workers {
+            if until.run(worker.ended()).await.is_err() {
+                // Not joined, then.
+                drop(worker.thread.take());
+                left += 1;
+            }
+        }
+        left
+    }
+
     /// What spawns on each, in order.
     #[must_use]
     pub fn handles(&self) -> Vec<Handle> {
@@ -60,13 +91,19 @@ impl Worker {
     fn start(number: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (handle, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
-        let stopped = Arc::clone(&stop);
+        let (stopped, (alive, ended)) = (Arc::clone(&stop), watch::channel(()));
         let thread = std::thread::Builder::new().name(format!("sluicegate-{number}")).spawn(move || {
+            let _alive = alive;
             runtime.block_on(stopped.notified());
             // Not waiting for a name that is being looked up on a thread of tokio's own.
             runtime.shutdown_background();
         })?;
-        Ok(Self { handle, stop, thread: Some(thread) })
+        Ok(Self { handle, stop, thread: Some(thread), ended })
+    }
+
+    async fn ended(&self) {
+        // An error: the thread has dropped the other end.
+        while self.ended.clone().changed().await.is_ok() {}
     }
 }
 
@@ -78,7 +115,7 @@ impl Drop for Worker {
             && thread.join().is_err()
         {
             // Tasks that panic do not end the thread; if it ended otherwise, what ran on it is gone all the same.
-            tracing::error!("a worker thread died, which is a bug");
+            FailureOf::<Requests>::bug("a worker thread died").log(Level::ERROR);
         }
     }
 }

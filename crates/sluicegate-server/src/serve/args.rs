@@ -8,23 +8,30 @@ use clap::Args;
 use http::{StatusCode, Uri};
 use ipnet::IpNet;
 use sluicegate::breaker::Policy;
+use sluicegate_tower::http::deadline::Field;
 
 use super::LogFormat;
+use super::queue_args::QueueArgs;
+use super::said::SaidFlags;
+use crate::config::attempts::{After, HedgeSettings, RetrySettings, replay};
 use crate::config::settings::{
-    ClientSettings, DEFAULT, ForwardedHeader, IdentitySettings, LimitSettings, ListenerSettings,
-    QueueSettings, RouteSettings, StoreSettings, TlsSettings, UpstreamSettings,
+    AttemptSettings, ClientSettings, Concurrency, DEFAULT, ForwardedHeader, IdentitySettings, LimitSettings,
+    ListenerSettings, RouteSettings, StoreSettings, TlsSettings, UpstreamSettings,
 };
 use crate::config::store::policy;
 use crate::config::{LimitRule, Settings};
-use crate::flags::{address, duration, network, refusal_status, timeout};
+use crate::flags::{address, deadline_header, duration, network, refusal_status, timeout};
 use crate::stores::StoreAddress;
 
 /// Flags of `serve`. Their defaults are those of [`Settings`].
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The service behind the gateway
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
-    pub upstream: Uri,
+    /// Which of them were said. The first: what is read after it is taken out of what it looks at.
+    #[command(flatten)]
+    pub said: SaidFlags,
+    /// The service behind the gateway; may repeat, for several that serve the same
+    #[arg(long = "upstream", value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    pub upstreams: Vec<Uri>,
     /// A file that says all of this and more (listeners, routes); read anew on SIGHUP and when it changes
     #[arg(long, value_name = "FILE", exclusive = true)]
     pub config: Option<PathBuf>,
@@ -47,26 +54,46 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value_t = StoreAddress::Memory)]
     pub store: StoreAddress,
     /// How long the store's answer is waited for; without, as long as its address says, or 100ms
-    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    #[arg(long, value_name = "TIME", value_parser = timeout, requires = "store")]
     pub store_timeout: Option<Duration>,
     /// What is answered while the store is away: everything (open), nothing (closed), or this gateway's share of each quota (share)
-    #[arg(long, value_name = "POLICY", default_value = "share", value_parser = policy)]
+    #[arg(long, value_name = "POLICY", default_value = "share", value_parser = policy, requires = "store")]
     pub away: Policy,
     /// Among how many gateways quotas are divided while the store is away, at the least; more, where more were seen
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "store")]
     pub instances: usize,
     /// Takes tokens from the store in advance and holds them for so long at the most, so that few requests ask it
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "store")]
     pub lease: Option<Duration>,
-    /// How many requests are at the upstream at once; without, as many as come
-    #[arg(long, value_name = "N")]
-    pub concurrency: Option<usize>,
-    /// How many requests wait for one of those places
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub queue: usize,
+    /// How many requests are at the upstream at once: a number, or `adaptive`, which finds it out, and keeps the line short (see
+    /// --queue-wait); without, as many as come
+    #[arg(long, value_name = "N|adaptive")]
+    pub concurrency: Option<Concurrency>,
+    /// What queues, and whom it serves
+    #[command(flatten)]
+    pub queueing: QueueArgs,
     /// How long a request may take until its answer begins, waiting included
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub deadline: Duration,
+    /// How long one attempt may take until its answer begins; without, as long as the request has
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub attempt_timeout: Option<Duration>,
+    /// Tries a request again that fails, if it may be sent twice, at another upstream if there is one: so often at the most, the
+    /// first time included, and one time more for each ten requests
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3")]
+    pub retry: Option<usize>,
+    /// Asks another upstream as well where an answer is later than this: a time, or a percentile of the answers, such as p95
+    #[arg(long, value_name = "TIME")]
+    pub hedge: Option<After>,
+    /// How much of a request's body is kept to be sent again, such as 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = replay)]
+    pub replay: usize,
+    /// The field in which a client may say how many milliseconds it waits; or grpc-timeout, with its units
+    #[arg(long, value_name = "NAME", value_parser = deadline_header)]
+    pub deadline_header: Option<Field>,
+    /// The field that tells the upstream how many milliseconds a request has left; or grpc-timeout
+    #[arg(long, value_name = "NAME", value_parser = deadline_header)]
+    pub upstream_deadline_header: Option<Field>,
     /// The status for a full queue
     #[arg(long, value_name = "STATUS", default_value = "503", value_parser = refusal_status)]
     pub reject_status: StatusCode,
@@ -144,6 +171,16 @@ impl From<&ServeArgs> for Settings {
         let tls = args.tls_certificate.clone().zip(args.tls_key.clone());
         let tls = tls.map(|(certificate, key)| TlsSettings { certificate, key });
         let name = || DEFAULT.to_owned();
+        let upstream = |(at, url): (usize, &Uri)| UpstreamSettings {
+            name: if at == 0 { name() } else { format!("{DEFAULT}-{}", at + 1) },
+            url: url.clone(),
+            connect_timeout: args.connect_timeout,
+            idle: args.upstream_idle,
+            idle_timeout: args.upstream_idle_timeout,
+            deadline_header: args.upstream_deadline_header.clone(),
+            ..UpstreamSettings::default()
+        };
+        let upstreams: Vec<_> = args.upstreams.iter().enumerate().map(upstream).collect();
         Self {
             listeners: vec![ListenerSettings { address: args.listen, tls }],
             admin: args.admin,
@@ -155,25 +192,21 @@ impl From<&ServeArgs> for Settings {
                 lease: args.lease,
                 ..StoreSettings::default()
             },
-            queues: vec![QueueSettings {
-                name: name(),
-                concurrency: args.concurrency,
-                waiting: args.queue,
-                reject_status: args.reject_status,
-            }],
-            upstreams: vec![UpstreamSettings {
-                name: name(),
-                url: args.upstream.clone(),
-                connect_timeout: args.connect_timeout,
-                idle: args.upstream_idle,
-                idle_timeout: args.upstream_idle_timeout,
-            }],
+            queues: vec![args.queueing.settings(args.concurrency.clone(), args.reject_status)],
             routes: vec![RouteSettings {
+                upstreams: upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+                attempts: AttemptSettings {
+                    retry: args.retry.map(|attempts| RetrySettings { attempts, ..RetrySettings::default() }),
+                    hedge: args.hedge.map(HedgeSettings::new),
+                    replay: args.replay,
+                    timeout: args.attempt_timeout,
+                },
                 limits: limits.iter().map(|limit| limit.name.clone()).collect(),
                 deadline: args.deadline,
                 ..RouteSettings::default()
             }],
             limits,
+            upstreams,
             clients: ClientSettings {
                 header_timeout: args.header_timeout,
                 idle_timeout: args.idle_timeout,
@@ -183,6 +216,7 @@ impl From<&ServeArgs> for Settings {
                 max_headers: args.max_headers,
                 max_connections: args.max_connections,
                 max_streams: args.max_streams,
+                deadline_header: args.deadline_header.clone(),
             },
             identity: IdentitySettings {
                 trusted_proxies: args.trusted_proxies.clone(),
@@ -193,27 +227,4 @@ impl From<&ServeArgs> for Settings {
             grace: args.grace,
         }
     }
-}
-
-/// The flag that says a setting.
-pub(super) fn flag(setting: &str) -> String {
-    let flag = match setting {
-        "listener.0.address" => "listen",
-        "queue.default.waiting" => "queue",
-        "queue.default.concurrency" => "concurrency",
-        "queue.default.reject-status" => "reject-status",
-        "upstream.default.url" => "upstream",
-        "upstream.default.connect-timeout" => "connect-timeout",
-        "upstream.default.idle" => "upstream-idle",
-        "upstream.default.idle-timeout" => "upstream-idle-timeout",
-        "route.default.deadline" => "deadline",
-        "route.default.limits" => "limit",
-        "store.timeout" => "store-timeout",
-        "store.instances" => "instances",
-        "store.lease" => "lease",
-        limit if limit.starts_with("limit.") && limit.ends_with(".max-keys") => "max-keys",
-        limit if limit.starts_with("limit.") && limit.ends_with(".quota") => "limit",
-        same => same,
-    };
-    format!("--{flag}")
 }

@@ -7,13 +7,19 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
+use futures_util::future::join;
 use notify::event::{AccessKind, AccessMode, Event, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use sluicegate::cancel::CancelToken;
+use sluicegate::supervise::Chore;
 use sluicegate::timer::{Timer, TokioTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::config::Settings;
+use crate::gateway::tasks::{Counts, HANG, Stewards, Task};
 
 /// How long files must stay as they are before they are read, in nanoseconds: who writes one does so in several steps.
 const QUIET: u64 = 100_000_000;
@@ -162,6 +168,91 @@ impl Changes {
                 return;
             }
         }
+    }
+}
+
+/// A task that hears of changes, and its steward.
+#[derive(Debug)]
+pub(super) struct Watching {
+    changes: Arc<Mutex<Changes>>,
+    /// Has the task let go of what it works on.
+    wanted: Arc<Notify>,
+    heard: mpsc::Receiver<()>,
+    stewards: Stewards,
+}
+
+impl Watching {
+    /// Hears of these from now on. What becomes of the task is noted in `counts`.
+    pub(super) fn start(changes: Changes, counts: &Arc<Counts>) -> Self {
+        let time = changes.time;
+        // One is enough: all is read anew then.
+        let (tell, heard) = mpsc::channel(1);
+        let (changes, wanted) = (Arc::new(Mutex::new(changes)), Arc::new(Notify::new()));
+        let hearing = Hearing {
+            changes: Arc::clone(&changes),
+            wanted: Arc::clone(&wanted),
+            tell,
+            counts: Arc::clone(counts),
+            end: CancelToken::new(time),
+        };
+        let mut steward = counts.steward(Task::Watch, "configuration", time);
+        steward.keep_watched(Task::Watch.name(), HANG, hearing);
+        let mut stewards = Stewards::default();
+        stewards.run(steward);
+        Self { changes, wanted, heard, stewards }
+    }
+
+    /// Resolves when the configuration should be read anew. Cancel-safe.
+    pub(super) async fn next(&mut self) {
+        if self.heard.recv().await.is_none() {
+            // Its steward was stopped.
+            std::future::pending().await
+        }
+    }
+
+    /// As [`Changes::watch`].
+    pub(super) async fn watch(&self, settings: &Settings) {
+        // First in line, and only then has the task let go; that is kept for it if it does not listen yet.
+        let (mut changes, ()) = join(self.changes.lock(), async { self.wanted.notify_one() }).await;
+        changes.watch(settings);
+    }
+
+    /// Ends the task.
+    pub(super) async fn end(&mut self) {
+        self.stewards.shut_down().await;
+    }
+}
+
+/// What hears of changes.
+#[derive(Clone)]
+struct Hearing {
+    changes: Arc<Mutex<Changes>>,
+    wanted: Arc<Notify>,
+    tell: mpsc::Sender<()>,
+    counts: Arc<Counts>,
+    end: CancelToken,
+}
+
+impl Chore for Hearing {
+    fn work(&self) -> impl Future<Output = ()> + Send + 'static {
+        let Self { changes, wanted, tell, counts, end } = self.clone();
+        async move {
+            while end.cause().is_none() {
+                // Whoever has waited for it longer has it first.
+                let mut changes = changes.lock().await;
+                counts.point(Task::Watch);
+                tokio::select! {
+                    // One that was told already and not heard yet is enough.
+                    () = changes.next() => drop(tell.try_send(())),
+                    () = wanted.notified() => {}
+                    _ = end.stopped() => {}
+                }
+            }
+        }
+    }
+
+    fn finish(&self) {
+        self.end.cancel();
     }
 }
 

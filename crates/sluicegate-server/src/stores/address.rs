@@ -221,8 +221,9 @@ pub(crate) fn hidden(text: &str) -> String {
         Some((scheme, user)) if !scheme.contains([':', '@']) => (format!("{scheme}://"), user),
         _ => (String::new(), user),
     };
-    // A name alone may be a password that was put in the wrong place.
-    let user = user.split_once(':').map_or(String::new(), |(user, _)| format!("{user}:"));
+    // A name without a password may be one that was put in the wrong place.
+    let named = user.split_once(':').filter(|(_, password)| !password.is_empty());
+    let user = named.map_or(String::new(), |(user, _)| format!("{user}:"));
     format!("{scheme}{user}…@{}", without_secrets(rest))
 }
 

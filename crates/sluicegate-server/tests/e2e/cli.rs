@@ -24,7 +24,17 @@ async fn a_bad_value_is_named_with_what_would_be_right() {
         ("--limit", "", &[]),
         ("--concurrency", "0", &[]),
         ("--concurrency", "many", &[]),
+        ("--concurrency", "adaptve", &["adaptive"]),
         ("--queue", "-1", &[]),
+        ("--queue-wait", "0s", &["1ms"]),
+        ("--queue-order", "lifo", &["codel-newest"]),
+        ("--queue-target", "0s", &["1ms"]),
+        ("--queue-full", "wait", &["drop-oldest"]),
+        ("--queue-fair", "client", &["client.ip"]),
+        ("--queue-classes", "high", &["high=8"]),
+        ("--queue-classes", "high=0", &["`high=0`", "1 to 1000"]),
+        ("--priority-header", "cookie", &["x-priority"]),
+        ("--priority-from", "all", &["trusted-proxies"]),
         ("--max-keys", "x", &[]),
         ("--deadline", "2", &["2s"]),
         ("--deadline", "soon", &["s"]),
@@ -37,6 +47,14 @@ async fn a_bad_value_is_named_with_what_would_be_right() {
         ("--reject-status", "99", &["400", "599"]),
         ("--listen", "localhost", &["127.0.0.1:"]),
         ("--admin", "nonsense", &["127.0.0.1:"]),
+        ("--retry", "1", &["2"]),
+        ("--retry", "many", &[]),
+        ("--hedge", "soon", &["50ms", "p50"]),
+        ("--hedge", "p30", &["p50"]),
+        ("--hedge", "60s", &["30s"]),
+        ("--attempt-timeout", "60s", &["30s"]),
+        ("--replay", "1GiB", &["16MiB"]),
+        ("--deadline-header", "host", &["x-request-timeout-ms"]),
         ("--upstream", "ftp://a", &["http://"]),
         ("--upstream", "127.0.0.1:9000", &["http://127.0.0.1:9000"]),
         ("--upstream", "http://", &[]),
@@ -63,6 +81,28 @@ async fn a_bad_value_is_named_with_what_would_be_right() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_told_by_its_flag() {
+    let upstream = Upstream::start();
+    for (flags, said) in [
+        (
+            &["--concurrency", "8", "--queue-target", "9ms"][..],
+            ["`--queue-target`: ", "expected a `--queue-order` of `codel` "],
+        ),
+        (
+            &["--queue-fair", "client.ip"],
+            ["`--queue-fair`: without a `--concurrency`", "expected a `--concurrency`"],
+        ),
+        (
+            &["--reject-status", "429"],
+            ["`--reject-status`: without a `--concurrency`", "expected a `--concurrency`"],
+        ),
+    ] {
+        let gateway = serve(&upstream, flags).await;
+        gateway.until_log(&[&["WARN"], &said[..]].concat()).await;
+    }
 }
 
 #[tokio::test]
@@ -127,4 +167,24 @@ async fn a_log_id_is_found_in_the_log() {
     .await;
     let record: serde_json::Value = serde_json::from_str(&line).expect("a record is one JSON object");
     assert!(record.is_object() && !line.contains('\u{1b}'), "{line}");
+    // All of it, field by field, and none of it in what the client was told.
+    let fields = &record["fields"];
+    assert_eq!((&fields["id"], &fields["code"]), (&id.as_str().into(), &"upstream_unreachable".into()));
+    assert_eq!(
+        (&fields["process"], &fields["build"]),
+        (&"sluicegate".into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    for (field, part) in [
+        ("born", "T"),
+        ("origin", "gateway "),
+        ("causes", "can't connect to the upstream"),
+        ("context", "route="),
+        ("fingerprint", ""),
+        ("host", ""),
+    ] {
+        let said = fields[field].as_str().unwrap_or_else(|| panic!("{field} in {line}"));
+        assert!(said.contains(part) && !said.is_empty(), "{field} in {line}");
+        assert!(!problem.detail.contains(said), "{field} in {}", problem.detail);
+    }
+    assert!(fields["pid"].is_u64(), "{line}");
 }

@@ -63,6 +63,12 @@ async fn a_file_is_fine_or_its_mistakes_are_shown() {
     let ended = check(unused.name()).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("warning: no route has the queue `api`"), "{}", ended.stderr);
+
+    let kept = File::new("kept", &format!("{FINE}retry = true\nreplay = '8MiB'\n"));
+    let ended = check(kept.name()).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let part = "warning: `route.all.replay`: up to 8MiB of each body is kept, and nothing bounds how many";
+    assert!(ended.stderr.contains(part), "{}", ended.stderr);
 }
 
 #[tokio::test]

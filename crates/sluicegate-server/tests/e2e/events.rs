@@ -93,3 +93,21 @@ async fn a_client_that_leaves_frees_its_place() {
         until_idle(&gateway).await;
     }
 }
+
+/// Those who listen are no work, and the limit moves only when requests end: they would stop all else for good.
+#[tokio::test]
+async fn listeners_take_no_place_where_those_are_found_out() {
+    let upstream = Upstream::start();
+    let gateway = serve(&upstream, &["--concurrency", "adaptive", "--queue", "0"]).await;
+    let mut listeners = Vec::new();
+    for _ in 0..12 {
+        listeners.push(listen(&gateway, 1).await);
+    }
+    gateway.until_metric("sluicegate_concurrency_limit", &[], 10).await;
+    assert_eq!(gateway.client().get("/").await.status, StatusCode::OK);
+    upstream.drip(12);
+    for mut listener in listeners {
+        listener.read_until("data: 0\n\n\r\n").await;
+    }
+    until_idle(&gateway).await;
+}

@@ -59,7 +59,14 @@ async fn retry_after_is_never_rounded_down() {
     let client = gateway.client();
     assert_eq!(client.get("/").await.status, OK);
     for _ in 0..2 {
-        let refused = client.get("/").await;
+        // A machine that is busy elsewhere may let a token come before it is asked for again.
+        let mut refused = client.get("/").await;
+        for _ in 0..20 {
+            if refused.status == TOO_MANY {
+                break;
+            }
+            refused = client.get("/").await;
+        }
         assert_eq!(refused.status, TOO_MANY);
         until(announced(&refused, now())).await;
         assert_eq!(client.get("/").await.status, OK);

@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod again;
 mod bodies;
 mod cli;
 mod clients;
@@ -26,11 +27,11 @@ mod hostile;
 mod http2;
 mod limits;
 mod nginx;
+mod overload;
 mod process;
 mod programs;
 mod proxies;
 mod queue;
-
 mod refusals;
 mod reload;
 mod smuggling;

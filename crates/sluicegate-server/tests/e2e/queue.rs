@@ -1,5 +1,5 @@
 //! Concurrency and the queue in front of it: exact bounds, first come first served, and nothing lost.
-use crate::{serve, spawn_get, until_idle};
+use crate::{get_with, serve, spawn_get, until_idle};
 use http::StatusCode;
 use sluicegate_testkit::client::{Answer, Raw};
 use sluicegate_testkit::process::Sluicegate;
@@ -146,4 +146,29 @@ async fn a_body_is_not_invited_before_its_request_is_admitted() {
     waiting.write("abc").await;
     assert!(waiting.read_head().await.starts_with("HTTP/1.1 200 "));
     assert_eq!(served.await.unwrap().status, OK);
+}
+
+/// Who may wait no longer is refused by the queue, and told when to come back; whose own time is over has had no answer in time.
+#[tokio::test]
+async fn a_wait_that_is_over_is_a_refusal_and_a_deadline_that_is_over_is_a_timeout() {
+    let upstream = Upstream::start();
+    let args = ["--concurrency", "1", "--queue-wait", "100ms", "--deadline", "60s"];
+    let args = [&args[..], &["--deadline-header", "x-timeout-ms", "--reject-status", "429"]].concat();
+    let gateway = serve(&upstream, &args).await;
+    let served = spawn_get(gateway.client(), "/gated");
+    upstream.until("one at the gate", |seen| seen.in_flight == 1).await;
+
+    let refused = gateway.client().get("/gated").await;
+    assert_eq!((refused.status.as_u16(), refused.retry_after()), (429, Some(1)));
+    refused.problem();
+    let late = gateway.client().send(get_with("/gated", "x-timeout-ms", "20")).await;
+    assert_eq!((late.status, late.retry_after()), (StatusCode::GATEWAY_TIMEOUT, None));
+    late.problem();
+    let metrics = gateway.metrics().await;
+    for reason in ["queue_wait", "deadline"] {
+        assert_eq!(metrics.count("sluicegate_refusals_total", &[("reason", reason)]), 1, "{reason}");
+    }
+    upstream.open_all();
+    assert_eq!(served.await.unwrap().status, OK);
+    assert_eq!(upstream.counters().total, 1, "neither has reached the service");
 }

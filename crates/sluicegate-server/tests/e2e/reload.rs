@@ -11,14 +11,14 @@ use sluicegate_testkit::upstream::Upstream;
 use sluicegate_testkit::wait::eventually;
 
 /// A gateway and its file.
-struct Configured {
+pub(crate) struct Configured {
     folder: Folder,
-    gateway: Sluicegate,
+    pub(crate) gateway: Sluicegate,
 }
 
 impl Configured {
     /// Serves what `config` says.
-    async fn serve(config: &str) -> Self {
+    pub(crate) async fn serve(config: &str) -> Self {
         let folder = Folder::new();
         let file = folder.write("gateway.toml", config);
         let gateway = Sluicegate::start(SLUICEGATE, &["serve", "--config", &file]).await;
@@ -26,14 +26,14 @@ impl Configured {
     }
 
     /// Has it say something else in one step, and be read.
-    async fn change(&self, config: &str) {
+    pub(crate) async fn change(&self, config: &str) {
         let next = self.folder.write("next.toml", config);
         std::fs::rename(next, self.folder.path("gateway.toml")).unwrap();
         self.gateway.signal("HUP").await;
     }
 
     /// The same, and waits until it holds. It must name a generation that was not there before.
-    async fn change_to(&self, config: &str, generation: u32) {
+    pub(crate) async fn change_to(&self, config: &str, generation: u32) {
         self.change(config).await;
         self.until_generation(generation).await;
     }
@@ -45,7 +45,7 @@ impl Configured {
     }
 
     /// Waits until a change was refused, the `n`th, and said where and what is wrong.
-    async fn until_refused(&self, n: u64, said: &[&str]) {
+    pub(crate) async fn until_refused(&self, n: u64, said: &[&str]) {
         let failed = [("result", "failed")];
         self.gateway.until_metric("sluicegate_config_reloads_total", &failed, n).await;
         assert_eq!(self.gateway.metrics().await.count("sluicegate_config_last_reload_ok", &[]), 0);
@@ -60,7 +60,7 @@ impl Configured {
 }
 
 /// A file with a listener on a free port, one service, a mark by which it is known, and more.
-fn config(upstream: &Upstream, generation: u32, more: &str) -> String {
+pub(crate) fn config(upstream: &Upstream, generation: u32, more: &str) -> String {
     listening("127.0.0.1:0", upstream, generation, more)
 }
 

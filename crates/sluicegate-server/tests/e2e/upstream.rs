@@ -6,8 +6,36 @@ use sluicegate_testkit::client::{Raw, request};
 use sluicegate_testkit::upstream::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 const OK: StatusCode = StatusCode::OK;
+
+/// One whose line of connections is full, and who takes none of them: who connects waits for ever.
+pub(crate) struct Deaf {
+    listener: TcpListener,
+    _first: TcpStream,
+    _others: JoinSet<std::io::Result<TcpStream>>,
+}
+
+impl Deaf {
+    pub(crate) async fn start() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        // Room for one, which the first takes; the kernel lets the others knock.
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let first = TcpStream::connect(address).await.unwrap();
+        let mut others = JoinSet::new();
+        for _ in 0..3 {
+            others.spawn(TcpStream::connect(address));
+        }
+        Self { listener, _first: first, _others: others }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+}
 
 #[tokio::test]
 async fn one_that_dies_in_mid_body_breaks_the_answer_and_frees_the_slot() {
@@ -77,22 +105,15 @@ async fn one_that_is_stopped_before_it_answers_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn one_that_accepts_nobody_is_given_up() {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    // Room for one, which the first takes; the kernel lets the others knock.
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let first = TcpStream::connect(address).await.unwrap();
-    let others: Vec<_> = (0..3).map(|_| tokio::spawn(TcpStream::connect(address))).collect();
+    let deaf = Deaf::start().await;
     let args = ["--connect-timeout", "200ms", "--concurrency", "1", "--queue", "0", "--deadline", "60s"];
-    let gateway = serve_url(&format!("http://{address}"), &args).await;
+    let gateway = serve_url(&deaf.url(), &args).await;
     for _ in 0..2 {
         let answer = gateway.client().get("/").await;
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
         answer.problem();
     }
     until_idle(&gateway).await;
-    drop((first, others, listener));
 }
 
 #[tokio::test]

@@ -10,6 +10,10 @@ mod bucket;
 #[expect(dead_code, reason = "what reads the arguments is for who runs it")]
 #[path = "../../examples/limited_server.rs"]
 mod limited_server;
+mod operations;
+#[expect(dead_code, reason = "what binds its own address is for who runs it")]
+#[path = "../../examples/operations.rs"]
+mod operations_example;
 mod redis;
 mod server;
 #[expect(dead_code, reason = "what reads the arguments is for who runs it")]

@@ -4,11 +4,14 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use http::Method;
+use toml::de::DeValue;
 
-use super::{queue, set};
+use super::attempts::attempts;
+use super::queue::queue;
+use super::set;
 use crate::config::limit::LimitRule;
 use crate::config::pattern::Match;
-use crate::config::settings::{DEFAULT, LimitSettings, QueueSettings, RouteSettings, Settings};
+use crate::config::settings::{DEFAULT, LimitSettings, QueueSettings, RouteSettings, Settings, Share};
 use crate::config::tree::{Reading, Section, Wrong};
 use crate::flags::timeout;
 
@@ -55,7 +58,7 @@ fn one_for_all(
     }
     let upstream = settings.upstreams.first().map_or(DEFAULT, |upstream| &upstream.name).to_owned();
     let queue = own_queue(settings, DEFAULT, queues);
-    RouteSettings { upstream, queue, ..RouteSettings::default() }
+    RouteSettings { upstreams: vec![upstream], queue, ..RouteSettings::default() }
 }
 
 fn route<'t>(
@@ -74,10 +77,13 @@ fn route<'t>(
     reading.places.add(format!("route.{name}"), named.unwrap_or(place));
     let mut route = RouteSettings { name, ..RouteSettings::default() };
     route.matches = matches(reading, &mut section, at);
-    route.upstream = upstream(reading, &mut section, settings);
+    route.upstreams = upstreams(reading, &mut section, settings);
     let limits = reading.list(&mut section, "limits", EXPECTED_LIMITS, limit);
     route.queue = route_queue(reading, &mut section, &route.name, settings, queues);
+    route.class = reading.text(&mut section, "class", |text| Ok::<_, Wrong>(text.to_owned()));
+    route.share = share(reading, &mut section);
     set(&mut route.deadline, reading.text(&mut section, "deadline", timeout));
+    route.attempts = attempts(reading, &mut section);
     reading.close(&section);
     (route, limits)
 }
@@ -107,18 +113,62 @@ fn method(text: &str) -> Result<Method, String> {
     method.ok_or_else(|| "a method in upper case, such as `GET` or `POST`".to_owned())
 }
 
-fn upstream<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>, settings: &Settings) -> String {
-    let given = reading.text(section, "upstream", |text| Ok::<_, Wrong>(text.to_owned()));
+/// `upstream` with one name, or `upstreams` with several.
+fn upstreams<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>, settings: &Settings) -> Vec<String> {
     let names = || settings.upstreams.iter().map(|upstream| upstream.name.as_str());
-    if !section.has("upstream") && settings.upstreams.len() > 1 {
-        let expected = format!(
-            "the name of one of {}, as in `upstream = \"{}\"`",
-            names().collect::<Vec<_>>().join(", "),
-            names().next().unwrap_or(DEFAULT)
+    let one = reading.text(section, "upstream", |text| Ok::<_, Wrong>(text.to_owned()));
+    let expected = "names of upstreams, as in `[\"a\", \"b\"]`";
+    let several = reading.list(section, "upstreams", expected, |text| Ok::<_, Wrong>(text.to_owned()));
+    let first = names().next().unwrap_or(DEFAULT);
+    let (path, place) =
+        (section.at("upstreams"), |reading: &Reading<'_>, path: &str| reading.places.find(path));
+    if section.has("upstreams") && section.has("upstream") {
+        let message = format!("`{}` can't have both `upstream` and `upstreams`", section.path());
+        reading.wrong(
+            place(reading, &path),
+            message,
+            "`upstream` with one name, or `upstreams` with several",
         );
+    } else if section.is_empty_list("upstreams") {
+        let expected = format!("at least one, as in `upstreams = [\"{first}\"]`");
+        reading.wrong(place(reading, &path), format!("`{path}` can't be empty"), expected);
+    } else if !section.has("upstreams") && !section.has("upstream") && settings.upstreams.len() > 1 {
+        let names = names().collect::<Vec<_>>().join(", ");
+        let expected = format!("the name of one of {names}, as in `upstream = \"{first}\"`");
         reading.require(section, "upstream", &expected);
     }
-    given.unwrap_or_else(|| names().next().unwrap_or(DEFAULT).to_owned())
+    for (at, (_, place)) in several.iter().enumerate() {
+        reading.places.add(format!("{path}.{at}"), place.clone());
+    }
+    if let [(_, place)] = several.as_slice() {
+        // One alone is called so, however it is written.
+        reading.places.add(section.at("upstream"), place.clone());
+    }
+    match (one, several.is_empty()) {
+        (Some(one), _) => vec![one],
+        (None, false) => several.into_iter().map(|(name, _)| name).collect(),
+        (None, true) => vec![first.to_owned()],
+    }
+}
+
+/// Which part of the queue's places is kept for it.
+fn share<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Share> {
+    let node = reading.node(section, "share")?;
+    let expected =
+        "a part of the queue's places: a number above 0 and up to 1, such as `0.3`, without quotes";
+    let number = match node.get_ref() {
+        DeValue::Integer(number) => number.as_str(),
+        DeValue::Float(number) => number.as_str(),
+        _ => {
+            reading.wrong_kind(&section.at("share"), node, expected);
+            return None;
+        }
+    };
+    let share = Share::of_one(number);
+    if share.is_none() {
+        reading.out_of_range(section, "share", number, expected);
+    }
+    share
 }
 
 const EXPECTED_LIMITS: &str = "a name, or a rule of this route's own, as in `[\"client.ip 5/s\"]`";

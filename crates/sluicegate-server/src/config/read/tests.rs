@@ -1,9 +1,11 @@
 use super::*;
-use crate::config::settings::{ForwardedHeader, ListenerSettings, QueueSettings};
+use crate::config::settings::{Concurrency, ForwardedHeader, ListenerSettings, QueueSettings};
 use http::{Method, StatusCode};
 use std::time::Duration;
 
+mod attempts;
 mod mistakes;
+mod queues;
 
 /// Of a file that has an upstream behind all else, if it says none.
 fn config(text: &str) -> Config {
@@ -125,11 +127,12 @@ fn a_file_says_everything() {
             ("route-2/header:x-key-2", "header:x-key 10/m".to_owned(), own),
         ]
     );
-    let queue = |name: &str, concurrency, waiting, reject_status| QueueSettings {
+    let queue = |name: &str, concurrency: Option<usize>, waiting, reject_status| QueueSettings {
         name: name.to_owned(),
-        concurrency,
+        concurrency: concurrency.map(Concurrency::from).unwrap_or_default(),
         waiting,
         reject_status,
+        ..QueueSettings::default()
     };
     assert_eq!(
         settings.queues,
@@ -140,7 +143,10 @@ fn a_file_says_everything() {
         ]
     );
     let login = &settings.routes[0];
-    assert_eq!((login.name.as_str(), login.upstream.as_str(), login.queue.as_str()), ("login", "api", "api"));
+    assert_eq!(
+        (login.name.as_str(), login.upstreams[0].as_str(), login.queue.as_str()),
+        ("login", "api", "api")
+    );
     assert_eq!(
         (login.limits.join(" "), login.deadline.as_secs()),
         ("per-client login/client.ip+path".to_owned(), 2)
@@ -157,7 +163,7 @@ fn a_file_that_says_nothing_else_has_the_defaults() {
     let Config { settings, log, .. } = config("");
     assert_eq!((settings, log), (Settings::default(), LogFormat::Text));
     let settings = config("[upstream.api]\nurl = 'http://a'").settings;
-    assert_eq!(settings.routes[0].upstream, "api");
+    assert_eq!(settings.routes[0].upstreams, ["api"]);
     let default = |address: &str| ListenerSettings { address: address.parse().unwrap(), tls: None };
     assert_eq!(settings.listeners, [default("127.0.0.1:8080")]);
 }

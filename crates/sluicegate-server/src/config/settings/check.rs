@@ -1,12 +1,15 @@
 //! What is right of settings: the one place, for the command line and the file.
 
+mod attempts;
+mod queues;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{QueueSettings, RouteSettings, Settings, SettingsError, UpstreamSettings};
+use super::{RouteSettings, Settings, SettingsError, UpstreamSettings};
 use crate::config::store::policy_text;
 
 /// Times that something is waited for.
@@ -43,9 +46,13 @@ impl Settings {
         wrong.unique("queue", self.queues.iter().map(|queue| &queue.name));
         self.queues.iter().for_each(|queue| queue.check(&mut wrong));
         wrong.unique("upstream", self.upstreams.iter().map(|upstream| &upstream.name));
-        self.upstreams.iter().for_each(|upstream| upstream.check(&mut wrong));
+        for upstream in &self.upstreams {
+            upstream.check(&mut wrong);
+            attempts::check_reserve(upstream, &self.routes, &mut wrong);
+        }
         wrong.unique("route", self.routes.iter().map(|route| &route.name));
         self.routes.iter().for_each(|route| self.check_route(route, &mut wrong));
+        self.queues.iter().for_each(|queue| queues::check_shares(queue, &self.routes, &mut wrong));
         self.check_order(&mut wrong);
         wrong.0
     }
@@ -61,6 +68,7 @@ impl Settings {
         for route in &self.routes {
             let at = |setting: &str| format!("route.{}.{setting}", route.name);
             wrong.note(size(&at("limits"), route.limits.len(), 0..=32));
+            wrong.note(size(&at("upstreams"), route.upstreams.len(), 1..=64));
             wrong.note(size(&at("methods"), route.matches.methods.len(), 0..=32));
         }
     }
@@ -149,18 +157,30 @@ impl Settings {
     fn check_route(&self, route: &RouteSettings, wrong: &mut Wrong) {
         let at = |setting: &str| format!("route.{}.{setting}", route.name);
         wrong.note(time(&at("deadline"), route.deadline));
+        attempts::check(route, wrong);
         let names = |names: Vec<&str>| match names.is_empty() {
             true => "the name of one, but there is none".to_owned(),
             false => format!("the name of one there is: {}", names.join(", ")),
         };
-        let upstreams: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        if !upstreams.contains(&route.upstream.as_str()) {
-            wrong.push(SettingsError::new(at("upstream"), &route.upstream, names(upstreams)));
+        for (place, upstream) in route.upstreams.iter().enumerate() {
+            let setting = |place: usize| match route.upstreams.len() {
+                1 => at("upstream"),
+                _ => at(&format!("upstreams.{place}")),
+            };
+            if !self.upstreams.iter().any(|known| known.name == *upstream) {
+                let known = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+                wrong.push(SettingsError::new(setting(place), upstream, names(known)));
+            }
+            if let Some(first) = route.upstreams[..place].iter().position(|earlier| earlier == upstream) {
+                let error = SettingsError::new(setting(place), upstream, "each upstream once");
+                wrong.push(error.beside(setting(first)));
+            }
         }
         let queues: Vec<&str> = self.queues.iter().map(|queue| queue.name.as_str()).collect();
         if !queues.contains(&route.queue.as_str()) {
             wrong.push(SettingsError::new(at("queue"), &route.queue, names(queues)));
         }
+        queues::check_class(route, self.queues.iter().find(|queue| queue.name == route.queue), wrong);
         for (place, limit) in route.limits.iter().enumerate() {
             let setting = || at(&format!("limits.{place}"));
             if !self.limits.iter().any(|known| known.name == *limit) {
@@ -198,18 +218,6 @@ fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
     one != other && one.port() == other.port() && (holds(one, other) || holds(other, one))
 }
 
-impl QueueSettings {
-    fn check(&self, wrong: &mut Wrong) {
-        let at = |setting: &str| format!("queue.{}.{setting}", self.name);
-        wrong.note(size(&at("waiting"), self.waiting, 0..=1_000_000));
-        wrong.note(size(&at("concurrency"), self.concurrency.unwrap_or(1), 1..=1_000_000));
-        if !(self.reject_status.is_client_error() || self.reject_status.is_server_error()) {
-            let status = self.reject_status.as_u16();
-            wrong.push(SettingsError::new(at("reject-status"), status, "a status from 400 to 599"));
-        }
-    }
-}
-
 impl UpstreamSettings {
     fn check(&self, wrong: &mut Wrong) {
         let at = |setting: &str| format!("upstream.{}.{setting}", self.name);
@@ -226,6 +234,10 @@ impl UpstreamSettings {
         wrong.note(time(&at("connect-timeout"), self.connect_timeout));
         wrong.note(size(&at("idle"), self.idle, 0..=1_000_000));
         wrong.note(time(&at("idle-timeout"), self.idle_timeout));
+        if self.deadline_reserve > *TIMES.end() {
+            let reserve = format!("{:?}", self.deadline_reserve);
+            wrong.push(SettingsError::new(at("deadline-reserve"), reserve, "at most 24h"));
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::alarm::Alarm;
 use crate::gateway::activity::{Activity, Busy, Patience, Wait};
 use crate::gateway::metrics::count;
 use crate::gateway::request::Shared;
+use crate::gateway::tasks::Passing;
 
 /// Runs requests, each with a look at what it waits for.
 #[derive(Clone, Debug)]
@@ -31,11 +32,27 @@ struct Tasks {
 
 /// Ends all requests when dropped. They hold what runs them, which therefore does not end by itself.
 #[derive(Debug)]
-pub(super) struct EndAll(Arc<Mutex<Tasks>>);
+pub(super) struct EndAll {
+    shared: Arc<Shared>,
+    tasks: Arc<Mutex<Tasks>>,
+}
 
 impl Drop for EndAll {
     fn drop(&mut self) {
-        lock(&self.0).running.abort_all();
+        let mut tasks = lock(&self.tasks);
+        tasks.reap(&self.shared);
+        tasks.running.abort_all();
+    }
+}
+
+impl Tasks {
+    /// Forgets those that have ended, and tells of panics.
+    fn reap(&mut self, shared: &Shared) {
+        while let Some(ended) = self.running.try_join_next() {
+            if let Err(error) = ended {
+                shared.metrics.tasks.died(Passing::Request, error);
+            }
+        }
     }
 }
 
@@ -47,8 +64,8 @@ fn lock(tasks: &Mutex<Tasks>) -> MutexGuard<'_, Tasks> {
 impl Streams {
     /// Runs requests on the thread this is called on.
     pub(super) fn new(shared: Arc<Shared>, patience: Patience) -> (Self, EndAll) {
-        let tasks = Arc::default();
-        let end_all = EndAll(Arc::clone(&tasks));
+        let tasks: Arc<Mutex<Tasks>> = Arc::default();
+        let end_all = EndAll { shared: Arc::clone(&shared), tasks: Arc::clone(&tasks) };
         (Self { shared, patience, tasks }, end_all)
     }
 
@@ -63,11 +80,7 @@ impl Streams {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, future: F) {
         let mut tasks = lock(&self.tasks);
-        while let Some(ended) = tasks.running.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a request's task died, which is a bug");
-            }
-        }
+        tasks.reap(&self.shared);
         let Some(activity) = tasks.next.take() else { return };
         tasks.running.spawn(watch(Arc::clone(&self.shared), activity, self.patience, future));
     }

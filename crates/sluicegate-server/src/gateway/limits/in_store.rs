@@ -106,7 +106,8 @@ fn denial(limits: Arc<RouteLimits>, verdict: Verdict) -> Denial {
         let retry_after = verdict.decision.retry_after();
         return Refusal::Away { retry_after, error: None }.into();
     }
-    Denial { refusal: limits.refusal(&verdict), told: Some((limits, verdict)) }
+    let refusal = limits.refusal(&verdict);
+    Denial { told: Some((limits, verdict)), ..refusal.into() }
 }
 
 impl StoreCharge {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use sluicegate::breaker::Standing;
 
 use crate::gateway::store::Remote;
+use crate::gateway::tasks::Task;
 use crate::stores::AnyStore;
 
 /// Writes it.
@@ -60,6 +61,9 @@ pub(super) fn encode(store: &Remote, encoder: &mut DescriptorEncoder<'_>) -> Res
             let help = "How often tokens could not be given back, and flow back by themselves";
             let (name, kind) = ("store_refunds_lost", MetricType::Counter);
             counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+            let counter = ConstCounter::new(redis.restarts());
+            let help = "How often the task that asks the server has panicked and was started again";
+            counter.encode(encoder.encode_descriptor("store_task_restarts", help, None, kind)?)?;
         }
         AnyStore::Disk(disk) => {
             let keys = ConstGauge::new(i64::try_from(disk.keys()).unwrap_or(i64::MAX));
@@ -87,6 +91,17 @@ pub(super) fn encode(store: &Remote, encoder: &mut DescriptorEncoder<'_>) -> Res
     ] {
         let labels = [("policy", policy), ("outcome", outcome)];
         ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Waits that lasted longer than they ever should: bugs, each of them";
+    let mut family = encoder.encode_descriptor("overdue_waits", help, None, MetricType::Counter)?;
+    let driver = match store.store() {
+        AnyStore::Redis(redis) => redis.overdue(),
+        AnyStore::Memory(_) | AnyStore::Disk(_) => 0,
+    };
+    let tasks =
+        [(Task::Guard.name(), outage.overdue), (Task::Leases.name(), lease.overdue), ("store", driver)];
+    for (task, value) in tasks {
+        ConstCounter::new(value).encode(family.encode_family(&[("task", task)])?)?;
     }
     let help = "Decisions by leases";
     let mut family = encoder.encode_descriptor("lease_decisions", help, None, MetricType::Counter)?;

@@ -127,9 +127,13 @@ async fn what_can_t_be_a_store_is_said_before_anything_is_served() {
     let ended = run(SLUICEGATE, &["serve", "--store", "reddis://10.0.0.1"]).await;
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("redis"), "{}", ended.stderr);
-    let ended = run(SLUICEGATE, &["serve", "--lease", "1s"]).await;
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--lease `1s`: expected a store besides"), "{}", ended.stderr);
+    for (flag, value) in
+        [("--lease", "1s"), ("--away", "open"), ("--instances", "2"), ("--store-timeout", "1s")]
+    {
+        let ended = run(SLUICEGATE, &["serve", flag, value]).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains("--store <ADDRESS>"), "{flag}: {}", ended.stderr);
+    }
 
     let folder = Folder::new();
     let base = "[upstream.a]\nurl = 'http://127.0.0.1:9000'\n";

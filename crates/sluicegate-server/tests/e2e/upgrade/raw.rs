@@ -86,3 +86,47 @@ async fn a_service_that_changes_unasked_is_broken() {
     assert_eq!(within("the end", served.read(&mut [0; 9])).await.unwrap_or(0), 0, "it is closed");
     until_idle(&gateway).await;
 }
+
+/// A tunnel has its place until it ends where the number is the operator's own. Where that is found out it has it until its head: who
+/// listens is no work. How long it lasts is learned as no answer's time in either.
+#[tokio::test]
+async fn a_tunnel_is_no_answer_that_takes_long() {
+    for (places, held) in [("1", 1), ("adaptive", 0)] {
+        let mut service = Service::start().await;
+        let args = ["--concurrency", places, "--queue", "0", "--deadline", "60s"];
+        let gateway = serve_url(&service.url(), &args).await;
+        let limit = gateway.metrics().await.count("sluicegate_concurrency_limit", &[]);
+        // More than there are places, one after the other, or at once where they take none.
+        let mut tunnels = Vec::new();
+        for n in 0..12 {
+            let mut client = Raw::connect(gateway.addr()).await;
+            client.write(format!("{ASK}\r\n")).await;
+            let mut served = service.connection().await;
+            read_until(&mut served, "\r\n\r\n").await;
+            served.write_all(SWITCH.as_bytes()).await.unwrap();
+            assert!(client.read_head().await.starts_with("HTTP/1.1 101 "), "{places}: tunnel {n}");
+            gateway.until_metric("sluicegate_in_flight", &[], held).await;
+            tunnels.push((client, served));
+            if held == 1 {
+                assert_eq!(gateway.client().get("/").await.status, StatusCode::SERVICE_UNAVAILABLE);
+                tunnels.clear();
+                until_idle(&gateway).await;
+            }
+        }
+        for (client, served) in &mut tunnels {
+            served.write_all(b"still here").await.unwrap();
+            assert_eq!(client.read_exact(10).await, "still here");
+        }
+        drop(tunnels);
+        gateway.until_metric("sluicegate_connections_open", &[], 0).await;
+        until_idle(&gateway).await;
+        let told: serde_json::Value = gateway.admin().get("/limits").await.json();
+        let queue = &told["queues"][0];
+        assert_eq!(
+            (&queue["usual_service_ms"], &queue["limit"]),
+            (&0.into(), &limit.into()),
+            "{places}: {told}"
+        );
+        assert!(queue["window"].is_null() || queue["window"]["good"] == 0, "{places}: {told}");
+    }
+}

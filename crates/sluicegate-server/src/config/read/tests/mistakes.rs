@@ -40,7 +40,7 @@ error: unknown key `deadlin` in `route.login`
    | ^^^^^^^
    |
    = help: did you mean `deadline`?
-   = help: expected one of name, host, path, methods, upstream, limits, queue, deadline
+   = help: expected one of name, host, path, methods, upstream, upstreams, limits, queue, class, share, deadline, retry, hedge, replay, attempt-timeout
 
 gateway.toml: 4 mistakes"#;
     let error = wrong(text);

@@ -1,0 +1,374 @@
+//! One request on its way through its [attempts](super::attempts).
+
+mod fail;
+mod supply;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
+use sluicegate::clock::{Clock, nanos};
+use sluicegate::hedge::Hedge;
+use sluicegate::idempotent::Idempotent;
+use sluicegate::retry::Failed;
+use sluicegate::timer::TokioTime;
+
+use sluicegate_tower::http::judge::retry_after;
+
+use super::activity::Activity;
+use super::attempts::Attempts;
+use super::body::RequestBody;
+use super::forward::{Reply, Way, outgoing, ready, repeatable};
+use super::headers::can_pass;
+use super::lateness::{had_by_service, was_with_service};
+use super::metrics::count;
+use super::places::took_too_long;
+use super::refusal::{Refusal, Stage};
+use super::request::Asked;
+use super::said::Said;
+use super::upstream::{Exchange, Terms, Unanswered, Upstream, UpstreamError};
+use crate::config::attempts::On;
+use fail::{Fail, last_of, on};
+use supply::Supply;
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Course<'a> {
+    route: &'a Attempts,
+    way: Way,
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    /// The client names none, so that each upstream is told its own.
+    without_host: bool,
+    /// It may be sent twice.
+    twice: bool,
+    body: Supply,
+    /// Where waiting for the client's body is noted.
+    activity: Arc<Activity>,
+    /// What came of each attempt.
+    said: Arc<Said>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The upstreams it was sent to.
+    tried: Vec<usize>,
+    /// Those that have said when to come back, and the instant.
+    told: Vec<(usize, u64)>,
+    /// What the last try came to, if it failed.
+    last: Option<Fail>,
+    /// One of them took too long, or an upstream had too much to do.
+    dropped: bool,
+}
+
+impl State {
+    /// What this one has said last, if anything.
+    fn tell(&mut self, upstream: usize, at: Option<u64>) {
+        self.told.retain(|(other, _)| *other != upstream);
+        self.told.extend(at.map(|at| (upstream, at)));
+    }
+
+    /// Those to be asked later than `now`, and when.
+    fn put_off(&self, now: u64) -> impl Iterator<Item = (usize, u64)> {
+        self.told.iter().copied().filter(move |(_, at)| now < *at)
+    }
+}
+
+/// What an attempt brings.
+type Answer = (Response<()>, Exchange);
+
+/// An attempt that is under way.
+type Begun<'a> = Pin<Box<dyn Future<Output = Result<Answer, Fail>> + Send + 'a>>;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl<'a> Course<'a> {
+    /// A request that was admitted.
+    pub(super) fn begin(route: &'a Attempts, asked: Asked) -> (Self, Reply) {
+        let without_host = !asked.parts.headers.contains_key(header::HOST);
+        let activity = Arc::clone(&asked.activity);
+        let said = asked.said.clone().unwrap_or_default();
+        let (way, request, reply) = ready(asked, &HeaderValue::from_static("unknown"));
+        let (parts, body) = request.into_parts();
+        let (method, target, headers) = (parts.method, parts.uri, parts.headers);
+        let may = method.is_idempotent() || has_key(&headers);
+        let twice = may && !headers.contains_key(header::UPGRADE);
+        let body = Supply::of(body, if twice { route.replay } else { 0 });
+        let state = Mutex::default();
+        (
+            Self { route, way, method, target, headers, without_host, twice, body, activity, said, state },
+            reply,
+        )
+    }
+
+    /// No panic can leave it half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came of each attempt so far.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.said.lines(&self.route.group, self.route.time.now())
+    }
+
+    /// Whether one of the attempts that failed did so because an upstream had too much to do.
+    pub(super) fn dropped(&self) -> bool {
+        self.state().dropped
+    }
+
+    /// All attempts, up to an answer to be content with, or the last one there is.
+    pub(super) async fn run(&self) -> Result<Answer, Refusal> {
+        let course = self;
+        let outcome = match &self.route.retry {
+            Some(retry) => {
+                let work = Idempotent::promise(move |number: usize| course.attempt(number));
+                let tried = retry.run(&work, Some(self.way.deadline), |failed: &Failed| *failed).await;
+                tried.map_err(|gave_up| self.route.counts.stop(gave_up.why))
+            }
+            None => self.attempt(0).await.map_err(|_| ()),
+        };
+        if let Ok(answer) = outcome {
+            return Ok(answer);
+        }
+        let last = self.state().last.take();
+        match last {
+            // An answer that nobody has a better one for is the upstream's own, and passed on.
+            Some(Fail::Answer(answer)) => Ok(*answer),
+            Some(Fail::Error(refusal, _)) => Err(refusal),
+            // The deadline came first.
+            Some(Fail::Idle) | None => Err(Refusal::Deadline(Stage::Upstream)),
+        }
+    }
+
+    /// One try, hedged where that is allowed. Its error says whether another one may help; what came is kept.
+    async fn attempt(&self, number: usize) -> Result<Answer, Failed> {
+        if number > 0 {
+            count(&self.route.counts.retries);
+            let last = self.state().last.take();
+            if let Some(last) = last {
+                last.discard();
+            }
+        }
+        let hedge = self.route.hedge.as_ref().filter(|_| self.twice && self.body.is_shared());
+        let outcome = match hedge {
+            None => self.once(false).await,
+            Some(hedge) if self.is_whole() => self.race(hedge, None).await,
+            Some(hedge) => {
+                let mut first: Begun<'_> = Box::pin(self.once(false));
+                match self.until_body_is_whole(&mut first).await {
+                    Some(outcome) => outcome,
+                    None => self.race(hedge, Some(first)).await,
+                }
+            }
+        };
+        let fail = match outcome {
+            Ok(answer) => return Ok(answer),
+            Err(fail) => fail,
+        };
+        let failed = self.judge(&fail);
+        self.state().last = Some(fail);
+        Err(failed)
+    }
+
+    /// What comes of an attempt before all of the client's body is here, if anything does: what is slow until then is the client, and
+    /// says nothing of the upstream.
+    async fn until_body_is_whole(&self, first: &mut Begun<'_>) -> Option<Result<Answer, Fail>> {
+        poll_fn(|context| match first.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            // It is read by nobody else.
+            Poll::Pending if self.is_whole() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Whether all of the body is here, and kept.
+    fn is_whole(&self) -> bool {
+        match &self.body {
+            Supply::Empty => true,
+            Supply::Once(_) => false,
+            Supply::Again(..) => self.activity.request_body_has_ended() && self.body.is_there(),
+        }
+    }
+
+    /// One attempt, which may have begun, and others beside it if it is slow.
+    async fn race(&self, hedge: &Hedge<TokioTime>, first: Option<Begun<'_>>) -> Result<Answer, Fail> {
+        let first = Mutex::new(first);
+        let (course, first) = (self, &first);
+        let work = Idempotent::promise(move |number: usize| async move {
+            let begun = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match begun {
+                Some(begun) => begun.await,
+                None => course.once(number > 0).await,
+            }
+        });
+        match hedge.run(&work).await {
+            Ok(won) => {
+                won.failures.into_iter().for_each(|failure| failure.value.discard());
+                Ok(won.first.value)
+            }
+            Err(lost) => Err(last_of(lost.failures.into_iter().map(|failure| failure.value))),
+        }
+    }
+
+    /// Whether another try may make it good.
+    fn judge(&self, fail: &Fail) -> Failed {
+        let (listed, unsent) = match fail {
+            Fail::Answer(_) => (true, false),
+            Fail::Error(Refusal::Upstream(error), unsent) => {
+                (on(error).is_some_and(|on| self.route.on.contains(&on)), *unsent)
+            }
+            Fail::Idle | Fail::Error(..) => return Failed::ForGood,
+        };
+        if !listed || !(unsent || (self.twice && self.body.is_there())) {
+            return Failed::ForGood;
+        }
+        // What some upstreams ask for is for those who would ask them again: it is waited for where all of them do.
+        let now = self.route.time.now();
+        let state = self.state();
+        let all_do = state.put_off(now).count() == self.route.group.all().len();
+        let first = state.put_off(now).map(|(_, at)| at).min().filter(|_| all_do);
+        drop(state);
+        match first.map(|at| at - now) {
+            None => Failed::Perhaps,
+            // It holds a place in the meantime, which others need.
+            Some(wait) if self.route.is_long(wait) && self.route.is_full() => Failed::After(u64::MAX),
+            Some(wait) => Failed::After(wait),
+        }
+    }
+
+    /// One attempt, on the next upstream.
+    async fn once(&self, is_hedge: bool) -> Result<Answer, Fail> {
+        let outcome = self.sent(is_hedge).await;
+        if outcome.is_err() {
+            // Until somebody reads on, the client is not waited for: what is kept of its body keeps the note as well. Where
+            // several read, all of it is here.
+            self.activity.request_body(false);
+        }
+        outcome
+    }
+
+    async fn sent(&self, is_hedge: bool) -> Result<Answer, Fail> {
+        let route = self.route;
+        let now = route.time.now();
+        let put_off: Vec<usize> = self.state().put_off(now).map(|(upstream, _)| upstream).collect();
+        // Nobody is asked sooner than it has said for a hedge.
+        if is_hedge && put_off.len() == route.group.all().len() {
+            return Err(Fail::Idle);
+        }
+        let place_of_hedge = is_hedge.then(|| route.permits.try_enter_spare_of(route.partition));
+        if matches!(place_of_hedge, Some(None)) {
+            return Err(Fail::Idle);
+        }
+        let until = route.until(now, self.way.deadline);
+        let (chosen, upstream, place, request) = loop {
+            let tried = self.state().tried.clone();
+            let Some((chosen, upstream, place)) = route.group.enter(&tried, &put_off) else {
+                return Err(Fail::Idle);
+            };
+            let is_new = !tried.contains(&chosen);
+            if is_new {
+                self.state().tried.push(chosen);
+            }
+            match self.request(upstream, until) {
+                Ok(Some(request)) => break (chosen, upstream, place, request),
+                Ok(None) => return Err(Fail::Idle),
+                // The answer of another may take less.
+                Err(_) if is_new => {
+                    let left_out = self.said.begun(chosen, now);
+                    self.said.failed(left_out, "its deadline-reserve leaves it no time");
+                }
+                Err(refusal) => return Err(Fail::Error(refusal, true)),
+            }
+        };
+        count(&route.counts.attempts);
+        let attempt = self.said.begun(chosen, now);
+        // Without a timeout nothing has an end of its own.
+        let timeout = route.timeout.unwrap_or_default();
+        let late = || match self.activity.awaits_request_body() {
+            true => UpstreamError::ClientSlow(timeout),
+            false => UpstreamError::Slow(timeout),
+        };
+        let until = route.timeout.map(|timeout| now.saturating_add(nanos(timeout)));
+        // Where retries are counted, every time it is sent is one of them.
+        let copy = if route.retry.is_some() { |_: &Request<RequestBody>| None } else { repeatable };
+        let terms = Terms { copy, until, late: &late, reached: &|| place.reached() };
+        let sent = upstream.send_on(self.way.worker, request, terms).await;
+        match sent {
+            Ok((head, mut exchange)) => {
+                place.reached();
+                if let Some(error) = self.unfit(&head) {
+                    self.said.failed(attempt, &error);
+                    return Err(Fail::Error(Refusal::Upstream(error), false));
+                }
+                exchange.hold(place);
+                if route.on.contains(&On::Status(head.status())) {
+                    self.said.failed(attempt, head.status());
+                    self.state().dropped |= route.drops.contains(&head.status());
+                    let at =
+                        retry_after(head.headers()).map(|wait| route.time.now().saturating_add(nanos(wait)));
+                    self.state().tell(chosen, at);
+                    return Err(Fail::Answer(Box::new((head, exchange))));
+                }
+                Ok((head, exchange))
+            }
+            Err(Unanswered { error, unsent }) => {
+                match &error {
+                    UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_) => place.unreachable(),
+                    // Over a connection that was kept, nobody knows whether it was reached.
+                    UpstreamError::Slow(_) | UpstreamError::ClientSlow(_) | UpstreamError::ClientBody(_) => {}
+                    _ => place.reached(),
+                }
+                self.said.failed(attempt, &error);
+                // Nobody but the service makes a connection late.
+                let is_unreachable = matches!(error, UpstreamError::ConnectTimeout(_));
+                self.state().dropped |= took_too_long(&error) && (is_unreachable || self.was_of_service(now));
+                let is_unsent = unsent.is_some();
+                if let Some(request) = unsent {
+                    self.body.give_back(request.into_body());
+                }
+                Err(Fail::Error(Refusal::Upstream(error), is_unsent))
+            }
+        }
+    }
+
+    /// Whether the service is to blame for an attempt that began at this instant and took too long: it had as long as a good answer takes.
+    fn was_of_service(&self, began: u64) -> bool {
+        let took = Duration::from_nanos(self.route.time.now().saturating_sub(began));
+        let had = took.min(had_by_service(&self.activity));
+        was_with_service(&self.activity) && self.route.permits.is_long(self.route.partition, had)
+    }
+
+    /// Why an answer can't be passed on.
+    fn unfit(&self, head: &Response<()>) -> Option<UpstreamError> {
+        let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !self.headers.contains_key(header::UPGRADE) {
+            return Some(UpstreamError::Switched);
+        }
+        (!can_pass(head.headers())).then_some(UpstreamError::Coding)
+    }
+
+    /// The request for this upstream; none if its body is gone.
+    fn request(&self, upstream: &Upstream, until: u64) -> Result<Option<Request<RequestBody>>, Refusal> {
+        let mut headers = self.headers.clone();
+        if self.without_host {
+            headers.insert(header::HOST, upstream.own_host.clone());
+        }
+        upstream.tell_time_left(&mut headers, until)?;
+        let Some(body) = self.body.next() else { return Ok(None) };
+        Ok(Some(outgoing(self.method.clone(), self.target.clone(), headers, body)))
+    }
+}
+
+/// Whether a service can know the request again. It can't by a key that says nothing, nor by several.
+fn has_key(headers: &HeaderMap) -> bool {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let says = |key: &HeaderValue| key.as_bytes().iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'"'));
+    keys.next().is_some_and(says) && keys.next().is_none()
+}

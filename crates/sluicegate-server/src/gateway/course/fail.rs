@@ -1,0 +1,54 @@
+//! How an attempt fails.
+
+use super::Answer;
+use crate::config::attempts::On;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::upstream::UpstreamError;
+
+/// An attempt without an answer to be content with.
+#[derive(Debug)]
+pub(super) enum Fail {
+    /// An answer with a status that another attempt may better.
+    Answer(Box<Answer>),
+    /// None. Whether nothing was sent.
+    Error(Refusal, bool),
+    /// It was a hedge, and there was no place for it, or nothing to send.
+    Idle,
+}
+
+impl Fail {
+    /// Nobody wants it.
+    pub(super) fn discard(self) {
+        if let Self::Answer(answer) = self {
+            answer.1.discard();
+        }
+    }
+}
+
+/// Of several failures the one to go on with: an answer rather than none, what an upstream did rather than what became of the body (which
+/// may only be that one reader of it was too slow), the later rather than the earlier. The others are discarded.
+pub(super) fn last_of(fails: impl Iterator<Item = Fail>) -> Fail {
+    let rank = |fail: &Fail| match fail {
+        Fail::Idle => 0,
+        Fail::Error(Refusal::Upstream(UpstreamError::ClientSlow(_) | UpstreamError::ClientBody(_)), _) => 1,
+        Fail::Error(..) => 2,
+        Fail::Answer(_) => 3,
+    };
+    let mut best = Fail::Idle;
+    for fail in fails {
+        let (kept, gone) = if rank(&fail) >= rank(&best) { (fail, best) } else { (best, fail) };
+        gone.discard();
+        best = kept;
+    }
+    best
+}
+
+/// What a failure is called in a configuration.
+pub(super) const fn on(error: &UpstreamError) -> Option<On> {
+    match error {
+        UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_) => Some(On::Connect),
+        UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Coding => Some(On::Broken),
+        UpstreamError::Slow(_) => Some(On::Timeout),
+        UpstreamError::ClientSlow(_) | UpstreamError::ClientBody(_) => None,
+    }
+}
