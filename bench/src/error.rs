@@ -22,7 +22,7 @@ pub(crate) enum Error {
     #[error("{name} does not answer on port {port}: {why}; it last said:\n{said}")]
     NotReady { name: String, port: u16, why: String, said: String },
     /// A line of the load generator's output is missing or not a number.
-    #[error("wrk's output has no readable {what}:\n{output}")]
+    #[error("the load generator's output has no readable {what}:\n{output}")]
     Unreadable { what: &'static str, output: String },
     /// An address given to the bare proxy is not one.
     #[error("`{0}` is not the address of an upstream: give one like http://127.0.0.1:9000")]
@@ -30,6 +30,18 @@ pub(crate) enum Error {
     /// A store, or the server or the file behind one, has not done what it was asked.
     #[error("{what}: {source}")]
     Store { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// A library that ours is measured beside has failed.
+    #[error("{name}: {source}")]
+    Peer { name: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// A setting of the bench's own is refused.
+    #[error("{what}: {source}")]
+    Setting { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// A chart can't be drawn.
+    #[error("drawing the chart of {name}: {source}")]
+    Chart { name: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// A part of the bench has panicked; it has said why.
+    #[error("{0} has panicked")]
+    Panicked(&'static str),
     /// SIGINT or SIGTERM.
     #[error("interrupted")]
     Interrupted,
@@ -40,6 +52,13 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+
+    /// For `map_err`: what was to be set.
+    pub(crate) fn setting<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Setting { what, source: source.into() }
     }
 
     /// For `map_err`: what a store was doing.

@@ -5,17 +5,23 @@
 //! answered wrongly. 2: measured, a goal was missed, and `--strict` was given.
 
 mod bucket;
+mod case;
 mod conditions;
 mod cpu;
 mod error;
 mod gateway;
 mod io;
 mod keyed;
+mod live;
 mod out;
+mod overload;
+mod pool;
 mod rounds;
 mod stop;
 mod store;
 mod table;
+mod tail;
+mod toolkit;
 mod wait;
 
 use std::process::ExitCode;
@@ -71,10 +77,45 @@ enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// Buffers that are used again against the allocator, bytes and two pools, and admission against tokio's semaphore: ns
+    Pool {
+        #[command(flatten)]
+        args: pool::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
     /// The stores in Redis and on a disk, against bare scripts and bare commits: us a decision, the server's CPU, growth
     Store {
         #[command(flatten)]
         args: store::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
+    /// What asking twice, or without the slowest, does to the slow tail: published, ours, tower's hedge; ms in virtual time
+    Tail {
+        #[command(flatten)]
+        args: tail::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
+    /// Overloads: published, without control, a static limit, tower's layers, ours; in virtual time, with charts
+    Overload {
+        #[command(flatten)]
+        args: overload::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
+    /// A beat, a deadline, a race, a hedge and a retry while nothing goes wrong, against tokio's and tower's: ns an operation
+    Toolkit {
+        #[command(flatten)]
+        args: toolkit::Args,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
+    /// More load than a service can serve, over sockets: ours finds the limit, nginx's and HAProxy's are told; good answers/s, ms
+    OverloadLive {
+        #[command(flatten)]
+        args: live::Args,
         #[command(flatten)]
         report: ReportArgs,
     },
@@ -119,9 +160,31 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             let stop = Stop::on_signals()?;
             finish(&wait::run(&args, &stop)?, &report)
         }
+        Command::Pool { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&pool::run(&args, &stop)?, &report)
+        }
         Command::Store { args, report } => {
             let stop = Stop::on_signals()?;
             finish(&store::run(&args, &stop)?, &report)
+        }
+        Command::Tail { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&tail::run(&args, &stop)?, &report)
+        }
+        Command::Overload { args, report } => {
+            let stop = Stop::on_signals()?;
+            let (text, measured) = overload::run(&args, &stop)?;
+            out::say(&text);
+            close(&measured, &report)
+        }
+        Command::Toolkit { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&toolkit::run(&args, &stop)?, &report)
+        }
+        Command::OverloadLive { args, report } => {
+            let stop = Stop::on_signals()?;
+            finish(&live::run(&args, &stop)?, &report)
         }
         Command::Gateway { args, report } => {
             let stop = Stop::on_signals()?;
@@ -133,6 +196,11 @@ fn run(command: Command) -> Result<ExitCode, Error> {
 /// Prints and writes what was measured; says how the process should end.
 fn finish(measured: &Report, args: &ReportArgs) -> Result<ExitCode, Error> {
     out::say(&measured.to_string());
+    close(measured, args)
+}
+
+/// Writes what was measured; says how the process should end.
+fn close(measured: &Report, args: &ReportArgs) -> Result<ExitCode, Error> {
     if let Some(path) = &args.json {
         measured.write_json(path)?;
     }

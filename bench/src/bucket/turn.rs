@@ -19,6 +19,16 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// One that was measured in another way.
+    pub(crate) const fn of(span: u64, decisions: u64, granted: u64) -> Self {
+        Self { span, decisions, granted }
+    }
+
+    /// How many were made, on all threads.
+    pub(crate) const fn decisions(&self) -> u64 {
+        self.decisions
+    }
+
     /// Nanoseconds a decision, on one thread.
     pub(crate) fn nanos(&self) -> f64 {
         as_f64(self.span) / as_f64(self.decisions)

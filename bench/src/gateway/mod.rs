@@ -4,10 +4,10 @@
 //! leaves to the others; the processor time of a request says the same more directly.
 
 pub(crate) mod bare;
-mod config;
-mod peers;
+pub(crate) mod config;
+pub(crate) mod peers;
 pub(crate) mod place;
-mod probe;
+pub(crate) mod probe;
 pub(crate) mod process;
 mod rows;
 mod wrk;

@@ -109,7 +109,8 @@ impl Peer {
     }
 }
 
-fn nginx_args<'a>(
+/// A configuration of nginx, and the flags that name it.
+pub(crate) fn nginx_args<'a>(
     command: &'a mut Command,
     directory: &Directory,
     file: &str,

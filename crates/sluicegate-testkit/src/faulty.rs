@@ -27,6 +27,8 @@ pub enum Fault {
     AnswerLost,
     /// It has its effect, and what comes back is an error.
     AnswerBroken,
+    /// It does not reach the store, and panics.
+    Panics,
 }
 
 /// A store whose calls meet what a test has scripted. Clones are the same.
@@ -110,6 +112,7 @@ impl<S, T: Timer> Faulty<S, T> {
             }
             Fault::Fails => Err(StoreError::Away { cause: Some(Arc::new(std::fmt::Error)) }),
             Fault::Hangs => pending().await,
+            Fault::Panics => panic!("as a test has said"),
             Fault::AnswerLost => {
                 let _ = call.await;
                 pending().await

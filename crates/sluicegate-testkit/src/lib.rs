@@ -6,6 +6,7 @@
 //! - [`body`]: bodies of any length in constant memory, whose every byte can be checked.
 //! - [`drops`]: a future dropped at every await, with nothing lost and every wake-up in its place.
 //! - [`faulty`]: a store that is slow, broken or away when a test says so.
+//! - [`lab`]: published results, reproduced in virtual time; for tests, for `bench tail` and for `bench overload`.
 //! - [`metrics`]: a strict reader of the text that `/metrics` answers.
 //! - [`port`]: a TCP port that is held while nobody listens on it.
 //! - [`redis_server`]: a real `redis-server`, killed, frozen and started again as a test says.
@@ -26,6 +27,7 @@ pub mod body;
 pub mod client;
 pub mod drops;
 pub mod faulty;
+pub mod lab;
 pub mod metrics;
 pub mod port;
 pub mod process;

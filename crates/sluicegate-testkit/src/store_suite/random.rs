@@ -11,6 +11,7 @@ use sluicegate::units::{Flow, Scale};
 
 use super::Rig;
 use super::oracle::{Booked, Oracle};
+use crate::lab::numbers::Numbers;
 
 /// How many sequences there are, each on a store of its own.
 pub const SEEDS: u64 = 300;
@@ -35,20 +36,12 @@ const QUOTAS: [&str; 11] = [
 
 const KEYS: [(&str, &[u8]); 5] = [("a", b"1"), ("a", b"2"), ("a", b""), ("b", b"1"), ("b", &[0xff, 0])];
 
-/// Pseudorandom numbers (SplitMix64): a seed is a sequence, on any machine.
-struct Dice(u64);
+/// A seed is a sequence, on any machine.
+struct Dice(Numbers);
 
 impl Dice {
-    fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     fn below(&mut self, bound: u64) -> u64 {
-        self.number() % bound
+        self.0.next() % bound
     }
 
     fn of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
@@ -107,7 +100,7 @@ fn is_rounded(quota: &Quota) -> bool {
 /// # Panics
 /// At the first answer that differs, saying at which step of which seed.
 pub async fn run<R: Rig>(rig: &R, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice(Numbers(seed));
     let store = rig.store();
     let resolution = nanos(R::RESOLUTION);
     let quotas: Vec<Quota> = QUOTAS.iter().filter_map(|text| text.parse().ok()).collect();

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use sluicegate::queue::Queue;
+use sluicegate::queue::{Codel, Entry, Queue, Refusal, Settings};
+use sluicegate::timer::ManualTime;
 use sluicegate_testkit::drops::{Drops, Left, Turn};
 
 type Item = u64;
@@ -173,4 +175,205 @@ fn a_close_ends_who_waits_and_work_that_is_left_is_still_done() {
             }
         },
     );
+}
+
+/// A queue with a policy, and what it has shed.
+struct Policed {
+    queue: Queue<Item>,
+    time: ManualTime,
+    shed: Arc<Mutex<Vec<(Item, Refusal)>>>,
+    pushed: Item,
+    /// What the checks have found in the line.
+    found: Vec<Item>,
+}
+
+impl Policed {
+    fn new(settings: &Settings) -> Self {
+        let (time, shed) = (ManualTime::new(), Arc::new(Mutex::new(Vec::new())));
+        let told = Arc::clone(&shed);
+        let queue = Queue::with(settings, time.clone(), move |item, why| {
+            told.lock().unwrap().push((item, why.why()));
+        });
+        Self { queue, time, shed, pushed: 0, found: Vec::new() }
+    }
+
+    /// The next item, of use until that instant.
+    fn push(&mut self, until: u64) {
+        self.queue.push_as(Entry::new(self.pushed).until(until)).unwrap();
+        self.pushed += 1;
+    }
+
+    fn shed(&self) -> Vec<(Item, Refusal)> {
+        self.shed.lock().unwrap().clone()
+    }
+
+    /// Each item is somewhere, and none twice: with the future, which was to have `first`, with who was told, or in the line.
+    fn each_is_there_once(&mut self, first: Item, left: &Left<'_, Option<Item>>) {
+        let mut all = match left {
+            Left::Nothing => Vec::new(),
+            Left::Output(item) => {
+                assert_eq!(**item, Some(first));
+                vec![first]
+            }
+            Left::Done => vec![first],
+        };
+        // Which may shed some.
+        while let Poll::Ready(Some(item)) = pop_now(&self.queue) {
+            self.found.push(item);
+        }
+        all.extend(&self.found);
+        all.extend(self.shed().into_iter().map(|(item, _)| item));
+        all.sort_unstable();
+        assert_eq!(all, (0..self.pushed).collect::<Vec<_>>());
+        assert!(self.queue.is_empty());
+    }
+}
+
+/// What was handed to a worker that is gone waits again; and if its time is over by then, that is told.
+#[test]
+fn work_that_is_handed_over_and_left_is_told_when_it_is_late() {
+    let seen = Drops::new().keeping_no_waker().run_now(
+        || {
+            let policed = Policed::new(&Settings::new(2));
+            let future = worker(&policed.queue);
+            (policed, future)
+        },
+        |policed, step| {
+            if step == 1 {
+                return Turn::MayWait;
+            }
+            policed.push(100);
+            Turn::MustWake
+        },
+        |policed, left| {
+            let is_back = policed.pushed > 0 && matches!(left, Left::Nothing);
+            assert_eq!(policed.queue.len(), usize::from(is_back));
+            policed.time.set(101);
+            assert_eq!(pop_now(&policed.queue), Poll::Pending, "nobody works for who is late");
+            let late = if is_back { vec![(0, Refusal::Late)] } else { Vec::new() };
+            assert_eq!(policed.shed(), late);
+            policed.each_is_there_once(0, &left);
+        },
+    );
+    assert_eq!(seen.polls, 2);
+}
+
+/// The deadline passes between the hand-over and the drop.
+#[test]
+fn work_that_comes_back_too_late_is_told_or_done() {
+    Drops::new().keeping_no_waker().run_now(
+        || {
+            let policed = Policed::new(&Settings::new(2));
+            let future = worker(&policed.queue);
+            (policed, future)
+        },
+        |policed, step| {
+            if step == 1 {
+                return Turn::MayWait;
+            }
+            policed.push(100);
+            policed.time.set(101);
+            Turn::MustWake
+        },
+        |policed, left| policed.each_is_there_once(0, &left),
+    );
+}
+
+/// One place, which goes to who comes last; what comes back needs it too.
+#[test]
+fn work_that_comes_back_beside_some_that_gives_way() {
+    Drops::new().keeping_no_waker().run_now(
+        || {
+            let policed = Policed::new(&Settings::new(1).displacing_oldest());
+            let future = worker(&policed.queue);
+            (policed, future)
+        },
+        |policed, step| {
+            if step == 1 {
+                return Turn::MayWait;
+            }
+            // The first goes to the worker, if that has asked.
+            (0..3).for_each(|_| policed.push(u64::MAX));
+            Turn::MustWake
+        },
+        |policed, left| {
+            let shed = policed.shed();
+            assert!(shed.iter().all(|(_, why)| *why == Refusal::Displaced));
+            policed.each_is_there_once(0, &left);
+        },
+    );
+}
+
+const MS: u64 = 1_000_000;
+
+impl Policed {
+    /// Items wait for so long that the next who asks has the newest, and sheds the others.
+    fn overloads(&mut self) {
+        (0..4).for_each(|_| self.push(u64::MAX));
+        self.time.set(200 * MS);
+        let popped = pop_now(&self.queue);
+        assert!(matches!(popped, Poll::Ready(Some(_))), "they wait");
+        if let Poll::Ready(item) = popped {
+            self.found.extend(item);
+        }
+        self.time.set(400 * MS);
+        (0..2).for_each(|_| self.push(u64::MAX));
+        assert!(self.queue.is_overloaded());
+    }
+
+    /// Whoever asks first from now on does.
+    fn has_shed(&self) -> bool {
+        self.shed().iter().any(|(_, why)| *why == Refusal::Overloaded)
+    }
+}
+
+fn standing() -> Settings {
+    Settings::new(10).with_codel(Codel::default().newest_first())
+}
+
+/// The pop sheds before it is ready; dropped before, it has not.
+#[test]
+fn work_that_is_popped_while_others_are_shed() {
+    let seen = Drops::new().keeping_no_waker().run_now(
+        || {
+            let mut policed = Policed::new(&standing());
+            policed.overloads();
+            let future = worker(&policed.queue);
+            (policed, future)
+        },
+        |_, _| Turn::MayWait,
+        |policed, left| {
+            if !matches!(left, Left::Nothing) {
+                assert!(policed.has_shed(), "in the pop itself");
+            }
+            policed.each_is_there_once(5, &left);
+            assert!(policed.has_shed());
+        },
+    );
+    assert_eq!(seen.polls, 1);
+}
+
+/// What was handed over in good time comes back to a line that stands by then: it is shed with the others, or done.
+#[test]
+fn work_that_comes_back_to_a_line_that_stands() {
+    let seen = Drops::new().keeping_no_waker().run_now(
+        || {
+            let policed = Policed::new(&standing());
+            let future = worker(&policed.queue);
+            (policed, future)
+        },
+        |policed, step| {
+            if step == 1 {
+                return Turn::MayWait;
+            }
+            policed.push(u64::MAX);
+            policed.overloads();
+            Turn::MustWake
+        },
+        |policed, left| {
+            policed.each_is_there_once(0, &left);
+            assert_eq!(policed.has_shed(), policed.pushed > 0);
+        },
+    );
+    assert_eq!(seen.polls, 2);
 }

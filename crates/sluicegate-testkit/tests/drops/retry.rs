@@ -40,7 +40,7 @@ impl Service {
                 tries.set(tries.get() + 1);
                 let enter = permits.enter().unwrap();
                 async move {
-                    let permit = enter.await;
+                    let permit = enter.await.unwrap();
                     if attempt == 0 { Err("broken") } else { Ok(permit) }
                 }
             });

@@ -44,6 +44,7 @@ pub(crate) const CRATES: &[Place] = &[
             "line",        // who is next
             "queue",       // what is admitted, what is shed
             "heaviest",    // who weighs most
+            "pool",        // which buffers are kept
             "concurrency", // how many at once
             "deadline",    // until when
             "budget",      // how many more than were asked for
@@ -51,10 +52,12 @@ pub(crate) const CRATES: &[Place] = &[
             "hedge",       // when to ask a second time
             "retry",       // when to ask again
             "throttle",    // when to refuse oneself
+            "choice",      // whom to ask
             "breaker",     // when to stop asking
             "lease",       // tokens taken in advance
             "detector",    // whether somebody is alive
             "restart",     // when to start it again
+            "shelf",       // what has ended and may be asked for
         ]),
         forbidden: &[Async, Io, Globals, Printing, Environment],
         except: &[
@@ -68,6 +71,7 @@ pub(crate) const CRATES: &[Place] = &[
         modules: Some(&[
             "timer",      // the only sleep
             "wake",       // who waits for the same
+            "safety",     // waits that never end
             "attendance", // who works in the background
             "numbers",    // a small one for each thread
             "counts",     // what has happened, nearly for nothing
@@ -84,8 +88,11 @@ pub(crate) const CRATES: &[Place] = &[
             "queue",      // work in front of workers
             "permits",    // the right to be in flight
             "cancel",     // deadlines, carried
+            // What a panic says.
+            "failure::panic",
             "rollback",   // halves, undone
             "fence",      // publishing, by one at a time
+            "publish",    // one result of several
             "heartbeat",  // signs of life
             "supervise",  // restarts
             "idempotent", // what may be done twice
@@ -94,6 +101,10 @@ pub(crate) const CRATES: &[Place] = &[
             "retry",      // another try, within a budget
             "throttle",   // what would be refused, refused here
             "failure",    // well-formed errors
+            "contained",  // a panic that gets no further
+            "operations", // what takes long, asked for later
+            "workers",    // jobs, done by so many
+            "pipeline",   // stages, one behind the other
             "guide",      // chapters, no code
         ]),
         forbidden: QUIET,
@@ -114,10 +125,17 @@ pub(crate) const CRATES: &[Place] = &[
             "rate_limit",       // the layer that charges
             "async_rate_limit", // the same, once a store has answered
             "hold",             // how long an answer holds its permit
+            "who",              // who asks for a permit
+            "throttle",         // the layer that refuses what would be refused
             "queue",            // the layer with a line
             "due",              // when a request is late
             "deadline",         // the layer that gives up
+            "again",            // what may be done twice, and how
+            "judge",            // what a failure is
+            "retry",            // the layer that tries again
+            "hedge",            // the layer that asks a second time
             "http",             // bodies, answers, fields
+            "guide",            // chapters, no code
         ]),
         forbidden: QUIET,
         except: &[],

@@ -1,181 +1,18 @@
 //! H1, its other half: a hedge is work too. Servers with a line each, from hardly busy to nearly overloaded, hedged after delays that are
 //! right for some of them and far too short for others.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use sluicegate_core::hedge::{Due, Hedge, Primary, Settings};
+use sluicegate_core::hedge::{Hedge, Settings};
+use sluicegate_testkit::lab::busy::{Lab, REQUESTS, Servers, UTILISATIONS};
+use sluicegate_testkit::lab::numbers::median;
 
-use crate::numbers::{MILLI, Numbers, median, quantile};
-
-const SERVERS: usize = 20;
-const REQUESTS: usize = 4000;
-
-/// What servers are like.
-#[derive(Clone, Copy, Debug)]
-enum Servers {
-    /// Three milliseconds, and by accident a hundred. Who has lost leaves the line; what is worked on is worked on to its end.
-    Stalling,
-    /// Five milliseconds, more or less. They notice nothing: whoever was sent is worked on, though he has lost long since.
-    Heedless,
-}
-
-impl Servers {
-    /// How long one works on an attempt.
-    fn work(self, numbers: &mut Numbers) -> u64 {
-        let mean = match self {
-            Self::Stalling if numbers.even() < 0.02 => 100.0,
-            Self::Stalling => 3.0,
-            Self::Heedless => 5.0,
-        };
-        numbers.exponential(mean * MILLI) as u64
-    }
-
-    /// Milliseconds.
-    fn mean(self) -> f64 {
-        match self {
-            Self::Stalling => 0.98 * 3.0 + 0.02 * 100.0,
-            Self::Heedless => 5.0,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    /// A server is done with what it works on.
-    Done(usize),
-    Arrival(usize),
-    /// A request's delay has passed.
-    Delay(usize),
-}
-
-struct Request {
-    arrived: u64,
-    /// Where its attempts go, in their order.
-    servers: [usize; 2],
-    /// How long they take.
-    work: [u64; 2],
-    primary: Option<Primary>,
-    ended: Option<u64>,
-}
-
-/// An attempt: the request's number, and which one it is.
-type Attempt = (usize, usize);
-
-#[derive(Default)]
-struct Server {
-    line: VecDeque<Attempt>,
-    works_on: Option<Attempt>,
-}
-
-struct Lab {
-    kind: Servers,
-    /// Whether who would hedge knows of the line of who would be asked.
-    told: bool,
-    hedge: Option<Hedge>,
-    requests: Vec<Request>,
-    servers: Vec<Server>,
-    events: BinaryHeap<Reverse<(u64, Event)>>,
-    hedges: usize,
-}
-
-impl Lab {
-    /// The same requests for the same seed, hedged or not.
-    fn new(kind: Servers, seed: u64, utilisation: f64, hedge: Option<Hedge>, told: bool) -> Self {
-        let mut arrivals = Numbers::new(seed);
-        let gap = kind.mean() * MILLI / utilisation / SERVERS as f64;
-        let mut now = 0.0;
-        let request = |number| {
-            now += arrivals.exponential(gap);
-            let mut numbers = Numbers::of(seed, number);
-            let first = numbers.below(SERVERS);
-            // Another one.
-            let second = (first + 1 + numbers.below(SERVERS - 1)) % SERVERS;
-            let work = [(); 2].map(|()| kind.work(&mut numbers));
-            Request { arrived: now as u64, servers: [first, second], work, primary: None, ended: None }
-        };
-        let requests: Vec<_> = (0..REQUESTS as u64).map(request).collect();
-        let arrivals = requests.iter().enumerate();
-        let events =
-            arrivals.map(|(number, request)| Reverse((request.arrived, Event::Arrival(number)))).collect();
-        let servers = (0..SERVERS).map(|_| Server::default()).collect();
-        Self { kind, told, hedge, requests, servers, events, hedges: 0 }
-    }
-
-    fn run(&mut self) {
-        while let Some(Reverse((now, event))) = self.events.pop() {
-            match event {
-                Event::Arrival(number) => {
-                    self.send(number, 0, now);
-                    if let Some(hedge) = &mut self.hedge {
-                        let primary = hedge.begin(now);
-                        let at = hedge.next(&primary).unwrap();
-                        self.requests[number].primary = Some(primary);
-                        self.events.push(Reverse((at, Event::Delay(number))));
-                    }
-                }
-                Event::Delay(number) => {
-                    let request = &mut self.requests[number];
-                    let (Some(hedge), Some(primary)) = (&mut self.hedge, &mut request.primary) else {
-                        continue;
-                    };
-                    let overloaded = self.told && !self.servers[request.servers[1]].line.is_empty();
-                    if hedge.due(primary, now, overloaded) == Due::Hedge {
-                        self.hedges += 1;
-                        self.send(number, 1, now);
-                    }
-                }
-                Event::Done(server) => {
-                    let (number, attempt) = self.servers[server].works_on.take().unwrap();
-                    let request = &mut self.requests[number];
-                    if request.ended.is_none() {
-                        request.ended = Some(now);
-                        let primary = request.primary.take();
-                        if let (Some(hedge), Some(primary), 0) = (&mut self.hedge, primary, attempt) {
-                            hedge.answered(primary, now);
-                        }
-                    }
-                    self.work(server, now);
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, number: usize, attempt: usize, now: u64) {
-        let server = self.requests[number].servers[attempt];
-        self.servers[server].line.push_back((number, attempt));
-        if self.servers[server].works_on.is_none() {
-            self.work(server, now);
-        }
-    }
-
-    /// Begins the next in line.
-    fn work(&mut self, server: usize, now: u64) {
-        while let Some((number, attempt)) = self.servers[server].line.pop_front() {
-            let request = &self.requests[number];
-            if request.ended.is_none() || matches!(self.kind, Servers::Heedless) {
-                self.servers[server].works_on = Some((number, attempt));
-                self.events.push(Reverse((now + request.work[attempt], Event::Done(server))));
-                return;
-            }
-        }
-    }
-
-    /// The 99th percentile, in milliseconds.
-    fn p99(&self) -> f64 {
-        let took = self.requests.iter().map(|request| request.ended.unwrap() - request.arrived);
-        quantile(&mut took.collect::<Vec<_>>(), 0.99) / MILLI
-    }
-}
-
-const UTILISATIONS: [f64; 6] = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
 const SEEDS: u64 = 3;
 
 fn p99(kind: Servers, seed: u64, utilisation: f64, hedge: Option<Hedge>, told: bool) -> f64 {
     let mut lab = Lab::new(kind, seed, utilisation, hedge, told);
     lab.run();
-    assert!(lab.hedges <= 50 + REQUESTS / 20, "the budget: {}", lab.hedges);
+    assert!(lab.hedges() <= 50 + REQUESTS / 20, "the budget: {}", lab.hedges());
     lab.p99()
 }
 

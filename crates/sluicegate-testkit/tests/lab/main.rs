@@ -1,14 +1,12 @@
-//! Published results, reproduced in virtual time on the machines that are shipped. Each experiment says what was published, which
-//! model brings that about, and what ours has to do in it. Everything is drawn from seeds, so a run is the same each time.
+//! Published results, reproduced in virtual time on the machines that are shipped, with a few seeds. Each experiment says what ours has
+//! to do; what was published, and which model brings that about, is said by [the lab](sluicegate_testkit::lab).
 #![expect(
     clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     clippy::print_stdout,
-    reason = "test support: a failure here is a test's failure, times are small, and tables are printed"
+    reason = "a test: what fails here is the test, and tables are printed"
 )]
 
 mod busy;
 mod fan_out;
-mod numbers;
+mod overload;
 mod tail;

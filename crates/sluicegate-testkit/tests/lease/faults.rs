@@ -77,3 +77,21 @@ async fn what_is_held_is_spent_in_an_outage_and_then_the_guard_decides() {
     let spent = 300 + by[0] + by[1] + 1;
     assert_eq!(house.left(charge), 1000 - spent);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_call_that_hangs_asks_the_store_after_a_minute_and_that_is_counted() {
+    let (house, some) = (House::new(), quota("1/h burst 1000"));
+    let instance = house.instance().await;
+    let charge = Charge::new("s", b"k", &some);
+    assert_eq!(requests(&instance, charge, 100).await, 100);
+    assert!(instance.held() > 0);
+    // The next that tokens are asked for is never answered, and nobody bounds that.
+    house.store.next([Fault::Hangs]);
+    let before = house.now();
+    while instance.counts().overdue == 0 {
+        let verdict = take(&instance, charge).await;
+        assert!(verdict.is_granted() && house.now() - before < 61_000_000_000);
+    }
+    assert!(house.now() - before >= 60_000_000_000);
+    assert_eq!(instance.counts().overdue, 1);
+}

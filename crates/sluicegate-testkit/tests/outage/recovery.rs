@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sluicegate::breaker::Standing;
+use sluicegate::restart;
 use sluicegate::store::{Charge, Decided, Outcome, Store};
+use sluicegate::supervise::Steward;
 use sluicegate_testkit::faulty::Fault;
 
 use crate::support::{House, quota, share, take};
@@ -103,4 +105,34 @@ async fn while_one_pays_others_are_answered_here() {
     assert_ne!(first.by, second.by);
     let left = house.store.store().peek_at(&[charge], house.now()).unwrap();
     assert_eq!((left.decision.remaining(), instance.owing()), (100 - 60 - 5 - 7, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upkeep_whose_store_panics_is_begun_anew_and_pays() {
+    let (house, some) = (House::new(), quota("1/h burst 100"));
+    let (instance, upkeep) = house.instance(share());
+    let mut steward = Steward::new(restart::Settings::default(), house.time);
+    steward.keep("guard", upkeep);
+    let handle = steward.handle();
+    // Its first sign of life.
+    house.store.next([Fault::Panics]);
+    let run = tokio::spawn(steward.run());
+    house.sleep(20).await;
+    assert_eq!(handle.counts().restarts, 1);
+    house.store.set(Fault::Hangs);
+    let charge = Charge::new("s", b"k", &some);
+    assert!(take(&instance, charge.of(30)).await.is_granted());
+    house.store.set(Fault::None);
+    // The probe finds it, and the payment panics before it reaches the store.
+    house.store.next([Fault::None, Fault::Panics]);
+    house.sleep(300).await;
+    assert_eq!((instance.owing(), instance.standing(), handle.counts().restarts), (0, Standing::Closed, 2));
+    let left = house.store.store().peek_at(&[charge], house.now()).unwrap();
+    assert_eq!(left.decision.remaining(), 70, "once");
+    let group = house.store.store().beat("sluicegate", b"me", Duration::from_secs(60)).await.unwrap();
+    assert_eq!(group, 2, "all its lives are one instance");
+    handle.closed().await;
+    assert!(run.await.unwrap().unwrap().shut_down);
+    let group = house.store.store().beat("sluicegate", b"me", Duration::from_secs(60)).await.unwrap();
+    assert_eq!(group, 1, "it has left");
 }
