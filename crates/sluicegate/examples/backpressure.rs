@@ -13,6 +13,7 @@
 //!   all the same. Here a job has a deadline, and a line that stands is cut short.
 //! * Who is refused is not told when to come back, nor by a status that says so. Here it is 503, with `Retry-After` by how fast the line
 //!   drains.
+//! * Clients and the time that a head takes are unbounded. Here they are not, and who leaves before its head is whole costs no worker.
 //! * It never ends. Here it drains on Ctrl-C: what was admitted is done, and the answers are sent.
 #![expect(clippy::print_stdout, reason = "a program that says where it listens, and what came of its jobs")]
 
@@ -21,7 +22,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use sluicegate::cancel::CancelToken;
-use sluicegate::clock::Clock;
+use sluicegate::clock::{Clock, nanos};
 use sluicegate::failure::Failure;
 use sluicegate::queue::{self, Codel, Entry};
 use sluicegate::timer::{Timer, TokioTime};
@@ -34,6 +35,8 @@ use tokio::task::JoinSet;
 const WORK: u64 = 10_000_000;
 /// No head of a request is longer.
 const HEAD: u64 = 8192;
+/// No more are heard at once; others wait to be accepted.
+const CLIENTS: usize = 10_000;
 /// A client waits for so long, and no longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So long answers may take to be sent at the end, in nanoseconds.
@@ -53,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
+            accepted = listener.accept(), if clients.len() < CLIENTS => {
                 let (client, _) = accepted?;
                 clients.spawn(answer(workers.clone(), client));
             }
@@ -74,28 +77,69 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Reads a request, and answers when it is done or turned away.
 async fn answer(workers: Workers, client: TcpStream) -> io::Result<()> {
     let mut client = BufReader::new(client);
-    let mut head = (&mut client).take(HEAD);
-    let mut line = String::new();
-    while head.read_line(&mut line).await? > 2 {
-        line.clear();
-    }
     let time = TokioTime::new();
+    let head = match CancelToken::expiring(time, time.now() + nanos(PATIENCE)).run(head(&mut client)).await {
+        Ok(head) => head?,
+        Err(_) => Head::Late,
+    };
+    let turned_away = match head {
+        Head::Whole => None,
+        Head::TooLong => Some("431 Request Header Fields Too Large"),
+        Head::Late => Some("408 Request Timeout"),
+        Head::Gone => return Ok(()),
+    };
+    if let Some(status) = turned_away {
+        return client.write_all(render(status, "", "").as_bytes()).await;
+    }
     let job = workers.submit_as(Entry::new(move |_| async move {
         time.sleep_for(WORK).await;
         Ok::<_, Failure>("\u{221a}")
     }));
     let answer = match job {
         Ok(job) => {
-            // One byte more, or the end: a client that has left is not worked for.
-            let gone = client.read_u8();
             tokio::select! {
                 done = job => done.map_or_else(|error| refusal(&error), |made| render("200 OK", "", made)),
-                _ = gone => return Ok(()),
+                // A client that has left is not worked for.
+                () = gone(&mut client) => return Ok(()),
             }
         }
         Err(why) => refusal(&JobError::Shed(why)),
     };
     client.write_all(answer.as_bytes()).await
+}
+
+/// How a request's head ended.
+enum Head {
+    Whole,
+    TooLong,
+    Late,
+    Gone,
+}
+
+async fn head(client: &mut BufReader<TcpStream>) -> io::Result<Head> {
+    let mut head = client.take(HEAD);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        head.read_until(b'\n', &mut line).await?;
+        match line.as_slice() {
+            b"\r\n" | b"\n" => return Ok(Head::Whole),
+            [.., b'\n'] => {}
+            _ if head.limit() == 0 => return Ok(Head::TooLong),
+            _ => return Ok(Head::Gone),
+        }
+    }
+}
+
+/// Until the client sends nothing any more. A body is read and not looked at; who only shuts its own half down has left too, as
+/// for most servers.
+async fn gone(client: &mut BufReader<TcpStream>) {
+    while let Ok(bytes) = client.fill_buf().await
+        && !bytes.is_empty()
+    {
+        let read = bytes.len();
+        client.consume(read);
+    }
 }
 
 /// Why not, and when to come back.

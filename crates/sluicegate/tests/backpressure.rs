@@ -1,9 +1,9 @@
-//! The examples `backpressure` and `backpressure_load`, as processes, one against the other.
+//! The examples `backpressure`, with `backpressure_load` against it, and `leaky_buffer`, as processes.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "test support: a failure here is a test's failure")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -34,8 +34,8 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
-        let mut command = example("backpressure");
+    fn start(name: &str) -> Self {
+        let mut command = example(name);
         command.arg("127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = lines(child.stdout.take().unwrap());
@@ -49,12 +49,16 @@ impl Server {
         self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// A request that is sent, and whose answer is not read yet.
-    fn asks(&self) -> TcpStream {
+    /// A client that sends this, and has read nothing yet.
+    fn sent(&self, bytes: &[u8]) -> TcpStream {
         let mut client = TcpStream::connect(self.addr).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.write_all(b"GET /requests HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
+        client.write_all(bytes).unwrap();
         client
+    }
+
+    fn asks(&self) -> TcpStream {
+        self.sent(b"GET /requests HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
     }
 
     /// Told to end: what it says of that, and whether it is well.
@@ -90,7 +94,7 @@ fn numbers(line: &str) -> Vec<u64> {
 /// In 3 s 500 requests come, of which at the most one in 10 ms is done.
 #[test]
 fn under_more_load_than_it_can_take_the_server_answers_all_and_drains() {
-    let server = Server::start();
+    let server = Server::start("backpressure");
     let load = example("backpressure_load").arg(server.addr.to_string()).output().unwrap();
     let said = String::from_utf8(load.stdout).unwrap();
     assert!(load.status.success(), "{said}");
@@ -106,7 +110,7 @@ fn under_more_load_than_it_can_take_the_server_answers_all_and_drains() {
 /// A hundred wait, one is worked on, and who comes then is told when to come back.
 #[test]
 fn who_is_refused_is_told_when_to_come_back() {
-    let server = Server::start();
+    let server = Server::start("backpressure");
     let clients: Vec<_> = (0..300).map(|_| server.asks()).collect();
     let (mut done, mut refused) = (0, 0);
     for mut client in clients {
@@ -130,4 +134,43 @@ fn who_is_refused_is_told_when_to_come_back() {
     assert!(done > 0 && done + refused == 300, "{done} done, {refused} refused");
     let (said, is_well) = server.ends();
     assert!(is_well && numbers(&said)[0] == done, "{said}");
+}
+
+fn answer(mut client: TcpStream) -> String {
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_request_with_a_body_is_answered_and_a_head_without_an_end_is_no_request() {
+    let server = Server::start("backpressure");
+    let body = b"POST /requests HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4\r\n\r\nbody";
+    assert!(answer(server.sent(body)).starts_with("HTTP/1.1 200 OK\r\n"));
+    let long = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &[b'x'; 8192]].concat();
+    // What was not read when it was answered may have its connection reset.
+    let mut status = [0; 12];
+    server.sent(&long[..8192]).read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 431");
+    for head in [b"".as_slice(), b"GET / HTTP/1.1\r\n", b"GET / HT"] {
+        let client = server.sent(head);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(answer(client), "", "who left is not answered, after {head:?}");
+    }
+    let (said, is_well) = server.ends();
+    assert!(is_well && said == "1 done, 0 refused, 0 given up", "{said}");
+}
+
+/// A hundred, where 64 buffers may be out: more than that say nothing.
+#[test]
+fn clients_that_say_nothing_hold_no_buffer() {
+    let server = Server::start("leaky_buffer");
+    let silent: Vec<_> = (0..100).map(|_| server.sent(b"")).collect();
+    let mut line = vec![b'x'; 999];
+    line.push(b'\n');
+    let talks = server.sent(&line);
+    assert_eq!(server.line(), "1000 bytes so far");
+    drop((silent, talks));
+    let (said, is_well) = server.ends();
+    assert!(is_well && said == "1 messages, 1 buffers made for them", "{said}");
 }
