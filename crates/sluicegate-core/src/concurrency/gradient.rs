@@ -16,7 +16,8 @@ const FULL: f64 = 0.75;
 ///   drifts up with it for as long as the overload lasts. Shorter times it always follows.
 /// * **Pinned, it could never rise**, so a service that has become slower would be held at half of its worth. So when the limit has
 ///   fallen by a quarter and answers take as long as before, it is the service that is slower: what they take now is the new normal.
-/// * **What was dropped counts**: a window without any answer halves the limit, and others lower it by half of the part that was dropped.
+/// * **What was dropped counts**: a window in which half or more was dropped halves the limit, and others lower it by half of the part
+///   that was dropped.
 ///
 /// What it takes at first is what it knows: begin with a [first limit](super::Settings::with_first) that is surely not too high. It still
 /// lets half as many again into the service as there is work for, and `queue` more. [`Knee`](super::Knee) needs less.

@@ -173,7 +173,7 @@ pub async fn answer(
     response
 }
 
-/// The way of a request up to its route's layers; from there it is [theirs](super::stack::build).
+/// The way of a request up to its route's layers; from there it is [theirs](super::stack::inner).
 async fn serve(
     shared: &Shared,
     client: &Arc<Client>,
