@@ -29,7 +29,10 @@ use crate::clock::Clock;
 /// }
 /// assert_eq!(throttle.chance(), 0.0);
 /// ```
-pub struct Throttle<C: Clock> {
+pub struct Throttle<
+    #[cfg(feature = "tokio")] C: Clock = crate::timer::TokioTime,
+    #[cfg(not(feature = "tokio"))] C: Clock,
+> {
     shared: Arc<Shared<C>>,
 }
 
