@@ -296,6 +296,21 @@ where
     }
 }
 
+impl<S, Req, C, J, W, K> fmt::Debug for ThrottleFuture<S, Req, C, J, W, K>
+where
+    S: Service<Req>,
+    C: Clock,
+    W: Insight<S::Future>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThrottleFuture")
+            .field("refused", &self.refused)
+            .field("admitted", &self.drive.as_ref().and_then(Drive::admitted))
+            .field("due", &self.due)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<C: Clock, J, W, K, A> Clone for ThrottleLayer<C, J, W, K, A> {
     fn clone(&self) -> Self {
         Self { rules: Arc::clone(&self.rules), asks: Arc::clone(&self.asks), kind: PhantomData }
