@@ -250,12 +250,14 @@ impl<T> Line<T> {
         self.kept.get(ticket.0).is_some()
     }
 
-    /// Takes in what others did to the bucket's state.
-    pub fn agree(&mut self, bucket: &Bucket, state: State) {
+    /// Takes in what others did to the bucket's state. Whether that has moved everybody up: then an instant may be past that was not before.
+    pub fn agree(&mut self, bucket: &Bucket, state: State) -> bool {
         let spent = i128::from(bucket.spent(state));
-        if self.waiting > 0 && spent < self.end() {
+        let moves = self.waiting > 0 && spent < self.end();
+        if moves {
             self.base -= self.end() - spent;
         }
+        moves
     }
 
     /// Takes out the first place if it is due by now, and hands out what it kept. Its tokens are its owner's.

@@ -61,6 +61,7 @@ async fn main() -> Result<(), BoxError> {
     let settings = retry::Settings::new(3, Duration::from_millis(20), Duration::from_secs(1))?;
     let retry = Retry::new(settings.with_budget(0.5, 10)?, time);
 
+    let throttle = Throttle::new(throttle::Settings::default(), time);
     let client = ServiceBuilder::new()
         // When it must be over, for all tries together.
         .layer(ReceivingLayer::new(Field::envoy(), time).at_most(Duration::from_millis(800)))
@@ -75,8 +76,8 @@ async fn main() -> Result<(), BoxError> {
             *request.uri_mut() = replicas[Attempt::of(&request) % replicas.len()].clone();
             request
         })
-        // Each attempt: whether to send it at all, and how much time it has.
-        .layer(ThrottleLayer::new(Throttle::new(throttle::Settings::default(), time), Statuses::new()))
+        // Each attempt: whether to send it at all, which no answer in time speaks against too, and how much time it has.
+        .layer(ThrottleLayer::new(throttle, Statuses::new()).asked_by(Carried::new(time)))
         .layer(SendingLayer::new(Field::envoy(), time).reserve(Duration::from_millis(5)))
         .service(Client::builder(TokioExecutor::new()).build_http());
 

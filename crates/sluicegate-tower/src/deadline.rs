@@ -169,6 +169,19 @@ where
     }
 }
 
+impl<S, Req, T, W, K> fmt::Debug for DeadlineFuture<S, Req, T, W, K>
+where
+    S: Service<Req>,
+    W: Insight<S::Future>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadlineFuture")
+            .field("admitted", &self.drive.admitted())
+            .field("limited", &self.sleep.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<D, W, K> Clone for DeadlineLayer<D, W, K> {
     fn clone(&self) -> Self {
         Self { due: Arc::clone(&self.due), kind: PhantomData }

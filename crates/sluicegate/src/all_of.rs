@@ -34,6 +34,12 @@ struct Member<C: Clock> {
     cost: u64,
 }
 
+impl<C: Clock> fmt::Debug for Part<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|member| (&member.bucket, member.cost))).finish()
+    }
+}
+
 impl<C: Clock> Clone for Member<C> {
     fn clone(&self) -> Self {
         Self { bucket: self.bucket.clone(), cost: self.cost }

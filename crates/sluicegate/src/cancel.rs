@@ -210,17 +210,25 @@ impl<T: Timer> CancelToken<T> {
 
     /// Resolves when work is to stop, and says why. Cancel-safe.
     pub async fn stopped(&self) -> Cause {
-        let Some(deadline) = self.deadline else {
+        self.stopped_by(None).await
+    }
+
+    /// The same by `at` at the latest, which may be earlier than this token's deadline: then only that work is late, and the token knows
+    /// nothing of it.
+    async fn stopped_by(&self, at: Option<u64>) -> Cause {
+        let deadline = self.deadline.filter(|deadline| at.is_none_or(|at| *deadline <= at));
+        let Some(until) = deadline.or(at) else {
             self.tree.cancelled().await;
             return self.cancelled();
         };
         let mut cancelled = pin!(self.tree.cancelled());
-        let mut passed = pin!(self.time.sleep_until(deadline));
+        let mut passed = pin!(self.time.sleep_until(until));
         std::future::poll_fn(|context| {
             if cancelled.as_mut().poll(context).is_ready() {
                 return Poll::Ready(self.cancelled());
             }
-            passed.as_mut().poll(context).map(|()| self.expired())
+            let expired = || deadline.map_or(Cause::DeadlineExceeded, |_| self.expired());
+            passed.as_mut().poll(context).map(|()| expired())
         })
         .await
     }
@@ -230,9 +238,14 @@ impl<T: Timer> CancelToken<T> {
     ///
     /// # Errors
     /// Why it was stopped.
-    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Cause> {
+    pub fn run<F: Future>(&self, work: F) -> impl Future<Output = Result<F::Output, Cause>> {
+        // Not `async`: a future would hold the work twice, once before it is handed on.
+        self.run_by(None, work)
+    }
+
+    async fn run_by<F: Future>(&self, at: Option<u64>, work: F) -> Result<F::Output, Cause> {
         // Work that uses up its task's cooperative budget at each poll leaves none for a timer: this one needs none.
-        let (mut work, mut stopped) = (pin!(work), pin!(unconstrained(self.stopped())));
+        let (mut work, mut stopped) = (pin!(work), pin!(unconstrained(self.stopped_by(at))));
         std::future::poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending => stopped.as_mut().poll(context).map(Err),
@@ -244,9 +257,10 @@ impl<T: Timer> CancelToken<T> {
     /// is.
     ///
     /// # Errors
-    /// Why it was stopped.
-    pub async fn run_until<F: Future>(&self, at: u64, work: F) -> Result<F::Output, Cause> {
-        self.with_deadline(at).run(work).await
+    /// Why it was stopped, as [`run`](Self::run) says it. Where `at` has passed and the token's own deadline has not, the token's
+    /// [`cause`](Self::cause) stays unknown: only this work was late.
+    pub fn run_until<F: Future>(&self, at: u64, work: F) -> impl Future<Output = Result<F::Output, Cause>> {
+        self.run_by(Some(at), work)
     }
 
     /// [`run`](Self::run) for work that may fail by itself: what came of it, in one of four ways. Cancel-safe if `work` is.

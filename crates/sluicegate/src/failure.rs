@@ -36,7 +36,7 @@ use sluicegate_core::clock::Utc;
 use uuid::Uuid;
 
 pub use boundary::{Boundary, Crossing, FailureOf};
-pub use choice::{Choice, OrFailure};
+pub use choice::{Boxed, Choice, OrFailure, Plain};
 pub use fingerprint::Fingerprint;
 pub use panic::panic_message;
 pub use process::{Backtraces, Process, identify};

@@ -42,7 +42,10 @@ use crate::timer::{Alarm, Timer};
 /// assert_eq!((won.first.value, hedge.counts().hedges), (1, 1));
 /// # Ok(()) }
 /// ```
-pub struct Hedge<T: Timer> {
+pub struct Hedge<
+    #[cfg(feature = "tokio")] T: Timer = crate::timer::TokioTime,
+    #[cfg(not(feature = "tokio"))] T: Timer,
+> {
     shared: Arc<Shared<T>>,
 }
 

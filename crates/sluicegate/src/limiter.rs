@@ -322,6 +322,31 @@ mod tests {
         assert_eq!(time.next(), Some(300_000_000), "and then the next has it");
     }
 
+    /// It waits for somebody to put tokens, to settle for less, to leave or to change the quota, and has them at once when that happens.
+    #[test]
+    fn who_is_served_when_tokens_are_put_is_not_overdue() {
+        type Way = fn(&TokenBucket<ManualTime>, Reservation<ManualTime>);
+        let ways: [Way; 4] = [
+            |bucket, _| {
+                bucket.put(1000);
+            },
+            |_, before| before.settle(0),
+            |_, before| drop(before),
+            |bucket, _| bucket.set_quota("1000/s".parse().unwrap(), Carry::Keep),
+        ];
+        for (number, way) in ways.into_iter().enumerate() {
+            let time = ManualTime::new();
+            let bucket = TokenBucket::with_clock("1/h burst 1000".parse().unwrap(), time.clone());
+            assert!(bucket.try_take(999).is_granted());
+            let before = bucket.reserve(999).unwrap();
+            let mut take = pin!(bucket.take(1));
+            assert!(!is_ready(take.as_mut()));
+            time.set(60_000_000_000);
+            way(&bucket, before);
+            assert_eq!((is_ready(take.as_mut()), bucket.counts().overdue), (true, 0), "way {number}");
+        }
+    }
+
     #[test]
     fn who_joins_serves_the_first_only_if_that_one_is_overdue() {
         let time = ManualTime::new();

@@ -12,6 +12,7 @@
 //!
 //! Whoever is refused has its value back, in the error.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -63,8 +64,8 @@ struct Slot<R> {
     by: Option<u64>,
     /// Of the last attempt that was begun.
     number: u64,
-    /// Attempts that may still publish.
-    attempts: usize,
+    /// Numbers of the attempts that are there, whether they may publish or not.
+    there: BTreeSet<u64>,
     is_wanted: bool,
     refused: u64,
 }
@@ -73,6 +74,16 @@ impl<R> Shared<R> {
     /// Never held while foreign code runs, and no panic can leave it half changed.
     fn slot(&self) -> MutexGuard<'_, Slot<R>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one of the attempts that are there may publish. The newest one may if any may: so nobody waits for one that was replaced, or
+    /// came too late, however long that lives.
+    fn is_hopeful(&self, slot: &Slot<R>) -> bool {
+        slot.there.last().is_some_and(|newest| match self.rule {
+            Rule::First => slot.by.is_none(),
+            Rule::Last => slot.by.is_none_or(|by| by <= *newest),
+            Rule::Permission(_) => slot.by.is_none() && slot.number == *newest,
+        })
     }
 
     /// Puts a value where that may be, or gives it back.
@@ -149,7 +160,8 @@ impl<R> Results<R> {
     }
 
     fn new(rule: Rule) -> Self {
-        let slot = Slot { value: None, by: None, number: 0, attempts: 0, is_wanted: true, refused: 0 };
+        let there = BTreeSet::new();
+        let slot = Slot { value: None, by: None, number: 0, there, is_wanted: true, refused: 0 };
         Self { shared: Arc::new(Shared { rule, slot: Mutex::new(slot), waiting: Wakers::default() }) }
     }
 
@@ -162,8 +174,8 @@ impl<R> Results<R> {
             Rule::First | Rule::Last => None,
         };
         slot.number += 1;
-        slot.attempts += 1;
         let number = slot.number;
+        slot.there.insert(number);
         drop(slot);
         Attempt { shared: Arc::clone(&self.shared), number, token }
     }
@@ -174,7 +186,8 @@ impl<R> Results<R> {
     /// Cancel-safe: dropped, it leaves the result where it is.
     ///
     /// # Errors
-    /// If there is none, and no attempt is left that could publish one: all were dropped, or none was begun.
+    /// If there is none, and no attempt is left that may publish one: none was begun, all were dropped, or those that are left
+    /// were replaced or would be too late.
     pub async fn wait(&self) -> Result<Published<R>, Unpublished> {
         let mut place = self.shared.waiting.enter();
         poll_fn(|context| {
@@ -182,7 +195,9 @@ impl<R> Results<R> {
             let mut slot = self.shared.slot();
             match (slot.value.take(), slot.by) {
                 (Some(value), Some(attempt)) => Poll::Ready(Ok(Published { value, attempt })),
-                _ if slot.attempts == 0 => Poll::Ready(Err(Unpublished { attempts: slot.number })),
+                _ if !self.shared.is_hopeful(&slot) => {
+                    Poll::Ready(Err(Unpublished { attempts: slot.number }))
+                }
                 _ => Poll::Pending,
             }
         })
@@ -208,9 +223,9 @@ impl<R> Drop for Results<R> {
 
 impl<R> fmt::Debug for Results<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Slot { by, number, attempts, refused, .. } = &*self.shared.slot();
+        let Slot { by, number, there, refused, .. } = &*self.shared.slot();
         let mut results = f.debug_struct("Results");
-        results.field("attempts", number).field("running", attempts).field("published_by", by);
+        results.field("attempts", number).field("running", &there.len()).field("published_by", by);
         results.field("refused", refused).finish_non_exhaustive()
     }
 }
@@ -260,8 +275,10 @@ impl<R> Attempt<R> {
 impl<R> Drop for Attempt<R> {
     fn drop(&mut self) {
         let mut slot = self.shared.slot();
-        slot.attempts -= 1;
-        let was_last = slot.attempts == 0;
+        let was_hopeful = self.shared.is_hopeful(&slot);
+        slot.there.remove(&self.number);
+        // A publication wakes all too. So whoever waits hears of it, whatever took the last hope.
+        let was_last = was_hopeful && !self.shared.is_hopeful(&slot);
         drop(slot);
         if was_last {
             self.shared.waiting.wake();
@@ -337,7 +354,7 @@ impl<R> fmt::Debug for Refused<R> {
 
 impl<R> std::error::Error for Refused<R> {}
 
-/// There is no result, and nobody is left who could publish one.
+/// There is no result, and nobody is left who may publish one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unpublished {
     attempts: u64,
@@ -353,7 +370,7 @@ impl Unpublished {
 
 impl fmt::Display for Unpublished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no result: all {} attempts at it have ended", self.attempts)
+        write!(f, "no result: none of the {} attempts at it may publish one any more", self.attempts)
     }
 }
 

@@ -209,6 +209,14 @@ impl<T> Queue<T> {
         self.shared.lock().machine.is_overloaded(now)
     }
 
+    /// How many items were handed to a worker that waited for one, 100 ms ago or longer, and are not taken up: its task is starved, or was neither
+    /// polled nor dropped since. Something is broken there ([`safety`](crate::safety)). Zero without a clock. Looks at each worker that waits.
+    #[must_use]
+    pub fn untaken(&self) -> usize {
+        let now = self.shared.now();
+        self.shared.lock().untaken(now)
+    }
+
     /// How long those waited who were popped, those who did not have to among them. All zero without a clock.
     #[must_use]
     pub fn waits(&self) -> Histogram {

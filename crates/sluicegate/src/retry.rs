@@ -41,7 +41,10 @@ use crate::timer::{Alarm, Timer};
 /// assert_eq!(answer, Ok("here it is"));
 /// # Ok(()) }
 /// ```
-pub struct Retry<T: Timer> {
+pub struct Retry<
+    #[cfg(feature = "tokio")] T: Timer = crate::timer::TokioTime,
+    #[cfg(not(feature = "tokio"))] T: Timer,
+> {
     shared: Arc<Shared<T>>,
 }
 

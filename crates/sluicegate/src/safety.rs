@@ -13,7 +13,8 @@
 //! | wait | what ends it late |
 //! | --- | --- |
 //! | for tokens, in a [limiter](crate::limiter)'s line, and for a pool's bytes | others in line look after the first, 100 ms late; whoever is served so late is counted ([`Counts::overdue`](crate::counts::Counts::overdue)). Until tokens are put it may last for ever |
-//! | for tokens of [several](crate::all_of) limiters | others in line look after the first, 100 ms late; that is not counted |
+//! | for tokens of [several](crate::all_of) limiters | the same, and counted at all of them together (`AllOf::counts`) and at the one where the first in line stood |
+//! | for the task that waited, to take up a [permit](crate::permits) or an item of a [queue](crate::queue) that was handed to it | nothing: it is held until that task is polled or dropped. Those that were handed over 100 ms ago or longer are counted ([`Standing::untaken`](crate::permits::Standing::untaken), [`Queue::untaken`](crate::queue::Queue::untaken)), as often as somebody asks. A [pool's](crate::pool::BoundedPool) bytes that were granted are in no list any more; they are among those that are out |
 //! | for a [lease](crate::lease) that somebody else fetches | 60 s: then it asks the store itself; counted ([`LeaseCounts::overdue`](crate::lease::LeaseCounts::overdue)) |
 //! | for the end of [leases](crate::lease::Leased::close) or of a store's [guard](crate::outage::Guarded::close) | ten minutes; counted, and waited for all the same ([`OutageCounts::overdue`](crate::outage::OutageCounts::overdue)) |
 //! | for the end of `operations` | their grace time and a minute; counted likewise |
@@ -22,10 +23,12 @@
 //! | for a ward to end, in a shutdown (`supervise`) or before a restart | the grace time and the patience: it is cut off, then counted as leaked, and nobody waits for it any more. So the end of a steward, and of `workers` and a `pipeline` that are to end, has an instant by construction |
 //! | for a sign of a ward | its limit (`supervise::Steward::keep_watched`), a failure that is told |
 //!
-//! These have none, since what ends them is their user's code, or time alone: the attempts of a [race](crate::race), a
+//! These have none by default, since what ends them is their user's code, which may take as long as it likes, or time alone; and a guard needs a timer,
+//! which most of them do without: the attempts of a [race](crate::race), a
 //! [hedge](crate::hedge) and a [retry](crate::retry) and the pauses between them, which end by a deadline if they are given one; a
-//! stop or a deadline (`cancel`); a [publication](crate::publish), and
-//! [`Fence::admit`](crate::fence::Fence::admit), which waits for one; the first [beat](crate::heartbeat) of somebody; the answer of a job, which its
+//! stop or a deadline (`cancel`); a [result](crate::publish), which ends once nobody is left who may publish one, however long they take, and
+//! [`Fence::admit`](crate::fence::Fence::admit), which waits for a publication to return (a steward bounds that by its patience); the first [beat](crate::heartbeat) of
+//! somebody, whose silence the same listener's [`changed`](crate::heartbeat::Listener::changed) tells by its rule; the answer of a job, which its
 //! worker tells however it ends; a place in a [queue](crate::queue), among [permits](crate::permits) or in a pipeline, which whoever holds one
 //! gives back; bytes of a [stream](crate::io). Who knows how long such a wait should last guards it, or gives it a deadline.
 
@@ -49,6 +52,8 @@ use crate::timer::{Alarm, Timer};
 pub(crate) const INSIDE: Duration = Duration::from_secs(60);
 /// The same for the end of an upkeep, which may have a call to make for each of many thousand keys.
 pub(crate) const CLOSING: Duration = Duration::from_secs(600);
+/// What was handed to a task that waited is taken up sooner, if that task is polled: nanoseconds.
+pub(crate) const TAKEN_UP: u64 = 100_000_000;
 
 /// Told of each wait that is overdue, as it becomes so.
 type Reporter = Arc<dyn Fn(&Overdue) + Send + Sync>;

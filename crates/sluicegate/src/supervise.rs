@@ -303,10 +303,16 @@ impl<T: Timer> fmt::Debug for Steward<T> {
     }
 }
 
-/// What a ward has committed.
+/// What a ward has committed. Clones look at the same ward.
 #[derive(Debug)]
 pub struct Committed<P> {
     fence: Fence<P>,
+}
+
+impl<P> Clone for Committed<P> {
+    fn clone(&self) -> Self {
+        Self { fence: self.fence.clone() }
+    }
 }
 
 impl<P: Clone> Committed<P> {

@@ -29,7 +29,10 @@ use crate::clock::Clock;
 /// }
 /// assert_eq!(throttle.chance(), 0.0);
 /// ```
-pub struct Throttle<C: Clock> {
+pub struct Throttle<
+    #[cfg(feature = "tokio")] C: Clock = crate::timer::TokioTime,
+    #[cfg(not(feature = "tokio"))] C: Clock,
+> {
     shared: Arc<Shared<C>>,
 }
 
@@ -112,6 +115,31 @@ impl<C: Clock> Pass<C> {
     pub fn tell(self, answer: Answer) {
         let now = self.shared.clock.now();
         self.shared.machine().tell(answer, now);
+    }
+
+    /// The request is given up, without an answer. That is a refusal if it is `due` by now (nanoseconds on the throttle's clock): there was no
+    /// answer in time. Else who made it has left, which says nothing.
+    ///
+    /// ```
+    /// use sluicegate::throttle::{Settings, Throttle};
+    /// use sluicegate::timer::ManualTime;
+    ///
+    /// let time = ManualTime::new();
+    /// let throttle = Throttle::new(Settings::default(), time.clone());
+    /// let (left, late) = (throttle.ask()?, throttle.ask()?);
+    /// time.set(99);
+    /// left.give_up(100);
+    /// assert_eq!(throttle.chance(), 0.0);
+    /// time.set(100);
+    /// late.give_up(100);
+    /// assert_eq!(throttle.chance(), 0.5);
+    /// # Ok::<(), sluicegate::throttle::Throttled>(())
+    /// ```
+    pub fn give_up(self, due: u64) {
+        let now = self.shared.clock.now();
+        if now >= due {
+            self.shared.machine().tell(Answer::Refused, now);
+        }
     }
 }
 

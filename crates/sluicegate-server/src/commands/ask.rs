@@ -1,5 +1,6 @@
 //! A question to a store.
 
+use std::fmt;
 use std::time::Duration;
 
 use sluicegate::clock::nanos;
@@ -54,6 +55,16 @@ pub struct Asked {
     pub timeout: Option<Duration>,
     /// Whether the answer is told as JSON.
     pub json: bool,
+}
+
+/// But for the store's address, which may hold a password.
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, key, space, quota, n, store: _, timeout, json } = self;
+        let mut asked = f.debug_struct("Asked");
+        asked.field("operation", operation).field("key", key).field("space", space).field("quota", quota);
+        asked.field("n", n).field("timeout", timeout).field("json", json).finish_non_exhaustive()
+    }
 }
 
 /// What is done with a bucket.

@@ -219,6 +219,7 @@ impl Refusal {
 }
 
 /// Whose failures are logged and answered with: what serves requests.
+#[derive(Debug)]
 pub enum Requests {}
 
 impl Boundary for Requests {

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
 
 use sluicegate_core::hedge::{Due, Hedge, Primary};
 
@@ -109,6 +110,14 @@ pub struct Lab {
     servers: Vec<Server>,
     events: BinaryHeap<Reverse<(u64, Event)>>,
     hedges: usize,
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lab = f.debug_struct("Lab");
+        lab.field("requests", &self.requests.len()).field("servers", &self.servers.len());
+        lab.field("hedges", &self.hedges).finish_non_exhaustive()
+    }
 }
 
 impl Lab {

@@ -1,5 +1,6 @@
 //! A request and its hedges.
 
+use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -252,5 +253,20 @@ where
             primary.late();
         }
         this.hedges.iter_mut().for_each(|(_, hedge)| hedge.as_mut().late());
+    }
+}
+
+impl<S, Req, T, A, J, W, K> fmt::Debug for HedgeFuture<S, Req, T, A, J, W, K>
+where
+    S: Service<Req>,
+    T: Timer,
+    A: Again<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeFuture")
+            .field("made", &self.made)
+            .field("running", &(usize::from(self.primary.is_some()) + self.hedges.len()))
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }

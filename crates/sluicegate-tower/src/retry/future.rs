@@ -1,5 +1,6 @@
 //! A request and its tries.
 
+use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -195,5 +196,25 @@ where
         if let StateProj::Trying { future } = self.project().state.project() {
             future.late();
         }
+    }
+}
+
+impl<S, Req, T, A, J, W, K> fmt::Debug for RetryFuture<S, Req, T, A, J, W, K>
+where
+    S: Service<Req>,
+    T: Timer,
+    A: Again<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Readying { .. } => "readying",
+            State::Trying { .. } => "trying",
+            State::Waiting { .. } => "waiting",
+            State::Done => "done",
+        };
+        let attempt = self.repeat.as_ref().map(|repeat| repeat.attempt);
+        let mut future = f.debug_struct("RetryFuture");
+        future.field("state", &state).field("attempt", &attempt).field("admitted", &self.admitted);
+        future.finish_non_exhaustive()
     }
 }

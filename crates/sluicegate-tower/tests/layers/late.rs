@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use sluicegate::clock::ManualClock;
 use sluicegate::limiter::TokenBucket;
+use sluicegate::permits::Permits;
 use sluicegate::retry::{Retry, Settings};
 use sluicegate::throttle::Throttle;
 use sluicegate::timer::ManualTime;
 use sluicegate_tower::admission::Admission;
 use sluicegate_tower::again::Copies;
 use sluicegate_tower::deadline::DeadlineLayer;
-use sluicegate_tower::due::After;
+use sluicegate_tower::due::{After, At};
 use sluicegate_tower::hedge::HedgeLayer;
 use sluicegate_tower::judge::Errors;
 use sluicegate_tower::one_bucket::OneBucket;
+use sluicegate_tower::queue::QueueLayer;
 use sluicegate_tower::rate_limit::RateLimitLayer;
 use sluicegate_tower::refused::{BoxError, Refused};
 use sluicegate_tower::retry::RetryLayer;
@@ -115,6 +117,75 @@ fn every_layer_hands_it_down() {
             .service(never)
     };
     assert_eq!(told(stack), (1, 0));
+}
+
+/// What a throttle makes of it when the deadline passes, and when the caller leaves before that.
+fn chances<S>(stack: impl Fn(&ManualTime, Throttle<ManualTime>) -> S) -> (f64, f64)
+where
+    S: Service<u64, Response = u64, Error = BoxError>,
+{
+    let chance = |leaves_at: u64| {
+        let time = ManualTime::new();
+        let settings = sluicegate::throttle::Settings::default();
+        let throttle = Throttle::with_random(settings, time.clone(), || u64::MAX);
+        let mut request = Box::pin(stack(&time, throttle.clone()).call(DUE));
+        for now in [0, leaves_at] {
+            time.set(now);
+            assert_eq!(poll(request.as_mut()).is_ready(), now == DUE);
+        }
+        drop(request);
+        throttle.chance()
+    };
+    (chance(DUE), chance(DUE - 1))
+}
+
+#[test]
+fn a_throttle_that_is_told_counts_a_refusal_and_nothing_of_who_leaves() {
+    let known = |time: &ManualTime, throttle| {
+        ServiceBuilder::new()
+            .layer(deadline(time).over_queue())
+            .layer(ThrottleLayer::new(throttle, Responses).over_queue())
+            .service(Never::default())
+    };
+    assert_eq!(chances(known), (0.5, 0.0));
+}
+
+#[test]
+fn a_throttle_that_knows_the_deadline_above_needs_not_be_told() {
+    let due = |time: &ManualTime| At::new(|due: &u64| Some(*due), time.clone());
+    let told = |time: &ManualTime, throttle| {
+        ServiceBuilder::new()
+            .layer(DeadlineLayer::new(due(time)))
+            .layer(ThrottleLayer::new(throttle, Responses).asked_by(due(time)))
+            .service(Never::default())
+    };
+    assert_eq!(chances(told), (0.5, 0.0));
+    let unasked = |time: &ManualTime, throttle| {
+        ServiceBuilder::new()
+            .layer(DeadlineLayer::new(due(time)))
+            .layer(ThrottleLayer::new(throttle, Responses))
+            .service(Never::default())
+    };
+    assert_eq!(chances(unasked), (0.0, 0.0), "it knows of no deadline");
+    // Told in both ways, it counts once.
+    let both = |time: &ManualTime, throttle| {
+        ServiceBuilder::new()
+            .layer(DeadlineLayer::new(due(time)).over_queue())
+            .layer(ThrottleLayer::new(throttle, Responses).asked_by(due(time)).over_queue())
+            .service(Never::default())
+    };
+    assert_eq!(chances(both), (0.5, 0.0));
+    // What has not reached the other side says nothing of it.
+    let permits = Permits::new(1, 1);
+    let _held = permits.try_enter();
+    let waiting = |time: &ManualTime, throttle| {
+        ServiceBuilder::new()
+            .layer(DeadlineLayer::new(due(time)).over_queue())
+            .layer(ThrottleLayer::new(throttle, Responses).asked_by(due(time)).over_queue())
+            .layer(QueueLayer::new(permits.clone()))
+            .service(Never::default())
+    };
+    assert_eq!(chances(waiting), (0.0, 0.0));
 }
 
 #[test]

@@ -291,10 +291,14 @@ impl<C: Clock + 'static> Joint<C> {
 
     /// Serves all who can be served, and has the one who is first then look after the rest.
     fn advance(self: &Arc<Self>, line: &mut Line, wakes: &mut Wakes) {
-        let mut tries = 0;
+        let (mut tries, mut is_late) = (0, false);
         while let Some((number, n)) = line.first() {
-            match self.progress(line, number, n, wakes) {
+            match self.progress(line, (number, n), &mut is_late, wakes) {
                 Step::Told(decision) => {
+                    // Who comes up behind one that was late stood nowhere yet, and waited for that one.
+                    if is_late && line.is_late(number, self.now()) {
+                        line.was_late(number);
+                    }
                     wakes.add(line.tell(number, decision).and_then(Place::into_waker));
                     tries = 0;
                 }
@@ -312,13 +316,25 @@ impl<C: Clock + 'static> Joint<C> {
         wakes.add(line.hurry());
     }
 
-    /// What the first one can do now.
-    fn progress(self: &Arc<Self>, line: &mut Line, number: u64, n: u64, wakes: &mut Wakes) -> Step {
+    /// What the first one can do now. `is_late` is set where nobody had looked after it in time.
+    fn progress(
+        self: &Arc<Self>,
+        line: &mut Line,
+        (number, n): (u64, u64),
+        is_late: &mut bool,
+        wakes: &mut Wakes,
+    ) -> Step {
         let mut given = None;
         if let Some((at, ticket)) = line.standing() {
             match self.members[at].bucket.look_at(ticket, wakes) {
                 Stand::Waits(due) => return Step::Waits(due),
-                Stand::Due => given = Some(at),
+                Stand::Due { late } => {
+                    given = Some(at);
+                    if late {
+                        line.was_late(number);
+                        *is_late = true;
+                    }
+                }
                 // Impossible there, and so for all: they say so when they are asked.
                 Stand::Left => {}
             }

@@ -22,6 +22,8 @@ pub(super) struct Line {
     bound: usize,
     waited: u64,
     cancelled: u64,
+    /// Those who were granted their tokens so late that somebody should have looked before.
+    overdue: u64,
     /// Told, and not yet heard.
     told: BTreeMap<u64, Decision>,
 }
@@ -34,6 +36,8 @@ pub(super) struct Place {
     wakes_at: u64,
     /// When it will be served, as far as is known: nanoseconds on the clock.
     due: Option<u64>,
+    /// Nobody had looked after it in time.
+    is_late: bool,
 }
 
 impl Place {
@@ -52,6 +56,7 @@ impl Line {
             bound: WAITERS,
             waited: 0,
             cancelled: 0,
+            overdue: 0,
             told: BTreeMap::new(),
         }
     }
@@ -73,8 +78,8 @@ impl Line {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let (waited, cancelled) = (self.waited, self.cancelled);
-        Counts { waited, cancelled, waiting: self.len() as u64, ..Counts::default() }
+        let (waited, cancelled, overdue) = (self.waited, self.cancelled, self.overdue);
+        Counts { waited, cancelled, overdue, waiting: self.len() as u64, ..Counts::default() }
     }
 
     /// A place behind all others, which will be served at `due` at the earliest.
@@ -82,7 +87,7 @@ impl Line {
         let number = self.next;
         self.next += 1;
         self.wanted = self.wanted.saturating_add(n);
-        self.places.insert(number, Place { n, waker: None, wakes_at: u64::MAX, due });
+        self.places.insert(number, Place { n, waker: None, wakes_at: u64::MAX, due, is_late: false });
         number
     }
 
@@ -124,7 +129,22 @@ impl Line {
     pub(super) fn tell(&mut self, number: u64, decision: Decision) -> Option<Place> {
         self.waited += u64::from(decision.is_granted());
         self.told.insert(number, decision);
-        self.leave(number)
+        let place = self.leave(number);
+        self.overdue += u64::from(decision.is_granted() && place.as_ref().is_some_and(|place| place.is_late));
+        place
+    }
+
+    /// Nobody had looked after this one [`SAFETY`] after its turn had come.
+    pub(super) fn was_late(&mut self, number: u64) {
+        if let Some(place) = self.places.get_mut(&number) {
+            place.is_late = true;
+        }
+    }
+
+    /// Whether its instant, as far as it is known, is as long ago.
+    pub(super) fn is_late(&self, number: u64, now: u64) -> bool {
+        let due = self.places.get(&number).and_then(|place| place.due);
+        due.is_some_and(|due| due.saturating_add(SAFETY) <= now)
     }
 
     /// What a place was told.

@@ -254,3 +254,47 @@ fn without_members_everything_is_granted() {
     assert!(all.try_take(7).is_granted() && all.limit().is_none());
     assert!(poll(pin!(all.take(7))).is_ready());
 }
+
+/// Three wait, and nobody looks for ten seconds.
+#[test]
+fn each_who_is_served_late_is_counted() {
+    let time = ManualTime::new();
+    let [fast, slow] = buckets(&time, ["10/s", "1/s burst 3"]);
+    let both = AllOf::new([&fast, &slow]);
+    assert!(both.try_take(3).is_granted());
+    let mut crowd: Crowd = (0..3).map(|_| Box::pin(both.take(1))).collect();
+    assert_eq!(served(&mut crowd), 0);
+    time.set(10_000 * MILLI);
+    assert_eq!((served(&mut crowd), both.counts().waited, both.counts().overdue), (3, 3, 3));
+    assert!(both.try_take(1).is_granted());
+    assert_eq!(both.counts().overdue, 3);
+}
+
+#[test]
+fn who_is_served_less_than_a_tenth_of_a_second_late_is_not_overdue() {
+    let time = ManualTime::new();
+    let [fast, slow] = buckets(&time, ["10/s", "1/s"]);
+    let both = AllOf::new([&fast, &slow]);
+    assert!(both.try_take(1).is_granted());
+    let mut crowd: Crowd = (0..3).map(|_| Box::pin(both.take(1))).collect();
+    assert_eq!(served(&mut crowd), 0);
+    for (at, overdue) in [(1_099, 0), (2_000, 0), (3_100, 1)] {
+        time.set(at * MILLI);
+        assert_eq!((served(&mut crowd), both.counts().overdue), (1, overdue), "at {at} ms");
+    }
+}
+
+/// It waits for the other member, which nobody is late with.
+#[test]
+fn who_waits_longer_than_it_was_told_is_not_overdue() {
+    let time = ManualTime::new();
+    let [stock, rate] = buckets(&time, ["stock 0 max 9", "1/s"]);
+    let both = AllOf::new([&stock, &rate]);
+    let mut crowd: Crowd = (0..2).map(|_| Box::pin(both.take(1))).collect();
+    assert_eq!(served(&mut crowd), 0);
+    time.set(60_000 * MILLI);
+    stock.put(9);
+    assert_eq!((served(&mut crowd), both.counts().overdue), (1, 0));
+    time.set(61_000 * MILLI);
+    assert_eq!((served(&mut crowd), both.counts().overdue), (1, 0));
+}

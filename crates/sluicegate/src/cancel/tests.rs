@@ -126,3 +126,51 @@ async fn an_outcome_is_one_of_four() {
     time.set(100);
     assert_eq!(token.outcome(never()).await, Outcome::Expired);
 }
+
+/// Both tell the token's own reason: that `run_until` has a deadline of its own is nobody's parent.
+#[tokio::test]
+async fn run_until_tells_the_same_cause_as_run() {
+    type Stop = fn(&CancelToken<ManualTime>, &CancelToken<ManualTime>, &ManualTime);
+    let stops: [(Stop, Cause, Cause); 5] = [
+        (|_, own, _| own.cancel(), Cause::Cancelled, Cause::Cancelled),
+        (|_, own, _| own.cancel_because(Cause::LostRace), Cause::LostRace, Cause::LostRace),
+        (|above, _, _| above.cancel(), Cause::Parent, Cause::Cancelled),
+        (|above, _, _| above.cancel_because(Cause::LostRace), Cause::Parent, Cause::LostRace),
+        (|_, _, time| time.set(100), Cause::DeadlineExceeded, Cause::DeadlineExceeded),
+    ];
+    let never = std::future::pending::<()>;
+    for (stop, cause, root) in stops {
+        for first in [true, false] {
+            let time = ManualTime::new();
+            let above = CancelToken::new(time.clone());
+            let own = above.with_deadline(100);
+            let (stopped, stopped_until) = if first {
+                stop(&above, &own, &time);
+                (own.run(never()).await, own.run_until(200, never()).await)
+            } else {
+                let stop = async { stop(&above, &own, &time) };
+                let (run, until, ()) = tokio::join!(own.run(never()), own.run_until(200, never()), stop);
+                (run, until)
+            };
+            assert_eq!((stopped, stopped_until), (Err(cause), Err(cause)), "stopped before: {first}");
+            assert_eq!((own.cause(), own.root_cause()), (Some(cause), Some(root)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_work_is_late_where_it_had_less_time_than_its_token() {
+    let time = ManualTime::new();
+    let token = CancelToken::expiring(time.clone(), 100);
+    let never = std::future::pending::<()>;
+    time.set(60);
+    assert_eq!(token.run_until(60, never()).await, Err(Cause::DeadlineExceeded));
+    assert_eq!((token.cause(), token.run_until(60, async { 7 }).await), (None, Ok(7)));
+    token.cancel();
+    assert_eq!(token.run_until(60, never()).await, Err(Cause::Cancelled), "a cancellation is told first");
+    assert_eq!(token.run(never()).await, Err(Cause::Cancelled));
+    let late = CancelToken::expiring(time, 50);
+    assert_eq!(late.run_until(200, never()).await, Err(Cause::DeadlineExceeded));
+    late.cancel();
+    assert_eq!(late.cause(), Some(Cause::DeadlineExceeded), "it was known before");
+}

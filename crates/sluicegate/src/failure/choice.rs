@@ -65,7 +65,31 @@ impl Choice {
 /// assert_eq!(load("/none/such").unwrap_err().kind(), Kind::Known("no-profile"));
 /// assert_eq!(load("/").unwrap_err().kind(), Kind::Bug);
 /// ```
-pub trait OrFailure<T>: Sized {
+///
+/// A boxed error is one too, and stays in reach by its own type:
+///
+/// ```
+/// use std::error::Error;
+/// use sluicegate::failure::{Boundary, Choice, FailureOf, Lasting, OrFailure};
+///
+/// struct Jobs;
+/// impl Boundary for Jobs {
+///     const NAME: &'static str = "jobs";
+/// }
+///
+/// fn number(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+///     Ok(text.parse()?)
+/// }
+///
+/// let failure = number("7b").or_choose::<Jobs>(|error| match error.downcast_ref::<std::num::ParseIntError>() {
+///     Some(_) => Choice::known("no-number", Lasting::Permanent, "That is no number."),
+///     None => Choice::bug("can't tell the job's number"),
+/// });
+/// assert!(failure.unwrap_err().cause::<std::num::ParseIntError>().is_some());
+/// ```
+///
+/// Which kind of error it is, plain or [boxed](Boxed), the compiler finds out: `M` is for it alone.
+pub trait OrFailure<T, M = Plain>: Sized {
     /// The error from elsewhere.
     type Error;
 
@@ -96,7 +120,7 @@ pub trait OrFailure<T>: Sized {
     fn or_choose<B: Boundary>(self, choose: impl FnOnce(&Self::Error) -> Choice) -> Result<T, FailureOf<B>>;
 }
 
-impl<T, E: Elsewhere> OrFailure<T> for Result<T, E> {
+impl<T, M, E: Elsewhere<M>> OrFailure<T, M> for Result<T, E> {
     type Error = E;
 
     #[track_caller]
@@ -132,16 +156,31 @@ impl<T, E: Elsewhere> OrFailure<T> for Result<T, E> {
     }
 }
 
+/// An error that has its own type: a foreign one, or another module's failure.
+#[derive(Clone, Copy, Debug)]
+pub enum Plain {}
+
+/// A `Box<dyn Error + Send + Sync>`. That is no [`Error`] itself, but might become one for all that the compiler knows; so it is told apart by
+/// this.
+#[derive(Clone, Copy, Debug)]
+pub enum Boxed {}
+
 /// Foreign errors, and failures of other modules.
-pub trait Elsewhere {
+pub trait Elsewhere<M> {
     /// Becomes this module's.
     fn become_of<B: Boundary>(self, choice: Choice, at: &'static Location<'static>) -> FailureOf<B>;
 }
 
-impl<E: Error + Send + Sync + 'static> Elsewhere for E {
+impl<E: Error + Send + Sync + 'static> Elsewhere<Plain> for E {
     fn become_of<B: Boundary>(self, choice: Choice, at: &'static Location<'static>) -> FailureOf<B> {
         let error: Box<dyn Error + Send + Sync> = Box::new(self);
-        match error.downcast::<Failure>() {
+        error.become_of(choice, at)
+    }
+}
+
+impl Elsewhere<Boxed> for Box<dyn Error + Send + Sync> {
+    fn become_of<B: Boundary>(self, choice: Choice, at: &'static Location<'static>) -> FailureOf<B> {
+        match self.downcast::<Failure>() {
             // Nothing has wrapped it, so neither do we.
             Ok(failure) => FailureOf::back(*failure, choice, Place { module: B::NAME, location: at }),
             Err(error) => FailureOf::born(choice, Some(error), at),
@@ -149,7 +188,7 @@ impl<E: Error + Send + Sync + 'static> Elsewhere for E {
     }
 }
 
-impl<A: Boundary> Elsewhere for FailureOf<A> {
+impl<A: Boundary> Elsewhere<Plain> for FailureOf<A> {
     fn become_of<B: Boundary>(self, choice: Choice, at: &'static Location<'static>) -> FailureOf<B> {
         self.taken_in(Place { module: B::NAME, location: at }, Some(choice))
     }

@@ -147,7 +147,7 @@ impl Attended<'_> {
     fn stand_in_line(&mut self, booked: &Booked, wish: Wish, waker: Option<Waker>) -> Joined {
         let Wish { n, until, claim, .. } = wish;
         let is_take = matches!(claim, Claim::Take { .. });
-        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take, kept_by: None };
+        let spot = Spot { waker: None, wakes_at: u64::MAX, is_take, is_of_line: false, kept_by: None };
         let ticket = self.crowd.line.push(booked, n, claim, spot);
         let Some(waker) = waker else { return Joined::Waits(ticket, u64::MAX, None) };
         let (looks, start) = self.listen(ticket, until, wish.home, waker);
@@ -181,7 +181,7 @@ impl Attended<'_> {
     /// be so `late`, in nanoseconds.
     pub(super) fn look_after(&mut self, late: u64) {
         let state = self.state();
-        self.crowd.line.agree(&self.node.bucket, state);
+        self.crowd.agree(&self.node.bucket, state);
         if !self.crowd.is_looked_after(&self.node.bucket, self.now, late) {
             self.advance();
         }

@@ -44,6 +44,12 @@ pub(super) struct Crowd {
     pub(super) cancelled: u64,
     /// Waiters whom nobody had looked after [`SAFETY`] after their instant.
     pub(super) overdue: u64,
+    /// When all who were due were served last: nanoseconds since the bucket's start. Who is due by now has become so since.
+    served_at: u64,
+    /// Everybody has moved up since, at an instant that nobody knows.
+    has_moved: bool,
+    /// Places of other lines that were served so late, and have not been looked at since.
+    pub(super) late: BTreeSet<Ticket>,
     /// Those who watched and were told.
     pub(super) told: u64,
     pub(super) alarms: Alarms,
@@ -58,6 +64,8 @@ pub(super) struct Spot {
     pub(super) wakes_at: u64,
     /// Whether somebody is granted tokens here, rather than told an instant.
     pub(super) is_take: bool,
+    /// Whether the first of another line stands here.
+    pub(super) is_of_line: bool,
     /// The home whose alarm was to look after its owner.
     pub(super) kept_by: Option<u64>,
 }
@@ -106,8 +114,23 @@ impl Crowd {
     pub(super) fn new(bound: usize) -> Self {
         let (line, watches, left) = (Line::new(bound), Watches::new(), BTreeMap::new());
         let alarms = Alarms::default();
-        let (listening, waited, cancelled, overdue, told) = (BTreeSet::new(), 0, 0, 0, 0);
-        Self { line, listening, watches, left, waited, cancelled, overdue, told, alarms }
+        let (listening, late, waited, cancelled, overdue, told) =
+            (BTreeSet::new(), BTreeSet::new(), 0, 0, 0, 0);
+        let (served_at, has_moved) = (0, false);
+        Self {
+            line,
+            listening,
+            watches,
+            left,
+            waited,
+            cancelled,
+            overdue,
+            served_at,
+            has_moved,
+            late,
+            told,
+            alarms,
+        }
     }
 
     /// Somebody in line is to be woken when its turn has come, and an alarm looks after that; it may have looked after itself
@@ -213,21 +236,42 @@ impl Crowd {
         if self.line.is_first(ticket) { self.line.next_at(bucket) } else { self.line.due_at(bucket, ticket) }
     }
 
+    /// Takes in what others did to the bucket's state.
+    pub(super) fn agree(&mut self, bucket: &Bucket, state: State) {
+        self.has_moved |= self.line.agree(bucket, state);
+    }
+
     /// Serves everybody who is due by `now`, whoever it is that came to look. `state` is the bucket's.
     pub(super) fn serve(&mut self, node: &Node, state: State, now: u64, wakes: &mut Wakes) {
         let bucket = &node.bucket;
-        self.line.agree(bucket, state);
+        // First those who would be due without what others did: only they can be late. Whom tokens that were put have moved up is
+        // due since then, whatever its new place says.
+        self.serve_due(bucket, now, wakes);
+        self.agree(bucket, state);
+        if self.has_moved {
+            self.serve_due(bucket, now, wakes);
+        }
+        (self.served_at, self.has_moved) = (self.served_at.max(now), false);
+        while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
+            self.told += 1;
+            wakes.add(spot.waker);
+        }
+    }
+
+    fn serve_due(&mut self, bucket: &Bucket, now: u64, wakes: &mut Wakes) {
         while let Some(at) = self.line.next_at(bucket)
             && let Some((ticket, spot)) = self.line.pop_due(bucket, now)
         {
             self.forget(ticket);
             self.waited += u64::from(spot.is_take);
             // Where nobody waits, as for most reservations, nobody is late.
-            self.overdue += u64::from(spot.waker.is_some() && at.saturating_add(SAFETY) <= now);
-            wakes.add(spot.waker);
-        }
-        while let Some(spot) = self.watches.pop_seen(bucket, state, now) {
-            self.told += 1;
+            let is_late = spot.waker.is_some()
+                && !self.has_moved
+                && at.max(self.served_at).saturating_add(SAFETY) <= now;
+            self.overdue += u64::from(is_late);
+            if is_late && spot.is_of_line {
+                self.late.insert(ticket);
+            }
             wakes.add(spot.waker);
         }
     }

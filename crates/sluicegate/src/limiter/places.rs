@@ -17,7 +17,10 @@ use super::crowd::Wakes;
 /// How it is with a place in a member's line.
 pub(crate) enum Stand {
     /// Its tokens are there.
-    Due,
+    Due {
+        /// Nobody had looked after it 100 ms after its instant.
+        late: bool,
+    },
     /// They will be at this instant, in nanoseconds on the bucket's clock; none where only a `put` can bring them.
     Waits(Option<u64>),
     /// A change of quota has made them impossible, or too late.
@@ -110,6 +113,7 @@ impl<C: Clock> TokenBucket<C> {
                 if let Some(spot) = attended.crowd.line.get_mut(ticket) {
                     // What is granted here is granted by all, or given back.
                     spot.is_take = false;
+                    spot.is_of_line = true;
                 }
                 let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
                 Ok(Some((ticket, due.map(|due| due.saturating_add(self.shared.start)))))
@@ -124,7 +128,10 @@ impl<C: Clock> TokenBucket<C> {
                 let due = attended.crowd.line.due_at(&attended.node.bucket, ticket);
                 return Stand::Waits(due.map(|due| due.saturating_add(self.shared.start)));
             }
-            if attended.crowd.left.remove(&ticket).is_some() { Stand::Left } else { Stand::Due }
+            match attended.crowd.left.remove(&ticket) {
+                Some(_) => Stand::Left,
+                None => Stand::Due { late: attended.crowd.late.remove(&ticket) },
+            }
         })
     }
 
@@ -133,6 +140,7 @@ impl<C: Clock> TokenBucket<C> {
         self.shared.attend_into(wakes, None, |attended| {
             // Who was asked to leave has booked nothing any more.
             if !attended.remove(ticket) && attended.crowd.left.remove(&ticket).is_none() {
+                attended.crowd.late.remove(&ticket);
                 attended.put(n);
             }
         });

@@ -6,6 +6,7 @@ use sluicegate_core::queue::Ticket;
 
 use super::hold::Hold;
 use crate::queue::Rejected;
+use crate::safety::TAKEN_UP;
 
 /// So many free seats are kept when all are.
 const FEW: usize = 32;
@@ -99,6 +100,15 @@ impl Seats {
             Seat::Waits(_, waker) => waker,
             Seat::Free(_) | Seat::Told(_) => None,
         }
+    }
+
+    /// How many have had a permit for longer than it takes to be polled, and have not taken it. Looks at each seat.
+    pub(super) fn untaken(&self, now: u64) -> usize {
+        let is_untaken = |seat: &&Seat| match seat {
+            Seat::Told(Fate::Started(hold)) => hold.since.instant().saturating_add(TAKEN_UP) <= now,
+            Seat::Free(_) | Seat::Waits(..) | Seat::Told(Fate::Shed(_)) => false,
+        };
+        self.seats.iter().filter(is_untaken).count()
     }
 
     /// Whether who sits there still waits.

@@ -13,6 +13,9 @@ pub struct Standing {
     pub limit: usize,
     /// How many are held, or on their way to who waited.
     pub in_flight: usize,
+    /// How many of those were handed to somebody who waited, 100 ms ago or longer, and are not taken up: its task is starved, or was neither
+    /// polled nor dropped since. Something is broken there ([`safety`](crate::safety)). Zero of permits made without a timer.
+    pub untaken: usize,
     /// How many wait.
     pub waiting: usize,
     /// How many bytes those hold.

@@ -372,6 +372,7 @@ impl State {
         Standing {
             limit: self.concurrency(),
             in_flight: self.in_flight(),
+            untaken: now.map_or(0, |now| self.desk.seats.untaken(now)),
             waiting: self.waiting(),
             waiting_bytes: lines.iter().map(Line::waiting_bytes).sum(),
             is_overloaded: lines.iter().any(|line| line.is_overloaded(at)),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use sluicegate_core::concurrency::Outcome;
+use sluicegate_core::concurrency::{self, Outcome};
 use sluicegate_core::queue::{self, Codel, Refusal};
 
 use super::*;
@@ -335,4 +335,28 @@ fn other_settings_leave_who_holds_and_who_waits_where_they_are() {
         assert!(matches!(next, Poll::Ready(Ok(_))), "{at}");
     }
     assert_eq!((permits.in_flight(), permits.waiting()), (0, 0));
+}
+
+#[test]
+fn a_permit_that_nobody_takes_up_is_counted_while_it_lies_there() {
+    let adaptive = Settings::new(1, queue::Settings::new(5))
+        .adaptive(concurrency::Settings::default(), concurrency::Knee::default());
+    for settings in [Settings::new(1, queue::Settings::new(5)), adaptive] {
+        let time = ManualTime::new();
+        let permits = Permits::with(settings, time.clone());
+        let mut held = Vec::new();
+        while let Some(permit) = permits.try_enter() {
+            held.push(permit);
+        }
+        let mut forgotten = permits.enter().unwrap();
+        assert!(poll(&mut forgotten).is_pending());
+        time.set(500 * MS);
+        drop(held.pop());
+        for (now, untaken) in [(500, 0), (599, 0), (600, 1), (9_000, 1)] {
+            time.set(now * MS);
+            assert_eq!(permits.standing().untaken, untaken, "at {now} ms");
+        }
+        let Poll::Ready(Ok(_taken)) = poll(&mut forgotten) else { panic!("it was handed over") };
+        assert_eq!(permits.standing().untaken, 0);
+    }
 }

@@ -1,3 +1,5 @@
+mod model;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Barrier;
@@ -30,10 +32,10 @@ fn the_first_counts_once_and_the_others_have_their_values_back() {
         Why::Late { attempt: 2 },
         "also when it is taken"
     );
-    assert!(taken(&results).is_pending());
+    let none = Poll::Ready(Err(Unpublished { attempts: 3 }));
+    assert_eq!((taken(&results), results.refused()), (none, 4), "none of them may publish any more");
     drop(attempts);
-    let none = Err(Unpublished { attempts: 3 });
-    assert_eq!((taken(&results), results.refused()), (Poll::Ready(none), 4));
+    assert_eq!(taken(&results), none);
 }
 
 #[test]
@@ -90,6 +92,31 @@ fn a_wait_without_anybody_who_could_end_it_is_an_error() {
     assert!(poll(wait.as_mut()).is_pending());
     drop(attempt);
     assert_eq!(poll(wait), Poll::Ready(Err(Unpublished { attempts: 1 })));
+}
+
+#[test]
+fn nobody_waits_for_an_attempt_that_was_replaced() {
+    let results = Results::<u8>::by_permission();
+    let hangs = results.attempt();
+    let mut wait = pin!(results.wait());
+    assert!(poll(wait.as_mut()).is_pending());
+    let instead = results.attempt();
+    assert!(poll(wait.as_mut()).is_pending());
+    drop(instead);
+    assert_eq!(poll(wait), Poll::Ready(Err(Unpublished { attempts: 2 })));
+    assert_eq!(hangs.publish(1).unwrap_err().why(), Why::Replaced);
+}
+
+#[test]
+fn nobody_waits_for_an_attempt_older_than_the_one_that_counts() {
+    let results = Results::last_wins();
+    let (old, new) = (results.attempt(), results.attempt());
+    new.publish(2).unwrap();
+    assert!(matches!(taken(&results), Poll::Ready(Ok(_))));
+    assert!(taken(&results).is_pending(), "the newest may publish again");
+    drop(new);
+    assert_eq!(taken(&results), Poll::Ready(Err(Unpublished { attempts: 2 })));
+    assert_eq!(old.publish(1).unwrap_err().why(), Why::Late { attempt: 2 });
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl<'a, T> Pop<'a, T> {
             None => {
                 let id = turn.state.next_worker;
                 turn.state.next_worker += 1;
-                turn.state.workers.insert(id, Worker { waker, item: None });
+                turn.state.workers.insert(id, Worker { waker, item: None, handed: 0 });
                 self.worker = Some(id);
                 Poll::Pending
             }
@@ -67,7 +67,7 @@ impl<T> Future for Pop<'_, T> {
         let gone = state.workers.remove(&id);
         let last = if state.has_ended() { state.wakers() } else { Vec::new() };
         let (own, item) = match gone {
-            Some(Worker { waker, item }) => (Some(waker), item),
+            Some(Worker { waker, item, .. }) => (Some(waker), item),
             None => (None, None),
         };
         if item.is_none() {
@@ -87,7 +87,7 @@ impl<T> Drop for Pop<'_, T> {
     fn drop(&mut self) {
         let Some(id) = self.worker else { return };
         let mut turn = Turn::of(&self.queue.shared, true);
-        let Some(Worker { waker: own, item }) = turn.state.workers.remove(&id) else { return };
+        let Some(Worker { waker: own, item, .. }) = turn.state.workers.remove(&id) else { return };
         match item {
             None => {
                 turn.state.machine.leave();

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::alarm::Alarm;
 use super::{ANY_TIME, Rejected};
+use crate::safety::TAKEN_UP;
 use crate::timer::AnyTimer;
 use crate::wake::{each, hushed, wake_each};
 
@@ -52,6 +53,8 @@ pub(super) struct Worker<T> {
     pub(super) waker: Waker,
     /// What was handed to it and not yet fetched.
     pub(super) item: Option<Kept<T>>,
+    /// When that was: nanoseconds on the clock.
+    pub(super) handed: u64,
 }
 
 impl<T> Worker<T> {
@@ -93,6 +96,13 @@ impl<T> State<T> {
         self.machine.is_closed() && self.machine.waiting() == 0 && !handed()
     }
 
+    /// How many items were handed over longer ago than it takes to be polled.
+    pub(super) fn untaken(&self, now: u64) -> usize {
+        let is_untaken =
+            |worker: &&Worker<T>| worker.item.is_some() && worker.handed.saturating_add(TAKEN_UP) <= now;
+        self.workers.values().filter(is_untaken).count()
+    }
+
     /// Wakes all who wait; those who have to wait on say anew what wakes them.
     pub(super) fn wakers(&mut self) -> Vec<Waker> {
         self.workers.values_mut().map(Worker::waker).collect()
@@ -123,7 +133,7 @@ impl<'q, T> Turn<'q, T> {
     /// Gives a started item to the worker that has waited longest.
     pub(super) fn hand_over(&mut self, kept: Kept<T>) {
         if let Some(worker) = self.state.workers.values_mut().find(|worker| worker.item.is_none()) {
-            worker.item = Some(kept);
+            (worker.item, worker.handed) = (Some(kept), self.now);
             let waker = worker.waker();
             self.wakers.push(waker);
         }

@@ -327,3 +327,20 @@ fn what_comes_back_keeps_begun_by() {
     assert_eq!(pop_now(&queue), Poll::Pending);
     assert_eq!(told(&shed), [(1, Refusal::TooLong)]);
 }
+
+#[test]
+fn an_item_that_its_worker_does_not_take_up_is_counted_while_it_lies_there() {
+    let (queue, time, _) = telling(&Settings::new(2));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut forgotten = Box::pin(queue.pop());
+    assert!(forgotten.as_mut().poll(&mut context).is_pending());
+    time.set(500 * MS);
+    queue.push(1).unwrap();
+    queue.push(2).unwrap();
+    for (now, untaken) in [(500, 0), (599, 0), (600, 1), (9_000, 1)] {
+        time.set(now * MS);
+        assert_eq!((queue.untaken(), queue.len()), (untaken, 1), "at {now} ms");
+    }
+    assert_eq!(forgotten.as_mut().poll(&mut context), Poll::Ready(Some(1)));
+    assert_eq!(queue.untaken(), 0);
+}

@@ -56,3 +56,21 @@ fn who_waits_for_nobody_is_woken() {
         other.join().unwrap();
     });
 }
+
+/// Three threads: who may publish is given up, while one hangs that was replaced and one waits.
+#[test]
+fn who_waits_for_an_attempt_that_was_replaced_is_woken() {
+    three_threads(|| {
+        let results = Results::<u8>::by_permission();
+        let hangs = results.attempt();
+        let instead = results.attempt();
+        let other = thread::spawn(move || drop(instead));
+        let late = thread::spawn(move || {
+            assert_eq!(hangs.publish(1).unwrap_err().why(), Why::Replaced);
+            hangs
+        });
+        assert_eq!(block_on(results.wait()).unwrap_err().attempts(), 2);
+        other.join().unwrap();
+        drop(late.join().unwrap());
+    });
+}

@@ -1,5 +1,7 @@
 //! What an experiment tells of itself, and what it answers.
 
+use std::fmt;
+
 use super::door::Door;
 
 /// How our own subject is called in readings; variants begin with it.
@@ -162,4 +164,10 @@ pub struct Peer<'a> {
     pub name: &'static str,
     /// Builds it, nobody inside.
     pub door: &'a (dyn Fn(Hand) -> Box<dyn Door> + Sync),
+}
+
+impl fmt::Debug for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("name", &self.name).finish_non_exhaustive()
+    }
 }

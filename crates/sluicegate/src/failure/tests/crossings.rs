@@ -41,6 +41,30 @@ fn what_makes_a_foreign_error_ours_is_its_origin() {
     }
 }
 
+/// As tower and callbacks hand it on.
+#[test]
+fn a_boxed_error_becomes_ours_with_its_chain() {
+    type BoxError = Box<dyn Error + Send + Sync>;
+    let result = || Err::<(), _>(BoxError::from(Foreign(Box::new(disk_full()))));
+    let (bug, line) = (result().or_bug::<Files>("1").unwrap_err(), line!());
+    let known = result().or_known::<Files>("c", Lasting::Transitory, "2").unwrap_err();
+    let chosen = result().or_choose::<Files>(|error| {
+        assert!(error.is::<Foreign>());
+        Choice::bug("3")
+    });
+    for (failure, below) in [(bug, 0), (known, 1), (chosen.unwrap_err(), 2)] {
+        assert_eq!(failure.origin().location.line(), line + below);
+        assert!(failure.source().is_some_and(<dyn Error>::is::<Foreign>));
+        assert_eq!(failure.cause::<io::Error>().unwrap().to_string(), "disk\nfull");
+    }
+    // A failure that was boxed on its way is the same one, wrapped in nothing.
+    let inner = torn();
+    let (id, causes) = (inner.id(), inner.causes().count());
+    let back = Err::<(), _>(BoxError::from(inner)).or_bug::<Jobs>("again").unwrap_err();
+    assert_eq!((back.id(), back.causes().count()), (id, causes));
+    assert_eq!(back.places().map(|place| place.module).collect::<Vec<_>>(), ["files", "jobs"]);
+}
+
 #[test]
 fn a_failure_within_a_foreign_error_keeps_its_id_its_time_and_its_way() {
     let inner = torn().through::<Jobs>();

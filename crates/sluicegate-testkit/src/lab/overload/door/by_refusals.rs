@@ -10,6 +10,7 @@ use crate::lab::overload::clients::Request;
 
 /// The machines of a [`Gate`](super::Gate), put together in another way: the limit is told that more is wanted when somebody is
 /// turned away, not when somebody has to wait. Of deadlines it is told nothing.
+#[derive(Debug)]
 pub struct ByRefusals<A> {
     queue: Queue<usize>,
     limits: Concurrency<A>,

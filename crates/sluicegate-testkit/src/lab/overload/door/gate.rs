@@ -16,6 +16,7 @@ use crate::lab::overload::Hand;
 use crate::lab::overload::clients::Request;
 
 /// [`Permits`] in virtual time. No runtime is needed: whoever was woken is polled before time goes on.
+#[derive(Debug)]
 pub struct Gate {
     time: ManualTime,
     permits: Permits,
