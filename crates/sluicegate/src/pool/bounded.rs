@@ -20,6 +20,9 @@ use crate::timer::Timer;
 /// and it is freed. First come, first served: who asks for much is not starved by
 /// those who ask for little.
 ///
+/// What is bounded are buffers, not what was split off from them: its charge goes back with the [`Charged`], though a part of a `BytesMut` that
+/// was frozen lives on and keeps the memory of the whole. Keep the [`Charged`] for as long as its parts, or copy what is to live longer.
+///
 /// ```
 /// use sluicegate::pool::{BoundedPool, Pool, Settings};
 /// use sluicegate::timer::TokioTime;
