@@ -128,7 +128,7 @@ impl State {
             // Who has a deadline waits for the beginning of an answer, not for its end.
             let took = hold.answered.min(now).saturating_sub(hold.since.instant());
             let has_answered = hold.answered != NOT_TOLD;
-            let partition = hold.since.partition();
+            let partition = self.partition_of(&hold);
             if hold.is_late && !self.is_long(partition, took, now) {
                 outcome = Outcome::Cancelled;
             }
@@ -164,6 +164,15 @@ impl State {
             // Nothing follows from it.
             Inside::Fixed(_) => true,
             Inside::Adaptive(adaptive) => adaptive.usual[adaptive.line_of(partition)].is_reached_by(had, now),
+        }
+    }
+
+    /// Of which partition it is, by the numbers of now.
+    fn partition_of(&self, hold: &Hold) -> usize {
+        if hold.generation == self.desk.generation {
+            hold.since.partition()
+        } else {
+            self.desk.before.partition_of(hold)
         }
     }
 
