@@ -260,10 +260,11 @@ impl Adaptive {
         fixed
     }
 
-    /// In place of these lines, each with how many of its partition are in flight. The `n`th is the `to[n]`th from now on.
+    /// In place of these lines, each with what a good answer takes there, and how many of its partition are in flight. The `n`th is the
+    /// `to[n]`th from now on.
     pub(super) fn take_over(
         &mut self,
-        lines: Vec<(Line, u32)>,
+        lines: Vec<(Line, Usual, u32)>,
         to: &[usize],
         settings: &queue::Settings,
         call: &mut Call<'_>,
@@ -271,10 +272,11 @@ impl Adaptive {
         call.desk.seats.relocate(to);
         let mut is_taken = vec![false; self.lines.len()];
         // Everybody else's first: who comes from a partition that is gone joins that line.
-        for ((mut line, in_flight), &at) in lines.into_iter().zip(to).rev() {
+        for ((mut line, usual, in_flight), &at) in lines.into_iter().zip(to).rev() {
             self.machine.carry_of(at, in_flight);
             if line.is_closed() {
                 self.lines.iter_mut().for_each(Line::close);
+            self.usual[at].learn_of(usual);
             }
             if std::mem::replace(&mut is_taken[at], true) {
                 call.merge(&mut line, &mut self.lines[at], at);

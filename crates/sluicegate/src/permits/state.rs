@@ -14,6 +14,7 @@ use super::open::Open;
 use super::seats::{Fate, Left, Seats};
 use super::settings::{Found, Places, Settings, Who};
 use super::standing::{Partition, Refusals, Standing};
+use super::usual::Usual;
 use crate::queue::{ANY_TIME, Rejected};
 
 #[derive(Debug)]
@@ -301,12 +302,14 @@ impl State {
         let (lines, gone) = match std::mem::replace(&mut self.places, none) {
             Inside::Fixed(old) => {
                 let held = u32::try_from(old.in_flight()).unwrap_or(u32::MAX);
-                (vec![(old.line, held)], None)
+                (vec![(old.line, Usual::default(), held)], None)
             }
             Inside::Adaptive(mut old) => {
                 call.desk.changes.add(&old.machine.changes());
-                let lines = std::mem::take(&mut old.lines).into_iter().enumerate();
-                (lines.map(|(at, line)| (line, old.machine.in_flight_of(at))).collect(), Some(old))
+                let lines = std::mem::take(&mut old.lines).into_iter().zip(std::mem::take(&mut old.usual));
+                let held = |at| old.machine.in_flight_of(at);
+                let lines = lines.enumerate().map(|(at, (line, usual))| (line, usual, held(at))).collect();
+                (lines, Some(old))
             }
         };
         new.take_over(lines, &to, line, &mut call);

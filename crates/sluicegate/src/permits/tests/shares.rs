@@ -198,6 +198,34 @@ fn who_was_in_flight_teaches_its_own_partition_whatever_number_that_has_now() {
     );
 }
 
+/// Else each who was late would count until the next good answer, however short a time it has waited.
+#[test]
+fn what_a_good_answer_takes_is_known_after_other_shares_too() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
+    good(&permits, &time, 0, [10, 10]);
+    good(&permits, &time, 1, [10, 20]);
+    // From what takes no longer on, in milliseconds.
+    let usual = |partition| {
+        (0..100).find(|ms| permits.is_long(partition, Duration::from_millis(*ms))).expect("it is long")
+    };
+    assert_eq!([usual(0), usual(1)], [10, 20]);
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
+    assert_eq!([usual(0), usual(1), usual(2)], [0, 10, 20], "of the first nothing is known");
+    // Who had a share is with everybody else, of whom it is known.
+    permits.apply(named(&[("ask", 0.25)]));
+    assert_eq!([usual(0), usual(1)], [0, 20]);
+}
+
+#[test]
+fn what_a_good_answer_takes_is_known_of_whom_alone_it_was_known() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
+    good(&permits, &time, 0, [10, 10]);
+    permits.apply(named(&[]));
+    assert!(!permits.is_long(0, Duration::from_millis(9)));
+}
+
 #[test]
 fn who_was_in_flight_before_there_were_shares_teaches_everybody_elses() {
     let (permits, time) = fixed(4, queue::Settings::new(10));
