@@ -162,6 +162,7 @@ async fn who_asks_for_much_is_not_starved_and_who_leaves_changes_nothing() {
     assert!(small.as_mut().poll(&mut context).is_pending(), "the large one came first");
     drop(second);
     let large = large.await.unwrap();
+    assert_eq!(bounded.outstanding(), 300, "what is waited for is not out");
     let small = small.await.unwrap();
     assert_eq!((large.capacity(), small.capacity(), bounded.outstanding()), (300, 100, 400));
 
