@@ -1,4 +1,6 @@
+mod bounded;
 mod foreign;
+mod model;
 mod threads;
 
 use std::sync::Mutex;
@@ -160,9 +162,9 @@ async fn who_asks_for_much_is_not_starved_and_who_leaves_changes_nothing() {
     let [first, second] = held;
     drop(first);
     assert!(small.as_mut().poll(&mut context).is_pending(), "the large one came first");
+    assert_eq!(bounded.outstanding(), 300, "what is waited for is not out");
     drop(second);
     let large = large.await.unwrap();
-    assert_eq!(bounded.outstanding(), 300, "what is waited for is not out");
     let small = small.await.unwrap();
     assert_eq!((large.capacity(), small.capacity(), bounded.outstanding()), (300, 100, 400));
 

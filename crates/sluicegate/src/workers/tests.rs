@@ -2,6 +2,7 @@
 //!
 //! Longer than other files: a job has many ends, each is one short test, and all use the same few helpers.
 
+mod model;
 mod panics;
 mod served;
 mod storm;
