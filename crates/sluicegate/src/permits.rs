@@ -171,7 +171,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Permits {
-    /// `concurrency` permits, and room for `queue` to wait. No clock is read.
+    /// `concurrency` permits, and room for `queue` to wait. No clock is read: nobody here is ever late, so the instants of [`Who`] say
+    /// nothing, and who waits does so until a permit is there.
     #[must_use]
     pub fn new(concurrency: usize, queue: usize) -> Self {
         let settings = Settings::new(concurrency, sluicegate_core::queue::Settings::new(queue));
@@ -239,7 +240,8 @@ impl Permits {
 
     /// The same, for somebody of whom the line is to know more.
     ///
-    /// Who has a deadline waits no longer than that: the future wakes by itself then, and is an error.
+    /// Who has a deadline waits no longer than that: the future wakes by itself then, and is an error. Of permits made
+    /// [without a timer](Self::new) it is not: those don't know how late it is.
     ///
     /// # Errors
     /// [`Rejected`], as for [`enter`](Self::enter); or if the deadline has passed, or, by what is ahead and how long that took lately,

@@ -95,10 +95,11 @@ pub struct Who {
     pub key: u64,
     /// Its class, in the order of the [queue's settings](queue::Settings::with_classes). One that there is not is the last.
     pub class: usize,
-    /// When its work is to be done at the latest: nanoseconds on the timer's clock. `u64::MAX` if it never is too late.
+    /// When its work is to be done at the latest: nanoseconds on the timer's clock. `u64::MAX` if it never is too late. Nobody
+    /// looks at it where permits have [no timer](super::Permits::new).
     pub deadline: u64,
     /// When it is to have its permit at the latest: who would wait longer does not want to, however long the work takes then.
-    /// `u64::MAX` if it waits for as long as there is any use in it.
+    /// `u64::MAX` if it waits for as long as there is any use in it. Nobody looks at it without a timer either.
     pub begun_by: u64,
     /// How many bytes it holds while it waits.
     pub bytes: u64,
