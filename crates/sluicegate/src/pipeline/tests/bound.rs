@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
 
 use proptest::prelude::*;
 use tokio::runtime::Builder;
@@ -157,7 +156,7 @@ fn pipeline(case: &Case) -> (Feed<Item>, Output<Item>) {
     }
 }
 
-type Feeding = Pin<Box<dyn Future<Output = Result<(), Item>>>>;
+type Feeding = Pin<Box<dyn Future<Output = Result<(), (Item, Refused)>>>>;
 
 struct World {
     case: Case,
@@ -203,7 +202,9 @@ impl World {
         let Poll::Ready(fed) = feeding.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { return };
         match fed {
             Ok(()) => self.fed.push(*number),
-            Err(back) => assert!(back.number == *number && self.may_be_over()),
+            Err((back, why)) => {
+                assert!(back.number == *number && why == Refused::Over && self.may_be_over());
+            }
         }
         self.feeding.remove(at);
     }
