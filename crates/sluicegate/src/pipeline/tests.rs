@@ -130,7 +130,7 @@ async fn failing(n: u32) -> Made<u32> {
 #[tokio::test(start_paused = true)]
 async fn who_fails_comes_out_in_its_place_and_stops_nobody() {
     let before = Handle::current().metrics().num_alive_tasks();
-    let limited = stage(2, 2).with_longest(Duration::from_millis(20));
+    let limited = stage(2, 2).with_longest(Duration::from_millis(20)).unwrap();
     let (feed, output) = Pipeline::first(TokioTime::new(), limited, failing)
         .then(stage(1, 0), |n: u32| async move { Made::Ok(n * 10) })
         .run(1);
@@ -156,12 +156,12 @@ async fn who_fails_comes_out_in_its_place_and_stops_nobody() {
 #[tokio::test(start_paused = true)]
 async fn the_longest_time_is_of_the_work_alone() {
     let time = TokioTime::new();
-    let limited = stage(1, 3).with_longest(Duration::from_millis(20));
+    let limited = stage(1, 3).with_longest(Duration::from_millis(20)).unwrap();
     let (feed, mut output) = Pipeline::first(time, limited, move |millis: u64| async move {
         time.sleep_for(millis * MS).await;
         Made::Ok(millis)
     })
-    .then(stage(1, 0).with_longest(Duration::from_millis(5)), move |millis: u64| async move {
+    .then(stage(1, 0).with_longest(Duration::from_millis(5)).unwrap(), move |millis: u64| async move {
         time.sleep_for(millis % 10 * MS).await;
         Made::Ok(millis)
     })

@@ -142,7 +142,7 @@ fn work(stage: usize, item: Item) -> impl Future<Output = Made<Item>> + Send {
 fn pipeline(case: &Case) -> (Feed<Item>, Output<Item>) {
     let stage = |at: usize| {
         let (workers, waiting, ordered) = case.stages[at];
-        let stage = stage(workers, waiting).with_longest(Duration::from_millis(LONGEST));
+        let stage = stage(workers, waiting).with_longest(Duration::from_millis(LONGEST)).unwrap();
         if ordered { stage } else { stage.in_any_order() }
     };
     let mut line = Pipeline::first(TokioTime::new(), stage(0), |item| work(0, item));
