@@ -216,7 +216,7 @@ impl Permits {
     }
 
     /// From now on these settings hold: who holds a permit keeps it, and who waits keeps its place. What was found out of the limit is
-    /// kept too, if what finds it out reads the same; else it goes on from there, and learns nothing from permits handed out
+    /// kept too, if what finds it out [is the same](sluicegate_core::concurrency::Algorithm::is_same_as); else it goes on from there, and learns nothing from permits handed out
     /// before. A partition keeps who waits in it and who is in flight, by its [name](Settings::with_names) if it has one, else by its
     /// number; those of one that is gone are with everybody else.
     ///
