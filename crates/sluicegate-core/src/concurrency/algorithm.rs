@@ -46,22 +46,9 @@ pub trait Algorithm: fmt::Debug {
         true
     }
 
-    /// Whether the other is the same algorithm, with the same parameters, both before they were asked for anything: then what this one has
-    /// found out since holds for the other too. Never, unless an implementation says so, for which it is mostly enough to derive `PartialEq`:
-    ///
-    /// ```
-    /// use std::any::Any;
-    ///
-    /// #[derive(PartialEq)]
-    /// struct Upwards(u32);
-    ///
-    /// impl Upwards {
-    ///     fn is_same_as(&self, other: &dyn Any) -> bool {
-    ///         other.downcast_ref() == Some(self)
-    ///     }
-    /// }
-    /// assert!(Upwards(3).is_same_as(&Upwards(3)) && !Upwards(3).is_same_as(&Upwards(4)));
-    /// ```
+    /// Whether the other is the same algorithm with the same parameters, both before they were asked for anything: then what this one has
+    /// found out since holds for the other too. Never, unless an implementation says so; for one that derives `PartialEq` that is
+    /// `other.downcast_ref() == Some(self)`.
     fn is_same_as(&self, other: &dyn Any) -> bool {
         let _ = other;
         false
