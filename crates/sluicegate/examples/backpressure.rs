@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A target of twice what one takes: there is one worker.
     let line = queue::Settings::new(100).with_codel(Codel::new(ms(20), ms(40), ms(200))?);
     let time = TokioTime::new();
-    let workers = Workers::start(Settings::new(1, line)?.with_longest(PATIENCE), time);
+    let workers = Workers::start(Settings::new(1, line)?.with_longest(PATIENCE)?, time);
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let mut ctrl_c = pin!(tokio::signal::ctrl_c());
     let listener = TcpListener::bind(addr).await?;

@@ -171,7 +171,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Permits {
-    /// `concurrency` permits, and room for `queue` to wait. No clock is read.
+    /// `concurrency` permits, and room for `queue` to wait. No clock is read: nobody here is ever late, so the instants of [`Who`] say
+    /// nothing, and who waits does so until a permit is there.
     #[must_use]
     pub fn new(concurrency: usize, queue: usize) -> Self {
         let settings = Settings::new(concurrency, sluicegate_core::queue::Settings::new(queue));
@@ -215,7 +216,7 @@ impl Permits {
     }
 
     /// From now on these settings hold: who holds a permit keeps it, and who waits keeps its place. What was found out of the limit is
-    /// kept too, if what finds it out reads the same; else it goes on from there, and learns nothing from permits handed out
+    /// kept too, if what finds it out [is the same](sluicegate_core::concurrency::Algorithm::is_same_as); else it goes on from there, and learns nothing from permits handed out
     /// before. A partition keeps who waits in it and who is in flight, by its [name](Settings::with_names) if it has one, else by its
     /// number; those of one that is gone are with everybody else.
     ///
@@ -239,7 +240,8 @@ impl Permits {
 
     /// The same, for somebody of whom the line is to know more.
     ///
-    /// Who has a deadline waits no longer than that: the future wakes by itself then, and is an error.
+    /// Who has a deadline waits no longer than that: the future wakes by itself then, and is an error. Of permits made
+    /// [without a timer](Self::new) it is not: those don't know how late it is.
     ///
     /// # Errors
     /// [`Rejected`], as for [`enter`](Self::enter); or if the deadline has passed, or, by what is ahead and how long that took lately,

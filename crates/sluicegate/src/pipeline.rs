@@ -2,7 +2,8 @@
 //!
 //! Each [`Stage`] has so many workers and room for so many items that wait for them. An item leaves a stage when the next has room for it,
 //! and until then it keeps its place: so backpressure goes from the last stage to the first, and what is inside is never more than the
-//! sum of all places. What feeds the first stage [waits](Feed::feed), or is [refused at once](Feed::try_feed).
+//! sum of all places. What feeds the first stage [waits](Feed::feed), with no more others than [may](Pipeline::max_waiting), or is
+//! [refused at once](Feed::try_feed).
 //!
 //! * **Each item that was fed comes out once**, as what the last stage made of it or as an [`ItemError`]: one that fails goes past the stages
 //!   behind, and stops nobody, unless the line [is to stop then](Pipeline::stopping_at_the_first_failure).
@@ -65,6 +66,9 @@ pub use item::ItemError;
 use outlet::Outlet;
 pub use stage::Stage;
 
+/// So many may wait to feed unless said, as before every other line that is not told a bound.
+const WAITING: usize = 10_000;
+
 /// Has the workers of all stages so far made, once it is known where the last of them puts what it has done.
 type Open<X, T> = Box<dyn FnOnce(Intake<X>, &mut Steward<T>) + Send>;
 
@@ -86,6 +90,7 @@ impl<In: Send + 'static, Out: Send + 'static, T: Timer> Pipeline<In, Out, T> {
         E: Into<Failure> + 'static,
     {
         let (course, first) = (Arc::<Course>::default(), Intake::new(stage.places()));
+        first.may_wait(WAITING);
         let open = opened(&course, stage, first.clone(), time.clone(), work);
         Self { time, course, first, open }
     }
@@ -106,6 +111,12 @@ impl<In: Send + 'static, Out: Send + 'static, T: Timer> Pipeline<In, Out, T> {
             after(next, steward);
         });
         Pipeline { time, course, first, open }
+    }
+
+    /// So many may [wait to feed](Feed::feed) at the most; who comes then is refused at once. 10 000 unless said.
+    pub fn max_waiting(self, bound: usize) -> Self {
+        self.first.may_wait(bound);
+        self
     }
 
     /// With the first item that fails in whatever way, the line stops: nothing more is fed, and whatever has not been worked on in a stage

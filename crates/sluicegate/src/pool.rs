@@ -75,7 +75,8 @@ pub struct Counts {
     pub returned: u64,
     /// Of those, dropped because there was no room.
     pub full: u64,
-    /// Of those, dropped because they fit no class: they had grown too large, or parts of them were given away. Also those that a
+    /// Of those, dropped because they fit no class: they had grown too large, or had less than they were made with, since parts of them were
+    /// given away. Also those that a
     /// [`BoundedPool`] found grown, and those whose making, emptying or measuring panicked.
     pub unfit: u64,
     /// Buffers that were [taken out](Pooled::into_inner) for good.

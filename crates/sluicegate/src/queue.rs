@@ -96,7 +96,8 @@ impl<T> Clone for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// A queue in which at most `bound` items wait, first come, first served.
+    /// A queue in which at most `bound` items wait, first come, first served. No clock is read: an entry's instants, such as its
+    /// [deadline](Entry::until), say nothing here, and it waits until somebody pops it.
     #[must_use]
     pub fn new(bound: usize) -> Self {
         Self { shared: Arc::new(Shared::new(machine::Queue::new(bound), None)) }
@@ -111,7 +112,8 @@ impl<T> Queue<T> {
     }
 
     /// The same for an item of which more is known: whose it is, its class, its size, until when it is of use (an instant of the clock that the queue
-    /// was made with). If it waits, its ticket says where, for [`cancel`](Self::cancel); none if a worker has it already.
+    /// was [made with](Self::with); of a queue that has [none](Self::new), nobody looks at it). If it waits, its ticket says where, for
+    /// [`cancel`](Self::cancel); none if a worker has it already.
     ///
     /// # Errors
     /// The item, and why it is not admitted. Those who had to give way to it, or are late by now, are shed.

@@ -1,5 +1,6 @@
 //! One more while it goes well, a tenth less when it doesn't.
 
+use std::any::Any;
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Bounds, Next, Why, whole};
@@ -79,5 +80,9 @@ impl Algorithm for Aimd {
         };
         self.limit = bounds.hold(self.limit);
         (*self).next(why)
+    }
+
+    fn is_same_as(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
     }
 }

@@ -1,5 +1,6 @@
 //! What decides how many may be in flight: one trait for all ways to decide it.
 
+use std::any::Any;
 use std::fmt;
 
 use super::window::Window;
@@ -44,6 +45,14 @@ pub trait Algorithm: fmt::Debug {
     fn learns(&self) -> bool {
         true
     }
+
+    /// Whether the other is the same algorithm with the same parameters, both before they were asked for anything: then what this one has
+    /// found out since holds for the other too. Never, unless an implementation says so; for one that derives `PartialEq` that is
+    /// `other.downcast_ref() == Some(self)`.
+    fn is_same_as(&self, other: &dyn Any) -> bool {
+        let _ = other;
+        false
+    }
 }
 
 impl<A: Algorithm + ?Sized> Algorithm for Box<A> {
@@ -61,6 +70,10 @@ impl<A: Algorithm + ?Sized> Algorithm for Box<A> {
 
     fn learns(&self) -> bool {
         (**self).learns()
+    }
+
+    fn is_same_as(&self, other: &dyn Any) -> bool {
+        (**self).is_same_as(other)
     }
 }
 

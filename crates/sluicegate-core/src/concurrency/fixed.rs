@@ -1,5 +1,7 @@
 //! A limit that does not change.
 
+use std::any::Any;
+
 use super::algorithm::{Algorithm, Bounds, Next, Why};
 use super::window::Window;
 
@@ -28,5 +30,9 @@ impl Algorithm for Fixed {
 
     fn learns(&self) -> bool {
         false
+    }
+
+    fn is_same_as(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
     }
 }

@@ -1,5 +1,7 @@
 //! As many as take about as long as they used to.
 
+use std::any::Any;
+
 use super::algorithm::{Algorithm, Bounds, Next, Why, whole};
 use super::window::Window;
 use crate::setting::SettingsError;
@@ -159,5 +161,9 @@ impl Algorithm for Gradient {
 
     fn unhindered(&self) -> Option<f64> {
         self.long
+    }
+
+    fn is_same_as(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
     }
 }

@@ -2,6 +2,8 @@
 
 mod pool;
 
+use std::any::Any;
+
 use super::algorithm::{Algorithm, Bounds, Next, Why, whole};
 use super::window::Window;
 use pool::{Pool, Slope, Way};
@@ -322,5 +324,9 @@ impl Algorithm for Knee {
 
     fn unhindered(&self) -> Option<f64> {
         self.unhindered
+    }
+
+    fn is_same_as(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
     }
 }

@@ -23,6 +23,7 @@ struct Line {
 }
 
 type Next = Option<Result<u8, ItemError>>;
+type Fed = Result<(), (u8, Refused)>;
 
 impl Line {
     fn new() -> Self {
@@ -50,7 +51,7 @@ impl Line {
         self.is_told = true;
     }
 
-    fn feeds(&self, item: u8) -> impl Future<Output = Result<(), u8>> + use<> {
+    fn feeds(&self, item: u8) -> impl Future<Output = Fed> + use<> {
         let feed = self.feed().clone();
         async move { feed.feed(item).await }
     }
@@ -68,7 +69,7 @@ impl Line {
 }
 
 /// One that is full, and who waits for room in it.
-fn full() -> (Line, impl Future<Output = Result<(), u8>>) {
+fn full() -> (Line, impl Future<Output = Fed>) {
     let line = Line::new();
     line.feed().try_feed(0).unwrap();
     let feeds = line.feeds(1);
@@ -125,7 +126,7 @@ async fn room_in_a_pipeline_that_ends() {
             async |line, step| then(line, step, |line| line.output = None).await,
             |line, left| {
                 if let Left::Output(fed) = left {
-                    assert_eq!(*fed, Err(1), "it comes back");
+                    assert_eq!(*fed, Err((1, Refused::Over)), "it comes back");
                 }
                 let why = if line.output.is_some() { Refused::Full } else { Refused::Over };
                 assert_eq!(line.feed().try_feed(2), Err((2, why)));

@@ -22,7 +22,7 @@ use sluicegate_tower::refused::Refused;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 /// A limit that stays, and twelve requests in each window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Twelves;
 
 impl Algorithm for Twelves {

@@ -21,7 +21,7 @@ use super::support::poll;
 const MS: u64 = 1_000_000;
 
 /// A limit that stays, and twelve requests in each window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Twelves;
 
 impl Algorithm for Twelves {

@@ -1,8 +1,9 @@
 //! As many permits as are found to be right, and shares of them.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use sluicegate_core::concurrency::{Concurrency, Outcome, Settings, Ticket};
+use sluicegate_core::concurrency::{Algorithm, Concurrency, Outcome, Settings, Ticket};
 use sluicegate_core::queue::{self, Offer, Queue};
 
 use super::desk::{Call, Line};
@@ -19,9 +20,9 @@ use crate::queue::Rejected;
 #[derive(Debug)]
 pub(super) struct Adaptive {
     pub(super) machine: Concurrency<Found>,
-    /// As they were told, wherever it started, and how the algorithm read then.
+    /// As they were told, wherever it started, and the algorithm before it was asked for anything.
     pub(super) settings: Settings,
-    pub(super) reads: String,
+    pub(super) untouched: Found,
     pub(super) lines: Vec<Line>,
     /// What a good answer takes, of each line.
     pub(super) usual: Vec<Usual>,
@@ -38,7 +39,7 @@ impl Adaptive {
         algorithm: Found,
         line: &queue::Settings,
     ) -> Self {
-        let reads = format!("{algorithm:?}");
+        let untouched = (*algorithm).copy();
         let starts = match found.filter(|_| algorithm.learns()) {
             Some(limit) => settings.clone().starting_at(limit),
             None => settings.clone(),
@@ -46,7 +47,7 @@ impl Adaptive {
         let machine = Concurrency::new(starts, algorithm);
         let lines: Vec<_> = (0..machine.partitions()).map(|_| Queue::with(line, 0)).collect();
         let usual = vec![Usual::default(); lines.len()];
-        let mut this = Self { machine, settings, reads, lines, usual, turn: 0 };
+        let mut this = Self { machine, settings, untouched, lines, usual, turn: 0 };
         this.count_idle(0);
         this
     }
@@ -232,7 +233,8 @@ impl Adaptive {
 
     /// Whether it was made by these: then what it has found out holds.
     pub(super) fn is_by(&self, settings: &Settings, algorithm: &Found) -> bool {
-        self.settings == *settings && self.reads == format!("{algorithm:?}")
+        let other: &dyn Any = &**algorithm;
+        self.settings == *settings && (*self.untouched).is_same_as(other)
     }
 
     /// All who wait, in one line, in the order in which they came.
@@ -260,10 +262,11 @@ impl Adaptive {
         fixed
     }
 
-    /// In place of these lines, each with how many of its partition are in flight. The `n`th is the `to[n]`th from now on.
+    /// In place of these lines, each with what a good answer takes there, and how many of its partition are in flight. The `n`th is the
+    /// `to[n]`th from now on.
     pub(super) fn take_over(
         &mut self,
-        lines: Vec<(Line, u32)>,
+        lines: Vec<(Line, Usual, u32)>,
         to: &[usize],
         settings: &queue::Settings,
         call: &mut Call<'_>,
@@ -271,8 +274,9 @@ impl Adaptive {
         call.desk.seats.relocate(to);
         let mut is_taken = vec![false; self.lines.len()];
         // Everybody else's first: who comes from a partition that is gone joins that line.
-        for ((mut line, in_flight), &at) in lines.into_iter().zip(to).rev() {
+        for ((mut line, usual, in_flight), &at) in lines.into_iter().zip(to).rev() {
             self.machine.carry_of(at, in_flight);
+            self.usual[at].learn_of(usual);
             if line.is_closed() {
                 self.lines.iter_mut().for_each(Line::close);
             }

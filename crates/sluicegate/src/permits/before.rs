@@ -1,6 +1,6 @@
 //! What is still held of permits that were handed out before what decides how many there are was replaced.
 
-use super::hold::{Hold, Since};
+use super::hold::Hold;
 
 /// Of each generation of which some are held: how many, and which partition of now each of its partitions is.
 #[derive(Debug, Default)]
@@ -26,20 +26,20 @@ impl Before {
         }
     }
 
-    /// One comes back that may be of such a generation: of which partition it is now. Those of which nothing is known are everybody else's.
+    /// Of which partition one is now that may be of such a generation. Those of which nothing is known are everybody else's.
+    pub(super) fn partition_of(&self, hold: &Hold) -> usize {
+        let of = self.0.iter().find(|of| of.generation == hold.generation);
+        of.map_or(usize::MAX, |of| place(&of.to, hold.since.partition()))
+    }
+
+    /// The same of one that comes back.
     pub(super) fn give_back(&mut self, hold: &Hold) -> usize {
-        let Some(at) = self.0.iter().position(|of| of.generation == hold.generation) else {
-            return usize::MAX;
-        };
-        let of = &mut self.0[at];
-        let partition = match &hold.since {
-            Since::Began(ticket) => ticket.partition(),
-            Since::Instant(_) => usize::MAX,
-        };
-        let partition = place(&of.to, partition);
-        of.held -= 1;
-        if of.held == 0 {
-            self.0.swap_remove(at);
+        let partition = self.partition_of(hold);
+        if let Some(at) = self.0.iter().position(|of| of.generation == hold.generation) {
+            self.0[at].held -= 1;
+            if self.0[at].held == 0 {
+                self.0.swap_remove(at);
+            }
         }
         partition
     }

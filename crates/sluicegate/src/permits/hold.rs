@@ -46,10 +46,10 @@ impl Since {
         }
     }
 
-    /// Of whom; the first where it is not known.
+    /// Of whom, by the numbers of when it was handed out; everybody else's where it is not known.
     pub(super) const fn partition(&self) -> usize {
         match self {
-            Self::Instant(_) => 0,
+            Self::Instant(_) => usize::MAX,
             Self::Began(ticket) => ticket.partition(),
         }
     }

@@ -1,5 +1,7 @@
 //! How many may be in flight, and what is done with those who can't be.
 
+use std::any::Any;
+
 use sluicegate_core::concurrency::{self, Algorithm};
 use sluicegate_core::queue::{self, Entry};
 
@@ -17,7 +19,7 @@ use sluicegate_core::queue::{self, Entry};
 /// assert_eq!(Permits::with(fixed, ManualTime::new()).concurrency(), 8);
 /// assert_eq!(Permits::with(found_out, ManualTime::new()).concurrency(), 10);
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub(super) places: Places,
     pub(super) line: queue::Settings,
@@ -31,8 +33,29 @@ pub(super) enum Places {
     Adaptive { settings: concurrency::Settings, algorithm: Found },
 }
 
+impl Clone for Places {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Fixed(concurrency) => Self::Fixed(*concurrency),
+            Self::Adaptive { settings, algorithm } => {
+                Self::Adaptive { settings: settings.clone(), algorithm: (**algorithm).copy() }
+            }
+        }
+    }
+}
+
 /// What finds out how many there are to be.
-pub(super) type Found = Box<dyn Algorithm + Send>;
+pub(super) type Found = Box<dyn Finds>;
+
+pub(super) trait Finds: Algorithm + Any + Send {
+    fn copy(&self) -> Found;
+}
+
+impl<A: Algorithm + Any + Send + Clone> Finds for A {
+    fn copy(&self) -> Found {
+        Box::new(self.clone())
+    }
+}
 
 impl Settings {
     /// So many permits, and in front of them a line of these settings.
@@ -70,11 +93,14 @@ impl Settings {
     /// How many permits there are is found out by `algorithm`, by what becomes of those who [hold](super::Permit::end) one. There are as
     /// many as `settings` say to begin with, whatever [`new`](Self::new) was told. Each partition of the settings has a line of
     /// its own.
+    ///
+    /// Where such settings are [applied](super::Permits::apply) again, what was found out is kept if the algorithm
+    /// [says](Algorithm::is_same_as) that it is the same; else the new one goes on from there.
     #[must_use]
     pub fn adaptive(
         self,
         settings: concurrency::Settings,
-        algorithm: impl Algorithm + Send + 'static,
+        algorithm: impl Algorithm + Clone + Send + 'static,
     ) -> Self {
         Self { places: Places::Adaptive { settings, algorithm: Box::new(algorithm) }, ..self }
     }
@@ -95,10 +121,11 @@ pub struct Who {
     pub key: u64,
     /// Its class, in the order of the [queue's settings](queue::Settings::with_classes). One that there is not is the last.
     pub class: usize,
-    /// When its work is to be done at the latest: nanoseconds on the timer's clock. `u64::MAX` if it never is too late.
+    /// When its work is to be done at the latest: nanoseconds on the timer's clock. `u64::MAX` if it never is too late. Nobody
+    /// looks at it where permits have [no timer](super::Permits::new).
     pub deadline: u64,
     /// When it is to have its permit at the latest: who would wait longer does not want to, however long the work takes then.
-    /// `u64::MAX` if it waits for as long as there is any use in it.
+    /// `u64::MAX` if it waits for as long as there is any use in it. Nobody looks at it without a timer either.
     pub begun_by: u64,
     /// How many bytes it holds while it waits.
     pub bytes: u64,

@@ -14,6 +14,7 @@ use super::open::Open;
 use super::seats::{Fate, Left, Seats};
 use super::settings::{Found, Places, Settings, Who};
 use super::standing::{Partition, Refusals, Standing};
+use super::usual::Usual;
 use crate::queue::{ANY_TIME, Rejected};
 
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl State {
             // Who has a deadline waits for the beginning of an answer, not for its end.
             let took = hold.answered.min(now).saturating_sub(hold.since.instant());
             let has_answered = hold.answered != NOT_TOLD;
-            let partition = hold.since.partition();
+            let partition = self.partition_of(&hold);
             if hold.is_late && !self.is_long(partition, took, now) {
                 outcome = Outcome::Cancelled;
             }
@@ -164,6 +165,15 @@ impl State {
             // Nothing follows from it.
             Inside::Fixed(_) => true,
             Inside::Adaptive(adaptive) => adaptive.usual[adaptive.line_of(partition)].is_reached_by(had, now),
+        }
+    }
+
+    /// Of which partition it is, by the numbers of now.
+    fn partition_of(&self, hold: &Hold) -> usize {
+        if hold.generation == self.desk.generation {
+            hold.since.partition()
+        } else {
+            self.desk.before.partition_of(hold)
         }
     }
 
@@ -292,12 +302,14 @@ impl State {
         let (lines, gone) = match std::mem::replace(&mut self.places, none) {
             Inside::Fixed(old) => {
                 let held = u32::try_from(old.in_flight()).unwrap_or(u32::MAX);
-                (vec![(old.line, held)], None)
+                (vec![(old.line, Usual::default(), held)], None)
             }
             Inside::Adaptive(mut old) => {
                 call.desk.changes.add(&old.machine.changes());
-                let lines = std::mem::take(&mut old.lines).into_iter().enumerate();
-                (lines.map(|(at, line)| (line, old.machine.in_flight_of(at))).collect(), Some(old))
+                let lines = std::mem::take(&mut old.lines).into_iter().zip(std::mem::take(&mut old.usual));
+                let held = |at| old.machine.in_flight_of(at);
+                let lines = lines.enumerate().map(|(at, (line, usual))| (line, usual, held(at))).collect();
+                (lines, Some(old))
             }
         };
         new.take_over(lines, &to, line, &mut call);

@@ -67,6 +67,16 @@ fn who_waits_wakes_at_its_deadline_though_nobody_else_moves() {
 }
 
 #[test]
+fn without_a_timer_nobody_is_late() {
+    let permits = Permits::new(1, 1);
+    let held = permits.try_enter().unwrap();
+    let mut waits = permits.enter_as(Who { begun_by: 1, ..until(1) }).unwrap();
+    assert!(poll(&mut waits).is_pending());
+    drop(held);
+    assert!(matches!(poll(&mut waits), Poll::Ready(Ok(_))));
+}
+
+#[test]
 fn who_is_to_wait_for_so_long_at_the_most_is_turned_away_then_or_at_once() {
     let (permits, time) = fixed(1, queue::Settings::new(5));
     let begun_by = |begun_by| Who { begun_by, ..Who::default() };

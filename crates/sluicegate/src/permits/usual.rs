@@ -27,6 +27,13 @@ impl Usual {
         self.last = self.last.max(now);
     }
 
+    /// Those of whom the other is are with these from now on. It is what is known of them while nothing is known of these.
+    pub(super) const fn learn_of(&mut self, other: Self) {
+        if self.seen == 0 {
+            *self = other;
+        }
+    }
+
     /// Whether somebody who was late is to be counted as dropped: the service had that long, in nanoseconds, and a good answer
     /// takes no longer, or it is not known what one takes, or not any more.
     pub(super) const fn is_reached_by(&self, had: u64, now: u64) -> bool {

@@ -136,11 +136,16 @@ impl<In> Feed<In> {
     /// Waits until the first stage has room for it; who comes first is first. Cancel-safe: dropped before it is ready, the item was not fed.
     ///
     /// # Errors
-    /// The item, if nothing is taken any more: the output was dropped, the stages have ended, or the line has stopped at a failure.
-    pub async fn feed(&self, item: In) -> Result<(), In> {
+    /// The item, and why it is not taken: as many wait as [may](super::Pipeline::max_waiting); or nothing is taken any more, since the output
+    /// was dropped, the stages have ended, or the line has stopped at a failure.
+    pub async fn feed(&self, item: In) -> Result<(), (In, Refused)> {
         let Door { course, first } = &*self.door;
-        let Some(place) = first.place().await.filter(|_| !course.is_over()) else { return Err(item) };
-        self.put(item, place)
+        let place = first.place().await;
+        match place {
+            _ if course.is_over() => Err((item, Refused::Over)),
+            Ok(place) => self.put(item, place).map_err(|item| (item, Refused::Over)),
+            Err(why) => Err((item, why)),
+        }
     }
 
     fn put(&self, item: In, place: Permit) -> Result<(), In> {
@@ -186,7 +191,7 @@ impl<In> fmt::Debug for Feed<In> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The first stage has no room.
+    /// The first stage has no room; for who would wait, as many wait for it already as may.
     Full,
     /// Nothing is taken any more.
     Over,

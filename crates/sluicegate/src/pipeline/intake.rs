@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ItemError;
 use super::inside::Inside;
+use super::{ItemError, Refused};
 use crate::permits::{Permit, Permits};
-use crate::queue::{Entry, Owed, Queue};
+use crate::queue::{Entry, Owed, Queue, Refusal, Rejected};
 use crate::wake::hushed;
 
 /// An item in a stage.
@@ -47,6 +47,7 @@ impl<X> Clone for Intake<X> {
 impl<X> Intake<X> {
     pub(super) fn new(places: usize) -> Self {
         let (line, came) = (Queue::new(places), Arc::default());
+        // Those who wait for a place are the workers of the stage before, which are as many as there are; feeders are bounded below.
         Self { places: Permits::new(places, usize::MAX), line, came, is_last: false }
     }
 
@@ -55,9 +56,18 @@ impl<X> Intake<X> {
         Self { is_last: true, ..Self::new(places) }
     }
 
-    /// Waits for a place. None if there never will be one.
-    pub(super) async fn place(&self) -> Option<Permit> {
-        self.places.enter().ok()?.await.ok()
+    /// So many may wait for a place.
+    pub(super) fn may_wait(&self, bound: usize) {
+        self.places.resize(self.places.concurrency(), bound);
+    }
+
+    /// Waits for a place, unless too many do, or there never will be one.
+    pub(super) async fn place(&self) -> Result<Permit, Refused> {
+        let why = |rejected: Rejected| match rejected.why() {
+            Refusal::Full => Refused::Full,
+            _ => Refused::Over,
+        };
+        self.places.enter().map_err(why)?.await.map_err(why)
     }
 
     /// A place, if one is free.

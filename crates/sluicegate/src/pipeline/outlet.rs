@@ -136,7 +136,7 @@ impl<Y> Turns<Y> {
 impl<Y> Shared<Y> {
     /// It has a place in the next stage before it gives up the one it had. If there is no next any more, it is dropped.
     async fn pass(&self, (item, Stay { place, inside }): Done<Y>) {
-        let Some(room) = self.next.place().await else {
+        let Ok(room) = self.next.place().await else {
             // Foreign, as all that is dropped here and all who are woken.
             hushed(|| drop(item));
             return;

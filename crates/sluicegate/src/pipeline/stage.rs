@@ -26,9 +26,10 @@ use crate::timer::Timer;
 /// use std::time::Duration;
 /// use sluicegate::pipeline::Stage;
 ///
-/// let stage = Stage::new("resize", 4, 16)?.in_any_order().with_longest(Duration::from_secs(2));
+/// let stage = Stage::new("resize", 4, 16)?.in_any_order().with_longest(Duration::from_secs(2))?;
 /// assert_eq!(stage.places(), 20);
 /// assert_eq!(Stage::new("resize", 0, 16).unwrap_err().field(), "workers");
+/// assert_eq!(stage.with_longest(Duration::ZERO).unwrap_err().field(), "longest");
 /// # Ok::<(), sluicegate::setting::SettingsError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -63,9 +64,15 @@ impl Stage {
     }
 
     /// Work on one item that takes longer is dropped where it awaits, and the item comes out as [`Expired`](ItemError::Expired).
-    #[must_use]
-    pub fn with_longest(self, longest: Duration) -> Self {
-        Self { longest: Some(nanos(longest)), ..self }
+    ///
+    /// # Errors
+    /// If that is zero.
+    pub fn with_longest(self, longest: Duration) -> Result<Self, SettingsError> {
+        if longest.is_zero() {
+            let expected = "longer than 0: every item would take too long";
+            return Err(SettingsError::new("longest", format_args!("{longest:?}"), expected));
+        }
+        Ok(Self { longest: Some(nanos(longest)), ..self })
     }
 
     /// How many items may be in it: those that wait, are worked on, or are done and wait for the next stage.

@@ -7,7 +7,7 @@ mod panics;
 
 use std::future::pending;
 use std::panic::resume_unwind;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sluicegate_core::clock::Clock;
@@ -61,7 +61,7 @@ async fn a_stage_that_stands_still_holds_all_before_it_and_the_bound_is_the_sum(
     settle().await;
     assert!(!waits.is_finished());
     drop(output);
-    assert_eq!(waits.await.unwrap(), Err(99));
+    assert_eq!(waits.await.unwrap(), Err((99, Refused::Over)));
     TokioTime::new().sleep_for(10_000 * MS).await;
     tasks_are(before).await;
 }
@@ -130,7 +130,7 @@ async fn failing(n: u32) -> Made<u32> {
 #[tokio::test(start_paused = true)]
 async fn who_fails_comes_out_in_its_place_and_stops_nobody() {
     let before = Handle::current().metrics().num_alive_tasks();
-    let limited = stage(2, 2).with_longest(Duration::from_millis(20));
+    let limited = stage(2, 2).with_longest(Duration::from_millis(20)).unwrap();
     let (feed, output) = Pipeline::first(TokioTime::new(), limited, failing)
         .then(stage(1, 0), |n: u32| async move { Made::Ok(n * 10) })
         .run(1);
@@ -156,12 +156,12 @@ async fn who_fails_comes_out_in_its_place_and_stops_nobody() {
 #[tokio::test(start_paused = true)]
 async fn the_longest_time_is_of_the_work_alone() {
     let time = TokioTime::new();
-    let limited = stage(1, 3).with_longest(Duration::from_millis(20));
+    let limited = stage(1, 3).with_longest(Duration::from_millis(20)).unwrap();
     let (feed, mut output) = Pipeline::first(time, limited, move |millis: u64| async move {
         time.sleep_for(millis * MS).await;
         Made::Ok(millis)
     })
-    .then(stage(1, 0).with_longest(Duration::from_millis(5)), move |millis: u64| async move {
+    .then(stage(1, 0).with_longest(Duration::from_millis(5)).unwrap(), move |millis: u64| async move {
         time.sleep_for(millis % 10 * MS).await;
         Made::Ok(millis)
     })
@@ -192,7 +192,7 @@ async fn told_to_it_stops_at_the_first_failure_and_says_so_of_each() {
     }
     settle().await;
     assert_eq!(feed.try_feed(9), Err((9, Refused::Over)));
-    assert_eq!(feed.feed(9).await, Err(9));
+    assert_eq!(feed.feed(9).await, Err((9, Refused::Over)));
     drop(feed);
     let made = all(output).await;
     assert_eq!(made.len(), 8, "each that was fed comes out");
@@ -205,7 +205,7 @@ async fn nothing_is_fed_to_a_pipeline_without_an_output() {
     let (feed, output) = Pipeline::first(TokioTime::new(), stage(1, 1), failing).run(1);
     drop(output);
     assert_eq!(feed.try_feed(1), Err((1, Refused::Over)));
-    assert_eq!(feed.feed(2).await, Err(2));
+    assert_eq!(feed.feed(2).await, Err((2, Refused::Over)));
     assert_eq!(feed.inside(), 0);
 }
 
@@ -261,4 +261,34 @@ async fn a_waker_that_panics_holds_up_nobody() {
     });
     TokioTime::new().sleep_for(3_600_000 * MS).await;
     assert!(feeds.is_finished() && makes.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_wait_with_too_many_others_is_refused_at_once() {
+    let before = Handle::current().metrics().num_alive_tasks();
+    let (feed, output) = Pipeline::first(TokioTime::new(), stage(1, 0), |n: u32| async move { Made::Ok(n) })
+        .max_waiting(2)
+        .run(1);
+    // One is in the stage behind, one in the stage, and two wait.
+    for n in 0..2 {
+        feed.feed(n).await.unwrap();
+        settle().await;
+    }
+    let mut waits: Vec<_> = (2..4).map(|n| Box::pin(feed.feed(n))).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waits.iter_mut().all(|feeds| feeds.as_mut().poll(&mut context).is_pending()));
+    assert_eq!(feed.feed(4).await, Err((4, Refused::Full)));
+    assert_eq!(feed.try_feed(5), Err((5, Refused::Full)));
+    // Who leaves makes room for another.
+    drop(waits.pop());
+    let mut last = Box::pin(feed.feed(6));
+    assert!(last.as_mut().poll(&mut context).is_pending());
+    let makes = tokio::spawn(all(output));
+    waits.remove(0).await.unwrap();
+    last.await.unwrap();
+    drop(waits);
+    drop(feed);
+    let made: Vec<_> = makes.await.unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!(made, [0, 1, 2, 6]);
+    tasks_are(before).await;
 }

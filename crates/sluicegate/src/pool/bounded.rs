@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use sluicegate_core::clock::Clock;
@@ -20,6 +22,9 @@ use crate::timer::Timer;
 /// and it is freed. First come, first served: who asks for much is not starved by
 /// those who ask for little.
 ///
+/// What is bounded are buffers, not what was split off from them: its charge goes back with the [`Charged`], though a part of a `BytesMut` that
+/// was frozen lives on and keeps the memory of the whole. Keep the [`Charged`] for as long as its parts, or copy what is to live longer.
+///
 /// ```
 /// use sluicegate::pool::{BoundedPool, Pool, Settings};
 /// use sluicegate::timer::TokioTime;
@@ -36,8 +41,13 @@ use crate::timer::Timer;
 /// ```
 pub struct BoundedPool<C: Clock, B: Buffer = Vec<u8>> {
     pool: Pool<B>,
-    /// A token is a byte that may be out.
-    bytes: TokenBucket<C>,
+    bytes: Arc<Bytes<C>>,
+}
+
+struct Bytes<C: Clock> {
+    /// A token is a byte that may be out. Those that are booked by who waits are not there, and not out either.
+    free: TokenBucket<C>,
+    out: AtomicU64,
 }
 
 /// Why there is no buffer.
@@ -69,12 +79,13 @@ impl<C: Clock, B: Buffer> BoundedPool<C, B> {
     /// If the bound is 0, or larger than a quota can be.
     pub fn new(pool: Pool<B>, bytes: u64, clock: C) -> Result<Self, QuotaError> {
         let quota = Quota::stock(bytes)?;
-        Ok(Self { pool, bytes: TokenBucket::with_clock(quota, clock) })
+        let bytes = Bytes { free: TokenBucket::with_clock(quota, clock), out: AtomicU64::new(0) };
+        Ok(Self { pool, bytes: Arc::new(bytes) })
     }
 
     /// At most so many may wait.
     pub fn max_waiting(&self, bound: usize) {
-        self.bytes.max_waiting(bound);
+        self.bytes.free.max_waiting(bound);
     }
 
     /// A buffer that holds `length` bytes, if there is room for it now.
@@ -83,13 +94,13 @@ impl<C: Clock, B: Buffer> BoundedPool<C, B> {
     /// [`Unavailable`], with nothing changed.
     pub fn try_get(&self, length: usize) -> Result<Charged<C, B>, Unavailable> {
         let bytes = self.bytes_for(length);
-        self.granted(self.bytes.try_take(bytes), bytes, length)
+        self.granted(self.bytes.free.try_take(bytes), bytes, length)
     }
 
-    /// How many bytes are out.
+    /// How many bytes are out, by what the buffers that are out count for. Those that somebody waits for are not.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
-        self.bytes.capacity().saturating_sub(self.bytes.available())
+        self.bytes.out.load(Relaxed)
     }
 
     /// The pool behind it.
@@ -104,7 +115,8 @@ impl<C: Clock, B: Buffer> BoundedPool<C, B> {
 
     fn granted(&self, decision: Decision, bytes: u64, length: usize) -> Result<Charged<C, B>, Unavailable> {
         if decision.is_granted() {
-            let charge = Charge { bytes, of: self.bytes.clone() };
+            self.bytes.out.fetch_add(bytes, Relaxed);
+            let charge = Charge { bytes, of: Arc::clone(&self.bytes) };
             return Ok(Charged { buffer: self.pool.get_ungrown(length), _charge: charge });
         }
         Err(if decision.is_never() { Unavailable::Never } else { Unavailable::Now })
@@ -118,7 +130,7 @@ impl<C: Timer, B: Buffer> BoundedPool<C, B> {
     /// [`Unavailable`] if it never fits, or too many wait.
     pub async fn get(&self, length: usize) -> Result<Charged<C, B>, Unavailable> {
         let bytes = self.bytes_for(length);
-        self.granted(self.bytes.take(bytes).await, bytes, length)
+        self.granted(self.bytes.free.take(bytes).await, bytes, length)
     }
 
     /// The same for no longer than `patience`. Cancel-safe.
@@ -127,13 +139,13 @@ impl<C: Timer, B: Buffer> BoundedPool<C, B> {
     /// [`Unavailable`] if there is none by then.
     pub async fn get_within(&self, length: usize, patience: Duration) -> Result<Charged<C, B>, Unavailable> {
         let bytes = self.bytes_for(length);
-        self.granted(self.bytes.take_within(bytes, patience).await, bytes, length)
+        self.granted(self.bytes.free.take_within(bytes, patience).await, bytes, length)
     }
 }
 
 impl<C: Clock, B: Buffer> Clone for BoundedPool<C, B> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), bytes: self.bytes.clone() }
+        Self { pool: self.pool.clone(), bytes: Arc::clone(&self.bytes) }
     }
 }
 
@@ -155,12 +167,14 @@ pub struct Charged<C: Clock, B: Buffer> {
 
 struct Charge<C: Clock> {
     bytes: u64,
-    of: TokenBucket<C>,
+    of: Arc<Bytes<C>>,
 }
 
 impl<C: Clock> Drop for Charge<C> {
     fn drop(&mut self) {
-        self.of.put(self.bytes);
+        // In this order: never more are out than may be.
+        self.of.out.fetch_sub(self.bytes, Relaxed);
+        self.of.free.put(self.bytes);
     }
 }
 

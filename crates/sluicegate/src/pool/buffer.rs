@@ -1,5 +1,8 @@
 //! What can be pooled.
 
+#[cfg(feature = "bytes")]
+use std::mem;
+
 /// Memory that is filled, emptied and filled again: `Vec<u8>`, with the feature `bytes` also `BytesMut`, or a type of
 /// your own.
 ///
@@ -15,11 +18,12 @@ pub trait Buffer: Send + 'static {
     /// An empty one that holds so many bytes without growing.
     fn with_room(bytes: usize) -> Self;
 
-    /// How many bytes of memory it keeps from others: its whole capacity, used or not.
+    /// How many bytes of memory it keeps from others: its whole capacity, used or not. Nothing where parts of that are elsewhere.
     fn room(&self) -> usize;
 
-    /// Empties it before somebody else gets it. If parts of its memory were handed out and are back, it takes them in again so far
-    /// that it has `bytes` of room.
+    /// Empties it before somebody else gets it. If parts of its memory were handed out and are back, it takes them in again: all, which is
+    /// `bytes` unless it has grown. If some are still out, it must have less [room](Self::room) than `bytes` afterwards: then it is not
+    /// kept. Otherwise what is kept would pin more memory than is counted, once those parts are gone.
     fn reset(&mut self, bytes: usize);
 }
 
@@ -40,8 +44,8 @@ impl Buffer for Vec<u8> {
     }
 }
 
-/// Parts that were split off share its memory. While one of them is alive, that memory is not this buffer's; what is left of it
-/// is what counts, and if that is too little for the smallest class, it is not kept.
+/// Parts that were split off share its memory, and keep all of it alive. While one of them is alive, what came back is not kept,
+/// however much of that memory it has itself.
 #[cfg(feature = "bytes")]
 impl Buffer for bytes::BytesMut {
     fn with_room(bytes: usize) -> Self {
@@ -53,12 +57,19 @@ impl Buffer for bytes::BytesMut {
     }
 
     fn reset(&mut self, bytes: usize) {
-        if !self.is_empty() {
-            self.clear();
+        // It does not tell whether anybody shares its memory. But once it has moved on past some of it, only who has all of it can
+        // have that back.
+        let all = self.capacity().max(bytes);
+        if self.is_empty() && self.capacity() >= bytes.max(1) {
+            self.resize(1, 0);
         }
-        // Whether it could is seen from its room.
-        if self.capacity() < bytes {
-            let _ = self.try_reclaim(bytes);
+        bytes::Buf::advance(self, self.len());
+        if !self.try_reclaim(all) {
+            *self = Self::new();
+        } else if self.try_reclaim(all.saturating_add(1)) {
+            // It had grown, and part of it was split off and is gone: this tells how much there is.
+            let whole: Vec<u8> = mem::take(self).into();
+            *self = bytes::Bytes::from(whole).into();
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Node<B> {
     pub(super) buffer: B,
     /// The number of its pool.
     pub(super) pool: u64,
-    /// What it is to have room for again when it comes back: its class's size, or what it was made with.
+    /// What it is to have room for again when it comes back: what it was made with, or has grown to.
     pub(super) asked: usize,
     /// How much it had when it came back, and the class that is for: asked under no lock, since it is foreign code.
     pub(super) room: usize,

@@ -109,10 +109,12 @@ impl<B: Buffer> Drop for Lost<'_, B> {
 #[inline(never)]
 fn put_other<B: Buffer>(mut node: Box<Node<B>>, room: usize) {
     let settings = &node.home.common.settings;
-    let Some(class) = settings.of_capacity(room) else {
+    // What has less than it was made with keeps the rest from others all the same, or from the pool.
+    let whole = Some(room).filter(|room| *room >= node.asked);
+    let Some(class) = whole.and_then(|room| settings.of_capacity(room)) else {
         return node.home.unfit();
     };
-    (node.asked, node.room, node.class) = (settings.classes()[class].size, room, class);
+    (node.asked, node.room, node.class) = (room, room, class);
     local::put_other(node);
 }
 

@@ -1,4 +1,6 @@
+mod bounded;
 mod foreign;
+mod model;
 mod threads;
 
 use std::sync::Mutex;
@@ -37,6 +39,16 @@ fn what_does_not_fit_is_dropped_and_counted() {
     assert_eq!((counts.unfit, counts.oversize, counts.kept, counts.outstanding()), (2, 1, 1, 0));
     let kept = pool.get(1).into_inner();
     assert_eq!((pool.counts().detached, pool.counts().outstanding(), kept.capacity()), (1, 0, 100));
+}
+
+/// Where the rest is, nobody knows.
+#[test]
+fn what_comes_back_with_less_than_it_was_made_with_is_not_kept() {
+    let pool = pool(&[100, 1000], 2);
+    let mut less = pool.get(1000);
+    *less = Vec::with_capacity(100);
+    drop(less);
+    assert_eq!((pool.counts().kept, pool.counts().unfit), (0, 1));
 }
 
 #[test]
@@ -150,6 +162,7 @@ async fn who_asks_for_much_is_not_starved_and_who_leaves_changes_nothing() {
     let [first, second] = held;
     drop(first);
     assert!(small.as_mut().poll(&mut context).is_pending(), "the large one came first");
+    assert_eq!(bounded.outstanding(), 300, "what is waited for is not out");
     drop(second);
     let large = large.await.unwrap();
     let small = small.await.unwrap();
@@ -188,4 +201,61 @@ fn what_was_split_off_is_taken_in_again_or_not_kept() {
     drop(buffer);
     assert_eq!((pool.counts().kept, pool.counts().kept_bytes), (1, 100));
     assert_eq!(&message[..], &[1; 60]);
+}
+
+/// The tail of a buffer is no small buffer: whoever has it has all.
+#[cfg(feature = "bytes")]
+#[test]
+fn pitfall_41_what_is_left_of_a_split_buffer_pins_no_more_than_is_counted() {
+    use bytes::BytesMut;
+    let pool = Pool::<BytesMut>::new(Settings::new(&[4 << 10, 64 << 10]).unwrap());
+    for _ in 0..100 {
+        let mut buffer = pool.get(64 << 10);
+        buffer.extend_from_slice(&[1; 50 << 10]);
+        let message = buffer.split().freeze();
+        drop(buffer);
+        drop(message);
+    }
+    let counts = pool.counts();
+    assert_eq!((counts.kept, counts.kept_bytes, counts.unfit), (0, 0, 100));
+
+    // Its own are taken in, from the beginning.
+    let mut buffer = pool.get(64 << 10);
+    let place = buffer.as_ptr();
+    buffer.extend_from_slice(&[1; 50 << 10]);
+    drop(buffer.split());
+    drop(buffer);
+    assert_eq!((pool.counts().kept, pool.counts().kept_bytes), (1, 64 << 10));
+    assert_eq!((pool.get(64 << 10).as_ptr(), pool.get(1).capacity()), (place, 4 << 10));
+}
+
+/// Nor is one that has grown and been split what it seems to be.
+#[cfg(feature = "bytes")]
+#[test]
+fn pitfall_41_a_buffer_that_had_grown_counts_for_all_that_it_pins() {
+    use bytes::BytesMut;
+    let pool = Pool::<BytesMut>::new(Settings::new(&[4 << 10, 64 << 10]).unwrap());
+    let grown = || {
+        let mut buffer = pool.get(1);
+        // Once it is split off from, it tells of its own part only.
+        buffer.reserve(64 << 10);
+        buffer
+    };
+    let (mut tail, mut head, mut filled) = (grown(), grown(), grown());
+    let (own, whole) = (4 << 10, tail.capacity());
+    tail.resize(whole - own, 1);
+    let parts = [tail.split(), head.split_off(own)];
+    filled.extend_from_slice(&[1; 100]);
+    let part = filled.split_off(own + 100);
+    assert_eq!([tail.capacity(), head.capacity(), filled.capacity()], [own, own, own + 100]);
+    drop([tail, head, filled]);
+    assert_eq!((pool.counts().kept, pool.counts().unfit), (0, 3), "the parts are alive");
+    drop((parts, part));
+
+    let mut back = grown();
+    drop(back.split_off(own));
+    drop(back);
+    assert_eq!((pool.counts().kept, pool.counts().kept_bytes), (1, whole));
+    let again = pool.get(64 << 10);
+    assert_eq!((again.capacity(), again.len()), (whole, 0), "it is one of the larger ones");
 }

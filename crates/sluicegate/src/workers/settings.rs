@@ -21,10 +21,10 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// let line = queue::Settings::new(100).with_codel(queue::Codel::default()).fair();
 /// let settings = Settings::new(8, line)?
 ///     .named("thumbnails")
-///     .with_longest(Duration::from_secs(2))
+///     .with_longest(Duration::from_secs(2))?
 ///     .with_hang(Duration::from_secs(5))?;
-/// let error = settings.with_stall(Duration::ZERO).unwrap_err();
-/// assert_eq!(error.field(), "stall");
+/// assert_eq!(settings.clone().with_longest(Duration::ZERO).unwrap_err().field(), "longest");
+/// assert_eq!(settings.with_stall(Duration::ZERO).unwrap_err().field(), "stall");
 /// # Ok::<(), sluicegate::setting::SettingsError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -65,9 +65,15 @@ impl Settings {
 
     /// A job whose entry has no deadline has this one, from its submission on: the time in the queue counts. Without it, jobs may wait
     /// and take as long as they like.
-    #[must_use]
-    pub fn with_longest(self, longest: Duration) -> Self {
-        Self { longest: Some(longest), ..self }
+    ///
+    /// # Errors
+    /// If that is zero.
+    pub fn with_longest(self, longest: Duration) -> Result<Self, SettingsError> {
+        if longest.is_zero() {
+            let expected = "longer than 0: every job would be late at once";
+            return Err(SettingsError::new("longest", format_args!("{longest:?}"), expected));
+        }
+        Ok(Self { longest: Some(longest), ..self })
     }
 
     /// A job that is to stop has so long to end by itself, before it is dropped where it awaits. Zero unless said.

@@ -2,6 +2,7 @@
 //!
 //! Longer than other files: a job has many ends, each is one short test, and all use the same few helpers.
 
+mod model;
 mod panics;
 mod served;
 mod storm;
@@ -95,7 +96,7 @@ async fn each_job_ends_in_its_own_way_and_its_submitter_hears_which() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_is_told_so_while_all_are_busy() {
-    let (workers, time) = started(settings(1, 10).with_longest(ms(50))).await;
+    let (workers, time) = started(settings(1, 10).with_longest(ms(50)).unwrap()).await;
     let busy = workers.submit_as(Entry::new(|_| pending::<Nothing>()).until(time.now() + 500 * MS)).unwrap();
     let begun = Arc::new(AtomicU64::new(0));
     let theirs = Arc::clone(&begun);

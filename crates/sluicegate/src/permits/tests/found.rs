@@ -11,7 +11,7 @@ use super::*;
 type Seen = Arc<Mutex<Vec<Window>>>;
 
 /// The limits that it was told, one for each window of ten.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     limits: Vec<u32>,
     seen: Seen,
@@ -184,7 +184,7 @@ fn the_same_settings_again_keep_what_was_found_wherever_it_started() {
 }
 
 /// Panics when it is asked for the first limit, or for the next one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Panics {
     first: bool,
     samples: u32,
@@ -371,4 +371,52 @@ fn a_closed_line_hands_out_nothing_that_is_free() {
         assert!(permits.try_enter().is_none());
         assert_eq!(permits.in_flight(), 0);
     }
+}
+
+/// Does not say all of itself.
+#[derive(Clone, PartialEq)]
+struct Terse {
+    limit: u32,
+    knows_itself: bool,
+}
+
+impl std::fmt::Debug for Terse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Terse")
+    }
+}
+
+impl Algorithm for Terse {
+    fn first(&mut self, _: Bounds) -> Next {
+        Next::new(self.limit, 10, Why::First)
+    }
+
+    fn next(&mut self, _: &Window, _: Bounds) -> Next {
+        self.limit += 1;
+        Next::new(self.limit, 10, Why::Room)
+    }
+
+    fn is_same_as(&self, other: &dyn std::any::Any) -> bool {
+        self.knows_itself && other.downcast_ref() == Some(self)
+    }
+}
+
+#[test]
+fn other_parameters_of_an_algorithm_hold_however_it_reads() {
+    let terse = |limit, knows_itself| {
+        let algorithm = Terse { limit, knows_itself };
+        Settings::new(0, queue::Settings::new(9)).adaptive(concurrency::Settings::default(), algorithm)
+    };
+    let time = ManualTime::new();
+    let permits = Permits::with(terse(7, true), time.clone());
+    work(&permits, &time, 10, Outcome::Good);
+    assert_eq!(permits.concurrency(), 8);
+    permits.apply(terse(7, true).clone());
+    assert_eq!(permits.concurrency(), 8, "the same again changes nothing");
+    permits.apply(terse(5, true));
+    assert_eq!(permits.concurrency(), 5);
+    work(&permits, &time, 10, Outcome::Good);
+    permits.apply(terse(5, false));
+    permits.apply(terse(5, false));
+    assert_eq!((permits.concurrency(), permits.shared.lock().desk.generation), (5, 3), "it may be another");
 }

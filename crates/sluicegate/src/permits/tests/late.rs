@@ -10,7 +10,7 @@ use super::*;
 type Lost = Arc<Mutex<[u64; 2]>>;
 
 /// Halves the limit for good once anything was dropped.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Halves(Lost);
 
 impl Algorithm for Halves {

@@ -157,6 +157,87 @@ fn a_partition_keeps_who_waits_and_who_is_in_flight_by_its_name() {
     assert_eq!(parts(&permits), [(0, 0), (0, 0)]);
 }
 
+/// So many of a partition, one after the other, that are good after so many milliseconds.
+fn good(permits: &Permits, time: &ManualTime, partition: usize, [requests, took]: [u64; 2]) {
+    for _ in 0..requests {
+        let permit = permits.try_enter_of(partition).unwrap();
+        time.advance(Duration::from_millis(took));
+        permit.end(Outcome::Good);
+    }
+}
+
+/// Why those of each partition are turned away who want an answer in two seconds, and would wait.
+fn in_two_seconds(permits: &Permits, time: &ManualTime) -> Vec<Option<Refusal>> {
+    let partitions = 0..permits.standing().partitions.len();
+    let held: Vec<_> = partitions.clone().cycle().take(20).map(|at| permits.try_enter_of(at)).collect();
+    assert_eq!(held.iter().flatten().count(), permits.concurrency());
+    let deadline = time.now() + 2000 * MS;
+    let ask = |partition| permits.enter_as(Who { partition, deadline, ..Who::default() });
+    partitions.map(|partition| ask(partition).err().map(|rejected| rejected.why())).collect()
+}
+
+/// Else what takes little time would be refused because what has its number now takes much.
+#[test]
+fn who_was_in_flight_teaches_its_own_partition_whatever_number_that_has_now() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5), ("report", 0.5)]), time.clone());
+    good(&permits, &time, 0, [10, 10]);
+    let reports = [1, 1].map(|report| permits.try_enter_of(report).unwrap());
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5), ("report", 0.25)]));
+    // In the time of "ask" as well.
+    permits.apply(named(&[("ask", 0.25), ("best", 0.25), ("pay", 0.25), ("report", 0.25)]));
+    good(&permits, &time, 2, [10, 10]);
+    time.advance(Duration::from_secs(5));
+    reports.into_iter().for_each(|report| report.end(Outcome::Good));
+
+    assert_eq!(in_two_seconds(&permits, &time), [None, None, None, Some(Refusal::Hopeless), None]);
+    let is_long = |partition, ms| permits.is_long(partition, Duration::from_millis(ms));
+    assert_eq!(
+        [is_long(2, 10), is_long(2, 9), is_long(3, 5100), is_long(3, 5099)],
+        [true, false, true, false]
+    );
+}
+
+/// Else each who was late would count until the next good answer, however short a time it has waited.
+#[test]
+fn what_a_good_answer_takes_is_known_after_other_shares_too() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
+    good(&permits, &time, 0, [10, 10]);
+    good(&permits, &time, 1, [10, 20]);
+    // From what takes no longer on, in milliseconds.
+    let usual = |partition| {
+        (0..100).find(|ms| permits.is_long(partition, Duration::from_millis(*ms))).expect("it is long")
+    };
+    assert_eq!([usual(0), usual(1)], [10, 20]);
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
+    assert_eq!([usual(0), usual(1), usual(2)], [0, 10, 20], "of the first nothing is known");
+    // Who had a share is with everybody else, of whom it is known.
+    permits.apply(named(&[("ask", 0.25)]));
+    assert_eq!([usual(0), usual(1)], [0, 20]);
+}
+
+#[test]
+fn what_a_good_answer_takes_is_known_of_whom_alone_it_was_known() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
+    good(&permits, &time, 0, [10, 10]);
+    permits.apply(named(&[]));
+    assert!(!permits.is_long(0, Duration::from_millis(9)));
+}
+
+#[test]
+fn who_was_in_flight_before_there_were_shares_teaches_everybody_elses() {
+    let (permits, time) = fixed(4, queue::Settings::new(10));
+    let before = [permits.try_enter().unwrap(), permits.try_enter().unwrap()];
+    permits.apply(named(&[("pay", 0.5)]));
+    time.advance(Duration::from_secs(5));
+    before.into_iter().for_each(|permit| permit.end(Outcome::Good));
+    assert!(permits.is_long(0, Duration::ZERO), "nothing is known of it");
+    assert!(!permits.is_long(1, Duration::from_millis(4999)));
+    assert_eq!(in_two_seconds(&permits, &time), [None, Some(Refusal::Hopeless)]);
+}
+
 /// A counter never falls.
 #[test]
 fn what_was_counted_outlives_a_change() {

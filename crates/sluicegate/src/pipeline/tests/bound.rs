@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
 
 use proptest::prelude::*;
 use tokio::runtime::Builder;
@@ -143,7 +142,7 @@ fn work(stage: usize, item: Item) -> impl Future<Output = Made<Item>> + Send {
 fn pipeline(case: &Case) -> (Feed<Item>, Output<Item>) {
     let stage = |at: usize| {
         let (workers, waiting, ordered) = case.stages[at];
-        let stage = stage(workers, waiting).with_longest(Duration::from_millis(LONGEST));
+        let stage = stage(workers, waiting).with_longest(Duration::from_millis(LONGEST)).unwrap();
         if ordered { stage } else { stage.in_any_order() }
     };
     let mut line = Pipeline::first(TokioTime::new(), stage(0), |item| work(0, item));
@@ -157,7 +156,7 @@ fn pipeline(case: &Case) -> (Feed<Item>, Output<Item>) {
     }
 }
 
-type Feeding = Pin<Box<dyn Future<Output = Result<(), Item>>>>;
+type Feeding = Pin<Box<dyn Future<Output = Result<(), (Item, Refused)>>>>;
 
 struct World {
     case: Case,
@@ -203,7 +202,9 @@ impl World {
         let Poll::Ready(fed) = feeding.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { return };
         match fed {
             Ok(()) => self.fed.push(*number),
-            Err(back) => assert!(back.number == *number && self.may_be_over()),
+            Err((back, why)) => {
+                assert!(back.number == *number && why == Refused::Over && self.may_be_over());
+            }
         }
         self.feeding.remove(at);
     }

@@ -36,7 +36,7 @@ fn stages_whose_runtime_is_gone_lose_nothing_without_a_word() {
         }
         assert!(output.next().await.is_none());
         assert_eq!(feed.try_feed(9), Err((9, Refused::Over)));
-        assert_eq!(feed.feed(9).await, Err(9));
+        assert_eq!(feed.feed(9).await, Err((9, Refused::Over)));
     });
 }
 

@@ -37,7 +37,7 @@ async fn act(kind: u64, time: TokioTime, job: Job) -> Result<u64, FailureOf<Here
 async fn storm(seed: u64) -> Standing {
     let before = Handle::current().metrics().num_alive_tasks();
     let line = queue::Settings::new(20).with_codel(queue::Codel::default().newest_first()).fair();
-    let settings = Settings::new(3, line).unwrap().with_longest(ms(60)).with_stall(ms(40)).unwrap();
+    let settings = Settings::new(3, line).unwrap().with_longest(ms(60)).unwrap().with_stall(ms(40)).unwrap();
     let (workers, time) = started(settings).await;
     let (mut refused, mut dropped, mut answers) = (0, 0, Vec::new());
     for number in 0..JOBS {

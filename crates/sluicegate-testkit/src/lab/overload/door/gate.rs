@@ -51,7 +51,7 @@ impl Gate {
     pub fn new(
         queue: &queue::Settings,
         limits: concurrency::Settings,
-        algorithm: impl Algorithm + Send + 'static,
+        algorithm: impl Algorithm + Clone + Send + 'static,
     ) -> Self {
         Self::with(Settings::new(1, queue.clone()).adaptive(limits, algorithm))
     }
