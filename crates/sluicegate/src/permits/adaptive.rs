@@ -260,6 +260,14 @@ impl Adaptive {
         fixed
     }
 
+    /// What good answers took before. The `n`th partition is the `to[n]`th from now on, and of several that have become one the last is
+    /// heard: everybody else's.
+    pub(super) fn know(&mut self, before: &[Usual], to: &[usize]) {
+        for (usual, &at) in before.iter().zip(to).rev() {
+            self.usual[at] = self.usual[at].or(*usual);
+        }
+    }
+
     /// In place of these lines, each with how many of its partition are in flight. The `n`th is the `to[n]`th from now on.
     pub(super) fn take_over(
         &mut self,

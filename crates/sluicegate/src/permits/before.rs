@@ -26,20 +26,26 @@ impl Before {
         }
     }
 
-    /// One comes back that may be of such a generation: of which partition it is now. Those of which nothing is known are everybody else's.
-    pub(super) fn give_back(&mut self, hold: &Hold) -> usize {
-        let Some(at) = self.0.iter().position(|of| of.generation == hold.generation) else {
+    /// Of which partition one is now that may be of such a generation. Those of which nothing is known are everybody else's.
+    pub(super) fn partition_of(&self, hold: &Hold) -> usize {
+        let Some(of) = self.0.iter().find(|of| of.generation == hold.generation) else {
             return usize::MAX;
         };
-        let of = &mut self.0[at];
         let partition = match &hold.since {
             Since::Began(ticket) => ticket.partition(),
             Since::Instant(_) => usize::MAX,
         };
-        let partition = place(&of.to, partition);
-        of.held -= 1;
-        if of.held == 0 {
-            self.0.swap_remove(at);
+        place(&of.to, partition)
+    }
+
+    /// One comes back: of which partition it is now.
+    pub(super) fn give_back(&mut self, hold: &Hold) -> usize {
+        let partition = self.partition_of(hold);
+        if let Some(at) = self.0.iter().position(|of| of.generation == hold.generation) {
+            self.0[at].held -= 1;
+            if self.0[at].held == 0 {
+                self.0.swap_remove(at);
+            }
         }
         partition
     }
@@ -60,4 +66,13 @@ pub(super) fn moves(old: (usize, &[String]), new: (usize, &[String])) -> Vec<usi
         _ => Some(at).filter(|at| at + 1 < old),
     };
     (0..old).map(|at| to(at).map_or(last, |at| at.min(last))).collect()
+}
+
+/// Which of the partitions of these names of now one is that is told by its number in the order of those. One without a name, or whose name
+/// is not among those of now, is everybody else's.
+pub(super) fn number(now: &[String], names: &[String], at: usize) -> usize {
+    let Some(name) = names.get(at) else { return usize::MAX };
+    // Mostly nothing has changed.
+    let same = Some(at).filter(|&at| now.get(at) == Some(name));
+    same.or_else(|| now.iter().position(|other| other == name)).unwrap_or(usize::MAX)
 }

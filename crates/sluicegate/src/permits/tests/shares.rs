@@ -179,3 +179,54 @@ fn what_was_counted_outlives_a_change() {
         assert_eq!(permits.standing().waits.count(), seen);
     }
 }
+
+/// Who goes by the shares of before tells its partition by its number then.
+#[test]
+fn who_asks_by_shares_of_before_is_of_the_partition_that_was_meant() {
+    let permits = Permits::with(named(&[("pay", 0.5)]), ManualTime::new());
+    let before = permits.numbered_by(vec!["pay".to_owned()]);
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
+    let mut held = vec![before.try_enter_spare_of(0).unwrap()];
+    assert_eq!(parts(&permits), [(0, 0), (1, 0), (0, 0)]);
+    held.push(before.try_enter_of(1).unwrap());
+    assert_eq!(parts(&permits), [(0, 0), (1, 0), (1, 0)], "that had no share, and was everybody else's");
+    held.extend([permits.try_enter_of(2).unwrap(), permits.try_enter_of(1).unwrap()]);
+    let waits = before.enter_as(of(0)).unwrap();
+    assert_eq!(parts(&permits), [(0, 0), (2, 1), (2, 0)]);
+    permits.apply(named(&[("ask", 0.25)]));
+    let too = before.enter_as(of(0)).unwrap();
+    assert_eq!(parts(&permits), [(0, 0), (4, 2)], "it has none any more");
+    drop((waits, too));
+}
+
+/// Where partitions have no names, a number is all that is known of one.
+#[test]
+fn partitions_without_names_are_told_by_their_numbers() {
+    let (permits, _time) = shared(4, 0.5, 10);
+    let before = permits.numbered_by(vec!["pay".to_owned()]);
+    let _held = [before.try_enter_of(0).unwrap(), before.try_enter_of(1).unwrap()];
+    assert_eq!(parts(&permits), [(1, 0), (1, 0)]);
+    let (fixed, _time) = fixed(1, queue::Settings::new(0));
+    assert!(fixed.numbered_by(vec!["pay".to_owned()]).try_enter_of(7).is_some());
+}
+
+/// What a good answer takes is known of each partition, over a change too, and by whom it was served before that.
+#[test]
+fn what_is_learned_of_a_partition_stays_with_it() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
+    let serve = |permit: Permit, millis| {
+        time.advance(Duration::from_millis(millis));
+        permit.end(Outcome::Good);
+    };
+    serve(permits.try_enter_of(0).unwrap(), 1000);
+    let held = permits.try_enter_of(0).unwrap();
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
+    let is_long =
+        |partition, had| permits.is_long(partition, Duration::from_millis(had), Duration::from_millis(10));
+    assert!(!is_long(1, 999) && is_long(1, 1000), "as it was");
+    assert!(is_long(0, 10) && is_long(2, 10), "nothing is known of the others");
+    serve(held, 3000);
+    assert!(!is_long(1, 1999) && is_long(1, 2000), "the mean of both");
+    assert!(is_long(0, 10) && is_long(2, 10));
+}
