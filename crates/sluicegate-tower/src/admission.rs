@@ -20,10 +20,10 @@ pub trait Admission {
     /// [`Queue`](crate::queue::Queue) knows a timeout from a caller who has left. It may drop what is under way.
     fn late(self: Pin<&mut Self>) {}
 
-    /// The same, of a request whose caller was waited for, for so long of the time that it was at the service: it had not sent all of it. Where
-    /// nothing is made of that, it is [`late`](Self::late).
-    fn late_but_for(self: Pin<&mut Self>, waited: Duration) {
-        let _ = waited;
+    /// The same, where it is known above whose fault that is: the service's, which has had the request for so long. Where nothing is made of
+    /// that, it is [`late`](Self::late).
+    fn dropped_after(self: Pin<&mut Self>, had: Duration) {
+        let _ = had;
         self.late();
     }
 }

@@ -148,6 +148,7 @@ impl<S, H, K, A, J> Layer<S> for QueueLayer<H, K, A, J> {
 /// | the answer | what [`judged_by`](QueueLayer::judged_by) makes of it; with a body that is held, at its end |
 /// | an error of the inner service, or of its readiness | the same |
 /// | its deadline passes, in a [`Deadline`](crate::deadline::Deadline) [over](crate::deadline::DeadlineLayer::over_queue) this | dropped, if the service had it for as long as a good answer usually takes, or nobody knows what one takes; else [cancelled](Permit::late) |
+/// | the same, where a layer above [knows](Admission::dropped_after) that the service is to blame | dropped |
 /// | its deadline passes, in one below this | an error, which is judged: [dropped](Responses) |
 /// | it is dropped by anybody else | cancelled |
 pub struct Queue<S, H = UntilAnswered, K = Boxed, A = Anybody, J = Responses> {
@@ -250,8 +251,12 @@ where
                 },
                 StateProj::Serving { drive, permit } => {
                     let answer = ready!(drive.poll(context));
-                    let permit = taken(permit);
-                    let outcome = outcome(this.accepts.answer(answer.as_ref()));
+                    let mut permit = taken(permit);
+                    let answered = this.accepts.answer(answer.as_ref());
+                    if let Some(took) = answered.and_then(|_| this.accepts.took(answer.as_ref())) {
+                        permit.answered_in(took);
+                    }
+                    let outcome = outcome(answered);
                     return Poll::Ready(match answer {
                         Ok(response) => Ok(H::hold(response, permit, outcome)),
                         Err(error) => {
@@ -267,6 +272,18 @@ where
     }
 }
 
+impl<S, Req, H, K, J> QueueFuture<S, Req, H, K, J>
+where
+    S: Service<Req>,
+{
+    /// Drops what is under way. Out comes its permit.
+    fn stop(self: Pin<&mut Self>) -> Option<Permit> {
+        let StateProj::Serving { drive, permit } = self.project().state.project() else { return None };
+        drive.stop();
+        permit.take()
+    }
+}
+
 impl<S, Req, H, K, J> Admission for QueueFuture<S, Req, H, K, J>
 where
     S: Service<Req>,
@@ -279,16 +296,15 @@ where
     }
 
     fn late(self: Pin<&mut Self>) {
-        self.late_but_for(Duration::ZERO);
+        if let Some(permit) = self.stop() {
+            permit.late();
+        }
     }
 
-    fn late_but_for(self: Pin<&mut Self>, waited: Duration) {
-        if let StateProj::Serving { drive, permit } = self.project().state.project() {
-            drive.stop();
-            if let Some(mut permit) = permit.take() {
-                permit.answered_but_for(waited);
-                permit.late();
-            }
+    fn dropped_after(self: Pin<&mut Self>, had: Duration) {
+        if let Some(mut permit) = self.stop() {
+            permit.answered_in(had);
+            permit.end(Outcome::Dropped);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use sluicegate::clock::Clock;
@@ -24,6 +25,13 @@ use crate::who::{Anybody, Asks};
 pub trait Accepts<Res, E> {
     /// Whether it was accepted; none where the outcome says nothing of that.
     fn answer(&self, outcome: Result<&Res, &E>) -> Option<Answer>;
+
+    /// How long the other side took for it, where that is less than the time until now: it may have waited for the rest of the request. A
+    /// [queue](crate::queue::QueueLayer::judged_by) asks it of what has an [answer](Self::answer).
+    fn took(&self, outcome: Result<&Res, &E>) -> Option<Duration> {
+        let _ = outcome;
+        None
+    }
 }
 
 impl<Res, E, F> Accepts<Res, E> for F

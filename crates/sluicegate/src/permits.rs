@@ -70,6 +70,8 @@ use state::{Entered, State};
 #[derive(Clone, Debug)]
 pub struct Permits {
     shared: Arc<Shared>,
+    /// In whose order partitions are told; as they stand if nothing is said. Nothing that a model of threads is about.
+    names: Option<std::sync::Arc<[String]>>,
 }
 
 struct Shared {
@@ -127,9 +129,9 @@ impl Shared {
     }
 
     #[inline(never)]
-    fn try_enter(&self, partition: usize, is_spare: bool) -> Option<Hold> {
+    fn try_enter(&self, names: Option<&[String]>, partition: usize, is_spare: bool) -> Option<Hold> {
         let now = self.at();
-        self.in_line(|state| state.try_enter(partition, is_spare, now))
+        self.in_line(|state| state.try_enter(state.number_of(names, partition), is_spare, now))
     }
 
     #[inline]
@@ -179,7 +181,7 @@ impl Permits {
         let state = Mutex::new(State::new(settings));
         let shared = Shared { time: None, open: Open::shut(), state };
         shared.in_line(|_| {});
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), names: None }
     }
 
     /// Permits of these settings. `timer` says how late it is, and wakes who waits at its deadline.
@@ -205,7 +207,35 @@ impl Permits {
     #[must_use]
     pub fn with(settings: Settings, timer: impl Timer + Send + Sync) -> Self {
         let state = Mutex::new(State::new(settings));
-        Self { shared: Arc::new(Shared { time: Some(Box::new(timer)), open: Open::shut(), state }) }
+        let shared = Shared { time: Some(Box::new(timer)), open: Open::shut(), state };
+        Self { shared: Arc::new(shared), names: None }
+    }
+
+    /// The same permits, of which partitions are told by numbers in the order of these names, whatever their order is meanwhile: for who
+    /// goes by settings that others may have been [applied](Self::apply) after. A partition without a name here, or whose name is not among those
+    /// of [now](Settings::with_names), is everybody else's. Where partitions have no names, numbers are as they are.
+    ///
+    /// ```
+    /// use sluicegate::concurrency::{self, Fixed};
+    /// use sluicegate::permits::{Permits, Settings};
+    /// use sluicegate::queue;
+    /// use sluicegate::timer::ManualTime;
+    ///
+    /// let shares = |shares: &[f64], names: &[&str]| {
+    ///     let limit = concurrency::Settings::default().with_limits(4, 4).unwrap().with_shares(shares).unwrap();
+    ///     let settings = Settings::new(4, queue::Settings::new(10)).adaptive(limit, Fixed);
+    ///     settings.with_names(names.iter().map(ToString::to_string).collect())
+    /// };
+    /// let permits = Permits::with(shares(&[0.5], &["pay"]), ManualTime::new());
+    /// let before = permits.numbered_by(vec!["pay".to_owned()]);
+    /// permits.apply(shares(&[0.25, 0.5], &["ask", "pay"]));
+    /// let _held = before.try_enter_of(0).unwrap();
+    /// let in_flight: Vec<_> = permits.standing().partitions.iter().map(|part| part.in_flight).collect();
+    /// assert_eq!(in_flight, [0, 1, 0]);
+    /// ```
+    #[must_use]
+    pub fn numbered_by(&self, names: Vec<String>) -> Self {
+        Self { shared: Arc::clone(&self.shared), names: Some(names.into()) }
     }
 
     /// From now on there are `concurrency` permits, and room for `queue` to wait. Permits that are held stay valid: where
@@ -259,7 +289,10 @@ impl Permits {
     fn enter_line(&self, who: &Who) -> Result<Enter, Rejected> {
         let shared = &self.shared;
         let (now, mut told) = (shared.at(), Told::new());
-        let entered = shared.in_line(|state| state.enter(who, now, &mut told));
+        let entered = shared.in_line(|state| {
+            let partition = state.number_of(self.names.as_deref(), who.partition);
+            state.enter(&Who { partition, ..*who }, now, &mut told)
+        });
         // Made before others are woken, so that it is given back if a waker panics.
         let enter = entered.map(|entered| match entered {
             Entered::Now(hold) => Enter::ready(Permit::new(Arc::clone(shared), hold)),
@@ -307,7 +340,7 @@ impl Permits {
         let hold = match shared.open.take() {
             Found::Taken => Hold::FREE,
             Found::None => return None,
-            Found::Shut => shared.try_enter(partition, is_spare)?,
+            Found::Shut => shared.try_enter(self.names.as_deref(), partition, is_spare)?,
         };
         Some(Permit::new(Arc::clone(shared), hold))
     }
@@ -343,11 +376,13 @@ impl Permits {
     }
 
     /// Whether the service is to blame where who had asked, of this partition, could wait no longer and the service had it for so long: what
-    /// [`Permit::late`] asks. Always where the number is not found out.
+    /// [`Permit::late`] asks. Where no good answer is known, or none came for long, it is if it had it `or_for` as long as this, which for
+    /// [`Permit::late`] is no time. Always where the number is not found out.
     #[must_use]
-    pub fn is_long(&self, partition: usize, had: Duration) -> bool {
+    pub fn is_long(&self, partition: usize, had: Duration, or_for: Duration) -> bool {
         let now = self.shared.at().unwrap_or_default();
-        self.shared.lock().is_long(partition, nanos(had), now)
+        let state = self.shared.lock();
+        state.is_long(state.number_of(self.names.as_deref(), partition), [nanos(had), nanos(or_for)], now)
     }
 
     /// All of that and more, as of one moment.

@@ -265,7 +265,6 @@ fn chosen(
     });
     let shortened = settings.clients.deadline_header.as_ref();
     let shortened = shortened.map(|field| ShortenedMet::of(field, route, asked));
-    let is_hurried = shortened.as_ref().is_some_and(|shortened| shortened.is_hurried);
     Some(Chosen {
         name: route.name.clone(),
         upstream: upstream.name.clone(),
@@ -275,7 +274,7 @@ fn chosen(
         told: route.upstreams.iter().filter_map(named).filter_map(ToldMet::of).collect(),
         deadline: words::time(route.deadline),
         shortened,
-        queue: QueueMet::of(queue, route, asked, settings, is_hurried, part),
+        queue: QueueMet::of(queue, route, asked, settings, part),
         store: is_stored.then(|| settings.store.address.to_string()),
         limits: limits.collect(),
     })

@@ -142,11 +142,11 @@ pub struct RouteSettings {
 }
 
 impl RouteSettings {
-    /// Whether a client that waits for so long is in such haste that its deadline says nothing of the service: it waits for less than half of
-    /// what the route allows. Proxies in front often wait for a little less.
+    /// How long is long for an answer where nobody knows what a good one takes: half of what an attempt may take. Proxies in front often wait for
+    /// a little less than all of it.
     #[must_use]
-    pub fn is_hurried(&self, waits: Duration) -> bool {
-        waits < self.deadline / 2
+    pub fn long_without_answer(&self) -> Duration {
+        self.attempts.timeout.map_or(self.deadline, |timeout| timeout.min(self.deadline)) / 2
     }
 }
 

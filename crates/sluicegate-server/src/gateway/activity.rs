@@ -5,6 +5,7 @@
 //! would be too long first. So a request sets no timer of its own, and a stall is found whoever causes it. On an HTTP/2
 //! connection each request has a task and notes of its own, and the connection has some for what is common to all.
 
+mod moment;
 mod stamp;
 mod upload;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use crate::config::settings::ClientSettings;
+pub use moment::Moment;
 use stamp::Stamp;
 use upload::Upload;
 
@@ -279,12 +281,6 @@ impl Activity {
     #[must_use]
     pub fn request_body_has_ended(&self) -> bool {
         self.upload.has_ended()
-    }
-
-    /// For how long the request has had its place at the service, in nanoseconds, and for how much of that its client was waited for.
-    #[must_use]
-    pub fn time_at_service(&self) -> (u64, u64) {
-        self.upload.shared_by(self.now())
     }
 
     /// Notes whether a part of the upstream's body is waited for.

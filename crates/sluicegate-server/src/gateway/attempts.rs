@@ -25,7 +25,7 @@ use sluicegate::timer::TokioTime;
 use super::body::UpstreamBody;
 use super::choice::Group;
 use super::course::Course;
-use super::lateness::{Lateness, had_by_service};
+use super::lateness::Rule;
 use super::metrics::count;
 use super::places::{Dropped, Places};
 use super::refusal::{Denial, Refusal, Stage};
@@ -54,6 +54,8 @@ pub struct Attempts {
     pub(super) permits: Permits,
     /// Which part of them is this route's.
     pub(super) partition: usize,
+    /// When an upstream is to blame for what is late.
+    pub(super) rule: Rule,
     /// Statuses that mean that an upstream has too much to do.
     pub(super) drops: Arc<[StatusCode]>,
     /// The clock, and what sleeps.
@@ -138,6 +140,7 @@ impl Attempts {
             replay: *replay,
             permits: places.permits.clone(),
             partition: places.partition(route),
+            rule: Rule::of(places, route),
             drops: places.settings.drops(),
             time,
             settings: settings.clone(),
@@ -158,18 +161,18 @@ impl Attempts {
     /// # Errors
     /// Why there is no answer, and what came of each attempt.
     pub async fn send(&self, asked: Asked) -> Result<Response<UpstreamBody>, Denial> {
-        let lateness = Lateness::of(&asked);
         let activity = Arc::clone(&asked.activity);
         let (course, reply) = Course::begin(self, asked);
         let denied = |refusal| {
-            let late = matches!(refusal, Refusal::Deadline(Stage::Upstream))
-                && lateness.is_of_service()
-                && self.permits.is_long(self.partition, had_by_service(&activity));
-            let dropped = late || course.dropped();
+            let said = course.said();
+            let dropped = match &refusal {
+                Refusal::Deadline(Stage::Upstream) => self.rule.fault(&activity, Some(said)),
+                _ => said.dropped(),
+            };
             Denial { attempts: course.lines(), dropped, ..Denial::from(refusal) }
         };
         let (mut head, exchange) = course.run().await.map_err(denied)?;
-        if course.dropped() {
+        if course.said().dropped().is_some() {
             head.extensions_mut().insert(Dropped);
         }
         reply.answer(head, exchange).map_err(denied)

@@ -164,8 +164,9 @@ impl UpstreamBody {
     /// How long the service took until the answer began, if its client was waited for before.
     #[must_use]
     pub fn answered_in(&self) -> Option<Duration> {
-        let (all, waited) = self.activity.time_at_service();
-        (waited > 0).then(|| Duration::from_nanos(all.saturating_sub(waited)))
+        let admission = self.activity.admission();
+        let admission = admission.filter(|admission| self.activity.has_waited_since(*admission))?;
+        Some(Duration::from_nanos(self.activity.had_since(admission)))
     }
 
     /// Both sides of the connection, if it changes protocols.

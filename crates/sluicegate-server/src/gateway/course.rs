@@ -7,7 +7,6 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -24,7 +23,6 @@ use super::attempts::Attempts;
 use super::body::RequestBody;
 use super::forward::{Reply, Way, outgoing, ready, repeatable};
 use super::headers::can_pass;
-use super::lateness::{had_by_service, was_with_service};
 use super::metrics::count;
 use super::places::took_too_long;
 use super::refusal::{Refusal, Stage};
@@ -63,8 +61,6 @@ struct State {
     told: Vec<(usize, u64)>,
     /// What the last try came to, if it failed.
     last: Option<Fail>,
-    /// One of them took too long, or an upstream had too much to do.
-    dropped: bool,
 }
 
 impl State {
@@ -117,9 +113,9 @@ impl<'a> Course<'a> {
         self.said.lines(&self.route.group, self.route.time.now())
     }
 
-    /// Whether one of the attempts that failed did so because an upstream had too much to do.
-    pub(super) fn dropped(&self) -> bool {
-        self.state().dropped
+    /// What came of each attempt.
+    pub(super) const fn said(&self) -> &Arc<Said> {
+        &self.said
     }
 
     /// All attempts, up to an answer to be content with, or the last one there is.
@@ -281,14 +277,15 @@ impl<'a> Course<'a> {
                 Ok(None) => return Err(Fail::Idle),
                 // The answer of another may take less.
                 Err(_) if is_new => {
-                    let left_out = self.said.begun(chosen, now);
+                    let left_out = self.said.begun(chosen, self.activity.moment());
                     self.said.failed(left_out, "its deadline-reserve leaves it no time");
                 }
                 Err(refusal) => return Err(Fail::Error(refusal, true)),
             }
         };
         count(&route.counts.attempts);
-        let attempt = self.said.begun(chosen, now);
+        let began = self.activity.moment();
+        let attempt = self.said.begun(chosen, began);
         // Without a timeout nothing has an end of its own.
         let timeout = route.timeout.unwrap_or_default();
         let late = || match self.activity.awaits_request_body() {
@@ -310,7 +307,9 @@ impl<'a> Course<'a> {
                 exchange.hold(place);
                 if route.on.contains(&On::Status(head.status())) {
                     self.said.failed(attempt, head.status());
-                    self.state().dropped |= route.drops.contains(&head.status());
+                    if route.drops.contains(&head.status()) {
+                        self.said.drops(self.activity.had_since(began));
+                    }
                     let at =
                         retry_after(head.headers()).map(|wait| route.time.now().saturating_add(nanos(wait)));
                     self.state().tell(chosen, at);
@@ -328,7 +327,11 @@ impl<'a> Course<'a> {
                 self.said.failed(attempt, &error);
                 // Nobody but the service makes a connection late.
                 let is_unreachable = matches!(error, UpstreamError::ConnectTimeout(_));
-                self.state().dropped |= took_too_long(&error) && (is_unreachable || self.was_of_service(now));
+                let had = self.activity.had_since(began);
+                let is_fault = || is_unreachable || route.rule.blames_service(&self.activity, had);
+                if took_too_long(&error) && is_fault() {
+                    self.said.drops(had);
+                }
                 let is_unsent = unsent.is_some();
                 if let Some(request) = unsent {
                     self.body.give_back(request.into_body());
@@ -336,13 +339,6 @@ impl<'a> Course<'a> {
                 Err(Fail::Error(Refusal::Upstream(error), is_unsent))
             }
         }
-    }
-
-    /// Whether the service is to blame for an attempt that began at this instant and took too long: it had as long as a good answer takes.
-    fn was_of_service(&self, began: u64) -> bool {
-        let took = Duration::from_nanos(self.route.time.now().saturating_sub(began));
-        let had = took.min(had_by_service(&self.activity));
-        was_with_service(&self.activity) && self.route.permits.is_long(self.route.partition, had)
     }
 
     /// Why an answer can't be passed on.

@@ -16,12 +16,7 @@ pub enum WhileWorking {}
 impl Hold<Response<UpstreamBody>> for WhileWorking {
     type Held = Response<Held<UpstreamBody>>;
 
-    fn hold(response: Response<UpstreamBody>, mut permit: Permit, outcome: Outcome) -> Self::Held {
-        if outcome == Outcome::Good
-            && let Some(took) = response.body().answered_in()
-        {
-            permit.answered_in(took);
-        }
+    fn hold(response: Response<UpstreamBody>, permit: Permit, outcome: Outcome) -> Self::Held {
         // Of an answer that is there nothing else is left open.
         if outcome == Outcome::Cancelled && permit.is_of_a_limit_found_out() {
             permit.end(outcome);

@@ -1,9 +1,13 @@
 //! The places at an upstream, and the line for them: what an operator says of them, as the library's permits have it; who asks for
 //! one, and what is learned from what came of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -56,11 +60,17 @@ impl Places {
             // Of as many as come there is no part.
             shares.clear();
         }
+        let permits = match before {
+            Some(before) => before.permits.clone(),
+            None => Permits::with(made(settings, &shares), time),
+        };
+        // Who came under this configuration goes by its numbers, whatever comes meanwhile.
+        let permits = permits.numbered_by(shares.iter().map(|(name, _)| name.clone()).collect());
         match before {
-            Some(before) => Self { settings: settings.clone(), shares, ..before.clone() },
+            Some(before) => Self { settings: settings.clone(), permits, shares, ..before.clone() },
             None => Self {
                 settings: settings.clone(),
-                permits: Permits::with(made(settings, &shares), time),
+                permits,
                 shares,
                 hasher: RandomState::new(),
                 logged: Arc::default(),
@@ -250,8 +260,17 @@ impl Accepts<Response<UpstreamBody>, Denial> for Judge {
     fn answer(&self, outcome: Result<&Response<UpstreamBody>, &Denial>) -> Option<Answer> {
         match outcome {
             Ok(response) => self.of_head(response),
-            Err(denial) if denial.dropped || is_timeout(&denial.refusal) => Some(Answer::Refused),
+            Err(denial) if denial.dropped.is_some() || is_timeout(&denial.refusal) => Some(Answer::Refused),
             Err(_) => None,
+        }
+    }
+
+    /// An answer took as long as the service had the request, all attempts at it and the pauses between them included; where there is none,
+    /// as long as the upstream had it that had too much to do for it.
+    fn took(&self, outcome: Result<&Response<UpstreamBody>, &Denial>) -> Option<Duration> {
+        match outcome {
+            Ok(response) => response.body().answered_in(),
+            Err(denial) => denial.dropped,
         }
     }
 }
@@ -282,95 +301,4 @@ pub(super) fn is_event_stream<B>(head: &Response<B>) -> bool {
     let media = head.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let media = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     media.eq_ignore_ascii_case(b"text/event-stream")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(status: u16, media: &str) -> Response<()> {
-        Response::builder().status(status).header(header::CONTENT_TYPE, media).body(()).unwrap()
-    }
-
-    #[test]
-    fn an_answer_tells_how_long_it_takes_and_a_refusal_that_it_is_too_much() {
-        let too_many = AdaptiveSettings { drops: vec![StatusCode::TOO_MANY_REQUESTS], ..Default::default() };
-        let own = QueueSettings { concurrency: Concurrency::Adaptive(too_many), ..Default::default() };
-        let judge =
-            |settings: &QueueSettings| Places::new(settings, Vec::new(), None, TokioTime::new()).judge();
-        let (usual, own) = (judge(&QueueSettings::default()), judge(&own));
-        let good = Some(Answer::Accepted);
-        let refused = Some(Answer::Refused);
-        for (status, by_usual, by_own) in [
-            (200, good, good),
-            (500, good, good),
-            (503, refused, good),
-            (504, refused, good),
-            (429, good, refused),
-        ] {
-            let head = head(status, "text/html");
-            assert_eq!((usual.of_head(&head), own.of_head(&head)), (by_usual, by_own), "{status}");
-        }
-        assert_eq!(usual.of_head(&head(101, "")), None);
-        assert_eq!(usual.of_head(&head(200, "Text/Event-Stream; charset=utf-8")), None);
-        let mut after_another = head(200, "text/html");
-        after_another.extensions_mut().insert(Dropped);
-        assert_eq!(usual.of_head(&after_another), refused);
-    }
-
-    #[test]
-    fn a_step_by_one_is_no_news_also_near_one() {
-        for (logged, limit, news) in [
-            (0, 1, true),
-            (1, 2, false),
-            (2, 1, false),
-            (1, 3, true),
-            (4, 5, false),
-            (10, 12, false),
-            (10, 13, true),
-        ] {
-            assert_eq!(is_news(logged, limit), news, "{logged} to {limit}");
-        }
-    }
-
-    #[test]
-    fn what_an_operator_says_is_what_permits_do() {
-        let adaptive = AdaptiveSettings { first: 7, min: 2, max: 20, ..Default::default() };
-        for (concurrency, places) in
-            [(Concurrency::Any, usize::MAX), (Concurrency::Fixed(3), 3), (Concurrency::Adaptive(adaptive), 7)]
-        {
-            let settings = QueueSettings { concurrency, waiting: 5, ..Default::default() };
-            let permits = Places::new(&settings, Vec::new(), None, TokioTime::new()).permits;
-            assert_eq!((permits.concurrency(), permits.queue()), (places, 5));
-        }
-    }
-
-    #[test]
-    fn routes_have_partitions_by_their_names_where_there_are_places() {
-        let named = |name: &str| RouteSettings { name: name.to_owned(), ..Default::default() };
-        let share = Share::percent(40);
-        for (concurrency, partitions, of_b) in
-            [(Concurrency::Fixed(5), 3, 1), ("adaptive".parse().unwrap(), 3, 1), (Concurrency::Any, 1, 0)]
-        {
-            let settings = QueueSettings { concurrency, ..Default::default() };
-            let shares = ["b", "a"].map(|name| (name.to_owned(), share)).to_vec();
-            let places = Places::new(&settings, shares, None, TokioTime::new());
-            assert_eq!(places.permits.standing().partitions.len(), partitions);
-            assert_eq!((places.partition(&named("a")), places.partition(&named("b"))), (0, of_b));
-            assert_eq!(places.partition(&named("c")), partitions - 1, "all others");
-        }
-    }
-
-    /// A line that is measured in services has its bound in requests all the same.
-    #[tokio::test]
-    async fn where_places_are_found_out_no_more_wait_than_may() {
-        let adaptive = AdaptiveSettings { first: 1, max: 1, ..Default::default() };
-        let settings =
-            QueueSettings { concurrency: Concurrency::Adaptive(adaptive), waiting: 2, ..Default::default() };
-        assert!(settings.wait_of_services().is_some());
-        let permits = Places::new(&settings, Vec::new(), None, TokioTime::new()).permits;
-        let _held = permits.enter().unwrap().await.unwrap();
-        let _waiting = [permits.enter().unwrap(), permits.enter().unwrap()];
-        assert_eq!(permits.enter().unwrap_err().why(), sluicegate::queue::Refusal::Full);
-    }
 }

@@ -12,6 +12,7 @@ use super::activity::Patience;
 use super::attempts::Attempts;
 use super::choice::{Group, Standing};
 use super::forward::Forward;
+use super::lateness::Rule;
 use super::limits::{Limit, OfRoute, OfStore, RouteLimits, RouteLimitsError};
 use super::listing::HEAVIEST;
 use super::places::Places;
@@ -150,7 +151,7 @@ impl Plan {
                     Some(attempts) => Forward::Again(Arc::clone(attempts)),
                     None => Forward::Once(Arc::clone(&first)),
                 };
-                let inner = stack::inner(queue, asked.clone(), forward);
+                let inner = stack::inner(queue, asked.clone(), Arc::new(Rule::of(queue, route)), forward);
                 match store {
                     Some(store) => {
                         Stack::in_store(OfStore::new(Arc::clone(&limits), Arc::clone(store)), inner)

@@ -235,13 +235,13 @@ pub struct Denial {
     pub told: Option<(Arc<RouteLimits>, Verdict)>,
     /// What came of each attempt, where there may be several.
     pub attempts: Vec<String>,
-    /// One of those took too long, or the upstream had too much to do.
-    pub dropped: bool,
+    /// One of those took too long, or the upstream had too much to do: for how long that had it.
+    pub dropped: Option<Duration>,
 }
 
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, told: None, attempts: Vec::new(), dropped: false }
+        Self { refusal, told: None, attempts: Vec::new(), dropped: None }
     }
 }
 

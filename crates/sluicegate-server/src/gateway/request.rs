@@ -121,8 +121,6 @@ pub struct Asked {
     pub arrived: u64,
     /// Until when its answer must have begun.
     pub deadline: u64,
-    /// That is [much](crate::config::settings::RouteSettings::is_hurried) earlier than its route says, since its client waits for no longer.
-    pub is_hurried: bool,
     /// What its bodies are charged by, once it has been charged; none where no limit counts bytes.
     pub meter: OnceLock<Arc<Meter>>,
     /// What came of its attempts; none where there is one at the most.
@@ -214,7 +212,6 @@ async fn serve(
         activity: Arc::clone(activity),
         arrived,
         deadline: arrived.saturating_add(left),
-        is_hurried: waits.is_some_and(|waits| route.settings.is_hurried(waits)),
         meter: OnceLock::new(),
         said: said.clone(),
     });

@@ -4,32 +4,39 @@ use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::activity::Moment;
 use super::choice::Group;
 
 /// The attempts of one request, in their order. The request's way up to the door has it too, so that a deadline there can name
 /// those that were under way.
 #[derive(Debug, Default)]
-pub struct Said(Mutex<Vec<Attempt>>);
+pub struct Said(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    attempts: Vec<Attempt>,
+    /// Of those that an upstream had too much to do for, the longest that one had it.
+    dropped: Option<Duration>,
+}
 
 #[derive(Debug)]
 struct Attempt {
     /// Its number in the route's group.
     upstream: usize,
-    /// Nanoseconds on the gateway's clock.
-    began: u64,
+    began: Moment,
     /// Why it has failed; none while it is under way.
     ended: Option<String>,
 }
 
 impl Said {
     /// No panic can leave it half changed.
-    fn attempts(&self) -> MutexGuard<'_, Vec<Attempt>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An attempt begins at this upstream; which one it is, for [`failed`](Self::failed).
-    pub fn begun(&self, upstream: usize, now: u64) -> usize {
-        let mut attempts = self.attempts();
+    pub fn begun(&self, upstream: usize, now: Moment) -> usize {
+        let attempts = &mut self.all().attempts;
         attempts.push(Attempt { upstream, began: now, ended: None });
         attempts.len() - 1
     }
@@ -37,9 +44,28 @@ impl Said {
     /// What came of it.
     pub fn failed(&self, attempt: usize, what: impl Display) {
         let what = what.to_string();
-        if let Some(attempt) = self.attempts().get_mut(attempt) {
+        if let Some(attempt) = self.all().attempts.get_mut(attempt) {
             attempt.ended = Some(what);
         }
+    }
+
+    /// One took too long, or an upstream had too much to do for it, which had it for so many nanoseconds.
+    pub fn drops(&self, had: u64) {
+        let dropped = &mut self.all().dropped;
+        *dropped = (*dropped).max(Some(Duration::from_nanos(had)));
+    }
+
+    /// For how long an upstream had it that had too much to do for it; the longest of several, and none if there was none.
+    #[must_use]
+    pub fn dropped(&self) -> Option<Duration> {
+        self.all().dropped
+    }
+
+    /// When those began that are under way.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<Moment> {
+        let all = self.all();
+        all.attempts.iter().filter(|attempt| attempt.ended.is_none()).map(|attempt| attempt.began).collect()
     }
 
     /// A line for each, as it is at `now`.
@@ -51,11 +77,11 @@ impl Said {
             Some(match &attempt.ended {
                 Some(what) => format!("{name}: {what}"),
                 None => {
-                    let since = Duration::from_nanos(now.saturating_sub(attempt.began)).as_millis();
+                    let since = Duration::from_nanos(now.saturating_sub(attempt.began.at)).as_millis();
                     format!("{name}: no answer after {since} ms")
                 }
             })
         };
-        self.attempts().iter().filter_map(line).collect()
+        self.all().attempts.iter().filter_map(line).collect()
     }
 }

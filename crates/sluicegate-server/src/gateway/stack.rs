@@ -1,5 +1,7 @@
 //! A route's layers: the library's own, stacked.
 
+use std::sync::Arc;
+
 use http::Response;
 use sluicegate_tower::admission::Known;
 use sluicegate_tower::async_rate_limit::{AsyncRateLimit, AsyncRateLimitLayer};
@@ -16,7 +18,7 @@ use super::activity::Until;
 use super::body::UpstreamBody;
 use super::forward::Forward;
 use super::hold::WhileWorking;
-use super::lateness::Blame;
+use super::lateness::{Blame, Rule};
 use super::limits::{OfRoute, OfStore};
 use super::places::{Judge, OfQueue, Places};
 use super::refusal::Denial;
@@ -37,13 +39,13 @@ pub type Inner =
 
 /// The order of things behind the limits, a reason each; built from the inside.
 #[must_use]
-pub fn inner(places: &Places, asked: OfQueue, forward: Forward) -> Inner {
+pub fn inner(places: &Places, asked: OfQueue, rule: Arc<Rule>, forward: Forward) -> Inner {
     // The queue refuses at once, and a place at the upstream is held from there until the body has ended, mostly.
     let queue = QueueLayer::new(places.permits.clone()).holding::<WhileWorking>().with_error();
     let queue = queue.asked_by(asked).judged_by(places.judge());
     // The deadline runs from when the header was complete, so that it includes every wait: below, and for a store.
     let deadline = DeadlineLayer::new(OfArrival).over_queue().with_error();
-    deadline.layer(Blame::over(queue.layer(forward)))
+    deadline.layer(Blame::over(queue.layer(forward), rule))
 }
 
 // Limits first: who is over quota takes no place in the queue, and whoever is turned away by it, or leaves before its

@@ -41,6 +41,7 @@ mod tools;
 mod upgrade;
 mod upstream;
 mod volume;
+mod works;
 
 use sluicegate_testkit::body::Script;
 use sluicegate_testkit::client::{Answer, Client, get};

@@ -5,6 +5,8 @@ mod orders;
 mod reload;
 mod shares;
 
+pub(crate) use adaptive::crowd;
+
 use crate::{serve, spawn_get, until_idle};
 use std::time::Duration;
 

@@ -86,7 +86,8 @@ impl<B: Body> Held<B> {
     #[must_use]
     pub fn new(body: B, mut permit: Permit, outcome: Outcome) -> Self {
         let is_long = !body.is_end_stream();
-        if is_long && outcome == Outcome::Good {
+        // Of one that was cancelled nothing is known.
+        if is_long && outcome != Outcome::Cancelled {
             permit.answered();
         }
         let dropped = if outcome == Outcome::Dropped { outcome } else { Outcome::Cancelled };

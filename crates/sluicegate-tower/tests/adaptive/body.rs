@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +15,14 @@ use sluicegate::concurrency::{self, Algorithm, Bounds, Next, Why, Window};
 use sluicegate::permits::{Permits, Settings};
 use sluicegate::queue;
 use sluicegate::timer::{ManualTime, Timer as _, TokioTime};
+use sluicegate_tower::admission::Admission as _;
 use sluicegate_tower::deadline::DeadlineLayer;
 use sluicegate_tower::http::deadline::{Carried, Field, ReceivingLayer};
 use sluicegate_tower::http::judge::Statuses;
 use sluicegate_tower::queue::QueueLayer;
 use sluicegate_tower::refused::Refused;
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use sluicegate_tower::throttle::{Accepts, Answer};
+use tower::{Layer, Service as _, ServiceBuilder, ServiceExt, service_fn};
 
 /// A limit that stays, and twelve requests in each window.
 #[derive(Clone, Debug)]
@@ -118,20 +121,82 @@ async fn pitfall_32_what_came_of_a_request_is_known_when_its_body_ends() {
     assert_eq!(learned(500, pieces(&two, false), 9).await, GOOD, "it was worked on");
 }
 
+/// Also where that says that there is too much to do: it took that long to say so, and not as long as its body.
 #[tokio::test]
 async fn an_answer_takes_until_its_head_for_whoever_has_a_deadline() {
+    for status in [200, 503] {
+        let time = ManualTime::new();
+        let permits = Permits::with(Settings::new(1, queue::Settings::new(0)), time.clone());
+        let layer = QueueLayer::new(permits.clone()).judged_by(Statuses::new()).until_body_ends();
+        let inner = service_fn(|()| {
+            time.advance(Duration::from_millis(20));
+            let response = Response::builder().status(status).body(pieces(&[Ok("a")], false)).unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let body = layer.with_error::<Refused>().layer(inner).oneshot(()).await.unwrap().into_body();
+        time.advance(Duration::from_secs(5));
+        body.collect().await.unwrap();
+        let usual = permits.standing().usual_service;
+        assert!((20..30).contains(&usual.as_millis()), "{status}: {usual:?}");
+    }
+}
+
+/// Half of the time with the permit was spent waiting for who had asked.
+#[derive(Debug)]
+struct Half(Option<Answer>);
+
+impl Accepts<(), &'static str> for Half {
+    fn answer(&self, _: Result<&(), &&'static str>) -> Option<Answer> {
+        self.0
+    }
+
+    fn took(&self, _: Result<&(), &&'static str>) -> Option<Duration> {
+        Some(Duration::from_millis(20))
+    }
+}
+
+/// Whatever came of it: an attack by slow uploads would have the others turned away as hopeless otherwise.
+#[tokio::test]
+async fn what_was_waited_for_is_no_part_of_what_it_took() {
+    let fails = |fails| if fails { Err("busy") } else { Ok(()) };
+    for (answer, is_error, usual) in [
+        (Some(Answer::Accepted), false, 20),
+        (Some(Answer::Refused), false, 20),
+        (Some(Answer::Refused), true, 20),
+        (None, true, 0),
+    ] {
+        let time = ManualTime::new();
+        let permits = Permits::with(Settings::new(1, queue::Settings::new(0)), time.clone());
+        let inner = service_fn(|()| {
+            time.advance(Duration::from_millis(40));
+            std::future::ready(fails(is_error))
+        });
+        let layer = QueueLayer::new(permits.clone()).judged_by(Half(answer));
+        assert_eq!(layer.layer(inner).oneshot(()).await.is_err(), is_error);
+        let seen = permits.standing().usual_service.as_millis();
+        assert!((usual..=usual * 3 / 2).contains(&seen), "{answer:?}: {seen}");
+    }
+}
+
+/// A layer above that knows that the service is to blame says for how long that had the request.
+#[tokio::test]
+async fn who_knows_whose_fault_it_is_says_so() {
+    let line = queue::Settings::new(0);
+    let settings = Settings::new(1, line).adaptive(concurrency::Settings::default(), Twelves);
     let time = ManualTime::new();
-    let permits = Permits::with(Settings::new(1, queue::Settings::new(0)), time.clone());
-    let layer = QueueLayer::new(permits.clone()).until_body_ends().with_error::<Refused>();
-    let inner = service_fn(|()| {
-        time.advance(Duration::from_millis(20));
-        std::future::ready(Ok::<_, Infallible>(Response::new(pieces(&[Ok("a")], false))))
-    });
-    let body = layer.layer(inner).oneshot(()).await.unwrap().into_body();
-    time.advance(Duration::from_secs(5));
-    body.collect().await.unwrap();
-    let usual = permits.standing().usual_service;
-    assert!((20..30).contains(&usual.as_millis()), "{usual:?}");
+    let permits = Permits::with(settings, time.clone());
+    let layer = QueueLayer::new(permits.clone()).with_error::<Refused>();
+    for _ in 0..12 {
+        let never = service_fn(|()| std::future::pending::<Result<(), Infallible>>());
+        let mut asked = Box::pin(layer.layer(never).call(()));
+        assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        time.advance(Duration::from_millis(40));
+        asked.as_mut().dropped_after(Duration::from_millis(20));
+        assert_eq!(permits.in_flight(), 0);
+    }
+    let (standing, window) = (permits.standing(), permits.standing().window.unwrap());
+    assert!((20..30).contains(&standing.usual_service.as_millis()), "{standing:?}");
+    assert_eq!([window.good(), window.dropped(), window.cancelled()], [0, 12, 0]);
 }
 
 /// Ten are answered after 30 ms; two are not, whose callers say that they wait for so many milliseconds, of 50 that they may.

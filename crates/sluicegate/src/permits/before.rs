@@ -61,3 +61,12 @@ pub(super) fn moves(old: (usize, &[String]), new: (usize, &[String])) -> Vec<usi
     };
     (0..old).map(|at| to(at).map_or(last, |at| at.min(last))).collect()
 }
+
+/// Which of the partitions of these names of now one is that is told by its number in the order of those. One without a name, or whose name
+/// is not among those of now, is everybody else's.
+pub(super) fn number(now: &[String], names: &[String], at: usize) -> usize {
+    let Some(name) = names.get(at) else { return usize::MAX };
+    // Mostly nothing has changed.
+    let same = Some(at).filter(|&at| now.get(at) == Some(name));
+    same.or_else(|| now.iter().position(|other| other == name)).unwrap_or(usize::MAX)
+}

@@ -61,6 +61,15 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// Which partition a permit is of, as they are now.
+    pub(super) fn partition_of(&self, hold: &Hold) -> usize {
+        if hold.generation == self.generation {
+            hold.since.partition()
+        } else {
+            self.before.partition_of(hold)
+        }
+    }
+
     /// What decides how many there are is replaced. Who waits may have to look at other times from now on, so all are woken.
     pub(super) fn renew<'d>(&'d mut self, now: Option<u64>, told: &'d mut Told) -> Call<'d> {
         self.generation = self.generation.wrapping_add(1);

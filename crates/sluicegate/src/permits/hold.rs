@@ -86,7 +86,8 @@ impl Permit {
     /// The answer begins now, and the permit is held on until it has ended. What is learned for deadlines is the time until here: by
     /// then somebody who waits for an answer has one. The limit, where it is found out, goes by the whole time.
     ///
-    /// To be told of an answer that is [good](Outcome::Good). The first time counts.
+    /// To be told of an answer that is [good](Outcome::Good), or [dropped](Outcome::Dropped) by what its beginning says. The first time
+    /// counts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -139,22 +140,11 @@ impl Permit {
         }
     }
 
-    /// The same, where it is known of how much of the time until now the service had nothing to work on: it was spent waiting for who had asked,
-    /// who sent what it needs. To be told before its [end](Self::end), and before [`late`](Self::late).
-    pub fn answered_but_for(&mut self, waited: Duration) {
-        if let Some(hold) = &mut self.hold
-            && hold.answered == NOT_TOLD
-            && let Some(now) = self.shared.at()
-        {
-            hold.answered = now.saturating_sub(nanos(waited)).max(hold.since.instant()).min(NOT_TOLD - 1);
-        }
-    }
-
     /// Gives it back: who had asked could wait no longer. That is [dropped](Outcome::Dropped) if the service had it for as long as a good
     /// answer has usually taken lately, or where none is known, or none came for long; else it says nothing of the service, and is
     /// [cancelled](Outcome::Cancelled). So nobody can make a limit that is found out low by waiting for no time.
     ///
-    /// What it had is the time with the permit: the time in the line is no part of it, nor what it is told that was [waited for](Self::answered_but_for).
+    /// What it had is the time with the permit: the time in the line is no part of it, nor what is left where it is told that it [took](Self::answered_in) less.
     ///
     /// ```
     /// use std::time::Duration;
@@ -170,7 +160,7 @@ impl Permit {
     /// let permit = permits.try_enter().unwrap();
     /// time.advance(Duration::from_millis(1200));
     /// permit.end(Outcome::Good);
-    /// assert!(!permits.is_long(0, Duration::from_secs(1)));
+    /// assert!(!permits.is_long(0, Duration::from_secs(1), Duration::ZERO));
     /// // Counts as cancelled.
     /// let permit = permits.try_enter().unwrap();
     /// time.advance(Duration::from_secs(1));

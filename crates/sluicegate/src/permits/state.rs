@@ -6,7 +6,7 @@ use sluicegate_core::concurrency::{self, Algorithm, Changes, Outcome};
 use sluicegate_core::queue::{self, Histogram, Refusal};
 
 use super::adaptive::{Adaptive, size};
-use super::before::{Before, moves};
+use super::before::{Before, moves, number};
 use super::desk::{Call, Desk, Line, Told};
 use super::fixed::Fixed;
 use super::hold::{Hold, NOT_TOLD, Since};
@@ -129,8 +129,8 @@ impl State {
             // Who has a deadline waits for the beginning of an answer, not for its end.
             let took = hold.answered.min(now).saturating_sub(hold.since.instant());
             let has_answered = hold.answered != NOT_TOLD;
-            let partition = self.partition_of(&hold);
-            if hold.is_late && !self.is_long(partition, took, now) {
+            let partition = self.desk.partition_of(&hold);
+            if hold.is_late && !self.is_long(partition, [took, 0], now) {
                 outcome = Outcome::Cancelled;
             }
             if let (Inside::Adaptive(adaptive), Outcome::Good) = (&mut self.places, outcome) {
@@ -159,22 +159,20 @@ impl State {
         }
     }
 
-    /// Whether somebody who was late has waited for as long as a good answer takes there, of the time that the service had it.
-    pub(super) fn is_long(&self, partition: usize, had: u64, now: u64) -> bool {
+    /// Whether the service had somebody who was late for as long as a good answer takes there, or where that is not known for as long as is
+    /// said: both in nanoseconds.
+    pub(super) fn is_long(&self, partition: usize, times: [u64; 2], now: u64) -> bool {
         match &self.places {
             // Nothing follows from it.
             Inside::Fixed(_) => true,
-            Inside::Adaptive(adaptive) => adaptive.usual[adaptive.line_of(partition)].is_reached_by(had, now),
+            Inside::Adaptive(all) => all.usual[all.line_of(partition)].is_reached_by(times, now),
         }
     }
 
-    /// Of which partition it is, by the numbers of now.
-    fn partition_of(&self, hold: &Hold) -> usize {
-        if hold.generation == self.desk.generation {
-            hold.since.partition()
-        } else {
-            self.desk.before.partition_of(hold)
-        }
+    /// The number that a partition has now, told by its number in the order of these names.
+    pub(super) fn number_of(&self, names: Option<&[String]>, partition: usize) -> usize {
+        let names = names.filter(|_| self.names.len() + 1 == self.lines().len());
+        names.map_or(partition, |names| number(&self.names, names, partition))
     }
 
     fn line_of(&mut self, partition: usize) -> &mut Line {

@@ -35,10 +35,11 @@ impl Usual {
     }
 
     /// Whether somebody who was late is to be counted as dropped: the service had that long, in nanoseconds, and a good answer
-    /// takes no longer, or it is not known what one takes, or not any more.
-    pub(super) const fn is_reached_by(&self, had: u64, now: u64) -> bool {
+    /// takes no longer; or it is not known what one takes, or not any more, and the service had it `or_for` as long as this.
+    pub(super) const fn is_reached_by(&self, [had, or_for]: [u64; 2], now: u64) -> bool {
         let known = self.mean.saturating_mul(TIMES);
         let known = if known < KNOWN { KNOWN } else { known };
-        self.seen == 0 || had >= self.mean || now.saturating_sub(self.last) > known
+        let is_known = self.seen > 0 && now.saturating_sub(self.last) <= known;
+        (!is_known && had >= or_for) || (self.seen > 0 && had >= self.mean)
     }
 }

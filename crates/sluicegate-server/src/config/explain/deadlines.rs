@@ -46,15 +46,12 @@ pub struct ShortenedMet {
     pub field: String,
     /// The deadline that this request has by it; none where it says nothing that can be understood, or more than the route allows.
     pub here: Option<String>,
-    /// That is less than half of what the route allows.
-    pub is_hurried: bool,
 }
 
 impl ShortenedMet {
     pub(super) fn of(field: &Field, route: &RouteSettings, asked: &Asked) -> Self {
         let said = field.read(&asked.headers).ok().flatten().filter(|said| *said < route.deadline);
-        let is_hurried = said.is_some_and(|said| route.is_hurried(said));
-        Self { field: field.name().to_string(), here: said.map(time), is_hurried }
+        Self { field: field.name().to_string(), here: said.map(time) }
     }
 }
 

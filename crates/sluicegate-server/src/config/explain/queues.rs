@@ -66,9 +66,8 @@ pub struct AdaptiveMet {
     pub max: usize,
     /// Statuses of the upstream's that mean it has too much to do.
     pub drops: Vec<u16>,
-    /// Whether it is learned from this request's deadline, if that passes at the service. It is not where its client waits for less than
-    /// half of what its route allows.
-    pub learns_from_deadline: bool,
+    /// A timeout is one if the service had the request for as long as good answers take there, or for so long where nobody knows that.
+    pub long_without_answer: String,
 }
 
 /// The class of a request.
@@ -99,7 +98,6 @@ impl QueueMet {
         route: &RouteSettings,
         asked: &Asked,
         settings: &Settings,
-        is_hurried: bool,
         part: impl Fn(&crate::config::KeyPart) -> PartMet,
     ) -> Self {
         let of_it = settings.routes.iter().filter(|other| other.queue == queue.name);
@@ -115,7 +113,7 @@ impl QueueMet {
         Self {
             name: queue.name.clone(),
             concurrency: queue.concurrency.clone(),
-            adaptive: AdaptiveMet::of(&queue.concurrency, is_hurried),
+            adaptive: AdaptiveMet::of(&queue.concurrency, route),
             waiting: queue.waiting,
             wait: queue.wait.map(time),
             wait_of_services: queue.wait_of_services(),
@@ -133,13 +131,13 @@ impl QueueMet {
 }
 
 impl AdaptiveMet {
-    fn of(concurrency: &Concurrency, is_hurried: bool) -> Option<Self> {
+    fn of(concurrency: &Concurrency, route: &RouteSettings) -> Option<Self> {
         let Concurrency::Adaptive(AdaptiveSettings { first, min, max, drops }) = concurrency else {
             return None;
         };
         let drops = drops.iter().map(http::StatusCode::as_u16).collect();
         let (first, min, max) = (*first, *min, *max);
-        Some(Self { first, min, max, drops, learns_from_deadline: !is_hurried })
+        Some(Self { first, min, max, drops, long_without_answer: time(route.long_without_answer()) })
     }
 }
 
@@ -211,19 +209,14 @@ impl fmt::Display for QueueMet {
                 "          who would wait for more than {services} times what one takes is turned away before"
             )?;
         }
-        if let Some(AdaptiveMet { first, min, max, drops, learns_from_deadline }) = &self.adaptive {
+        if let Some(AdaptiveMet { first, min, max, drops, long_without_answer }) = &self.adaptive {
             write!(f, "          from {min} to {max}, {first} at first; fewer after timeouts")?;
             let drops: Vec<String> = drops.iter().map(ToString::to_string).collect();
             writeln!(f, "{}{}", if drops.is_empty() { "" } else { " and " }, drops.join(", "))?;
-            let deadline = match learns_from_deadline {
-                true => {
-                    "a deadline that passes there is such a timeout, unless good answers take longer, or half of the time its client was waited for"
-                }
-                false => {
-                    "this deadline is no such timeout: its client waits for less than half of what the route allows"
-                }
-            };
-            writeln!(f, "          {deadline}")?;
+            writeln!(
+                f,
+                "          a deadline that passes there is such a timeout if it had the request for as long as good answers take, or for {long_without_answer} where none is known"
+            )?;
         }
         if *waiting == 0 {
             return Ok(());

@@ -266,7 +266,7 @@ fn what_a_request_waits_in_is_told() {
     let expected = "\
 queue     api: as many as it works on at once, 100 waiting for 50ms at the most, then 503
           from 1 to 10000, 10 at first; fewer after timeouts and 503, 504
-          a deadline that passes there is such a timeout, unless good answers take longer, or half of the time its client was waited for
+          a deadline that passes there is such a timeout if it had the request for as long as good answers take, or for 15s where none is known
           while nobody has waited less than 5ms for 100ms, who has waited 10ms is shed, and who came last is next
           where 100 wait, who has waited longest gives way
           each client.ip has its turn; here 10.0.0.1
@@ -309,23 +309,19 @@ fn how_long_the_line_is_where_nothing_is_said_is_told() {
 
 #[test]
 fn a_share_and_what_is_learned_from_a_deadline_are_told() {
-    let text = "deadline-header = 'x-timeout-ms'\n[upstream.a]\nurl = 'http://a'\n\
+    let text = "[upstream.a]\nurl = 'http://a'\n\
                 [queue.fixed]\nconcurrency = 8\n[queue.found]\nconcurrency = 'adaptive'\n\
                 [[route]]\nname = 'pay'\npath = '/pay'\nqueue = 'fixed'\nshare = 0.3\n\
                 [[route]]\nname = 'rest'\npath = '/rest'\nqueue = 'fixed'\n\
                 [[route]]\nname = 'shop'\npath = '/shop'\nqueue = 'found'\nshare = 0.25\n\
-                [[route]]\nname = 'all'\nqueue = 'found'";
+                [[route]]\nname = 'all'\nqueue = 'found'\nattempt-timeout = '4s'";
     let settings = parse(Path::new("f"), text).unwrap().settings;
-    let told = |path: &str, waits: Option<&'static str>| {
-        let mut asked = asked(&Method::GET, "", path);
-        asked.headers.extend(
-            waits.map(|waits| (http::HeaderName::from_static("x-timeout-ms"), waits.parse().unwrap())),
-        );
-        let explanation = explain(&settings, &asked);
+    let told = |path: &str| {
+        let explanation = explain(&settings, &asked(&Method::GET, "", path));
         let json = serde_json::to_value(&explanation).unwrap();
         (explanation.to_string(), json["route"]["queue"].clone())
     };
-    let (pay, json) = told("/pay", None);
+    let (pay, json) = told("/pay");
     assert!(
         pay.contains(
             "\n          2 of the 8 are kept for this route while it needs them, and it waits in a line"
@@ -333,7 +329,7 @@ fn a_share_and_what_is_learned_from_a_deadline_are_told() {
         "{pay}"
     );
     assert_eq!(json["share"], 0.3);
-    let (rest, json) = told("/rest", None);
+    let (rest, json) = told("/rest");
     assert!(
         rest.contains("\n          2 of the 8 are kept for other routes while they need them\n"),
         "{rest}"
@@ -345,18 +341,12 @@ fn a_share_and_what_is_learned_from_a_deadline_are_told() {
     assert!(told_of_few("/pay").contains(own), "{}", told_of_few("/pay"));
     let others = "\n          none of the 3 is kept, as each share of another route is less than one\n";
     assert!(told_of_few("/rest").contains(others), "{}", told_of_few("/rest"));
-    let (shop, json) = told("/shop", Some("15000"));
+    let (shop, json) = told("/shop");
     assert!(
         shop.contains("\n          0.25 of the places are kept for this route")
-            && shop.contains("such a timeout, unless"),
+            && shop.contains(" for as long as good answers take, or for 15s where none is known\n"),
         "{shop}"
     );
-    assert_eq!(json["adaptive"]["learns_from_deadline"], true);
-    let (hurried, json) = told("/shop", Some("14999"));
-    assert!(
-        hurried
-            .contains("\n          this deadline is no such timeout: its client waits for less than half of what the route allows\n"),
-        "{hurried}"
-    );
-    assert_eq!(json["adaptive"]["learns_from_deadline"], false);
+    assert_eq!(json["adaptive"]["long_without_answer"], "15s");
+    assert_eq!(told("/else").1["adaptive"]["long_without_answer"], "2s", "half of what an attempt may take");
 }

@@ -11,6 +11,7 @@ mod handshakes;
 mod headers;
 mod identity;
 mod keys;
+mod late;
 mod many;
 mod others;
 mod slow;

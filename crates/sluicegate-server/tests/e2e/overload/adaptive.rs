@@ -69,10 +69,17 @@ impl Slow {
 #[tokio::test]
 async fn in_front_of_one_worker_few_places_are_left() {
     let (slow, address) = Slow::start(4).await;
-    let args = ["--concurrency", "adaptive", "--queue", "20", "--queue-wait", "20s"];
-    let gateway = serve_url(&format!("http://{address}"), &args).await;
+    // There are more clients than places and room, wherever the limit goes on a slow machine: else nobody is turned away any more.
+    let queue =
+        "[queue.default]\nconcurrency = { adaptive = true, max = 12 }\nwaiting = 20\nwait = \"20s\"\n";
+    let served = Configured::serve(&format!(
+        "admin = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.main]\nurl = \"http://{address}\"\n{queue}[[route]]\nqueue = \"default\"\n"
+    ))
+    .await;
+    let gateway = &served.gateway;
     gateway.until_metric("sluicegate_concurrency_limit", &[], 10).await;
-    let (over, asking) = crowd(&gateway, 36);
+    let (over, asking) = crowd(gateway, 36);
     for takes in [4, 12] {
         slow.takes.store(takes * 1_000_000, Ordering::Relaxed);
         let before = slow.served.load(Ordering::Relaxed);
@@ -86,10 +93,10 @@ async fn in_front_of_one_worker_few_places_are_left() {
     }
     over.store(true, Ordering::Relaxed);
     let answers: Vec<StatusCode> = asking.join_all().await.concat();
-    until_idle(&gateway).await;
+    until_idle(gateway).await;
     let with = |status| answers.iter().filter(|answer| **answer == status).count();
     assert_eq!(with(OK), slow.served.load(Ordering::Relaxed));
-    assert_eq!(refused(&gateway, "queue_full").await, with(UNAVAILABLE) as u64);
+    assert_eq!(refused(gateway, "queue_full").await, with(UNAVAILABLE) as u64);
     assert_eq!(with(OK) + with(UNAVAILABLE), answers.len());
     let metrics = gateway.metrics().await;
     assert!(metrics.count("sluicegate_concurrency_limit_changes_total", &[]) > 0);
@@ -182,7 +189,7 @@ async fn clients_that_leave_take_no_places_away() {
 }
 
 /// Clients that ask again as soon as they have an answer, until told that it is over.
-fn crowd(gateway: &Sluicegate, clients: usize) -> (Arc<AtomicBool>, JoinSet<Vec<StatusCode>>) {
+pub(crate) fn crowd(gateway: &Sluicegate, clients: usize) -> (Arc<AtomicBool>, JoinSet<Vec<StatusCode>>) {
     let over = Arc::new(AtomicBool::new(false));
     let mut asking = JoinSet::new();
     for _ in 0..clients {

@@ -2,10 +2,13 @@
 use super::{OK, line_up};
 use crate::reload::{Configured, config};
 use crate::{spawn_get, until_idle};
-use sluicegate_testkit::client::{Client, get};
+use http::Method;
+use sluicegate_testkit::body::{Script, Step};
+use sluicegate_testkit::client::{Client, get, request};
 use sluicegate_testkit::process::Sluicegate;
 use sluicegate_testkit::upstream::Upstream;
 use sluicegate_testkit::wait::eventually;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Two routes of one queue, one of which has a share; or both, as one may say of the other.
@@ -25,6 +28,11 @@ async fn told(gateway: &Sluicegate) -> Vec<(Option<String>, [u64; 3])> {
         (part["route"].as_str().map(str::to_owned), counts)
     };
     told["queues"][0]["shares"].as_array().map_or(Vec::new(), |parts| parts.iter().map(part).collect())
+}
+
+/// Waits until the operator is told this: permits change a moment after the configuration has.
+async fn until_told(gateway: &Sluicegate, expected: &[(Option<String>, [u64; 3])]) {
+    eventually("the shares to be so", async || (told(gateway).await == expected).then_some(())).await;
 }
 
 async fn at_the_gate(
@@ -85,13 +93,16 @@ async fn shares_outlive_a_change_and_may_change_themselves() {
     assert_eq!(before[0].1, [1, 1, 1]);
 
     served.change_to(&config(&upstream, 2, &routes("2", "0.50", "")), 2).await;
-    assert_eq!(told(gateway).await, before, "they are the same");
+    until_told(gateway, &before).await;
 
     served.change_to(&config(&upstream, 3, &routes("4", "0.25", "share = 0.5")), 3).await;
     upstream.until("four at the gate", |seen| seen.in_flight == 4).await;
-    let shares = told(gateway).await;
-    let kept: Vec<_> = shares.iter().map(|(route, [kept, ..])| (route.as_deref(), *kept)).collect();
-    assert_eq!(kept, [(Some("pay"), 1), (Some("rest"), 2), (None, 0)]);
+    eventually("the shares to be so", async || {
+        let shares = told(gateway).await;
+        let kept: Vec<_> = shares.iter().map(|(route, [kept, ..])| (route.as_deref(), *kept)).collect();
+        (kept == [(Some("pay"), 1), (Some("rest"), 2), (None, 0)]).then_some(())
+    })
+    .await;
 
     served.change_to(&config(&upstream, 4, "[[route]]\nqueue = { concurrency = 4 }\n"), 4).await;
     upstream.open_all();
@@ -124,27 +135,62 @@ async fn nobody_comes_into_the_line_of_another_route() {
     asked.extend(line_up(gateway, crowd.into()).await);
 
     served.change_to(&config(&upstream, 2, &three("", "share = 0.5")), 2).await;
-    assert_eq!(told(gateway).await, [part("pay", [1, 0, 0]), (None, [0, 2, 2])]);
+    until_told(gateway, &[part("pay", [1, 0, 0]), (None, [0, 2, 2])]).await;
     let own = ["/gated/pay/1", "/gated/pay/2"].map(|target| (client, get(target)));
     asked.extend(line_up(gateway, own.into()).await);
 
     served.change_to(&config(&upstream, 3, &three("share = 0.5", "share = 0.5")), 3).await;
     let both = [part("ask", [1, 0, 0]), part("pay", [1, 0, 2]), (None, [0, 2, 2])];
-    assert_eq!(told(gateway).await, both);
+    until_told(gateway, &both).await;
     upstream.open(1);
     upstream.until("the next one", |seen| seen.total == 3).await;
     assert_eq!(upstream.targets()[2], "/gated/pay/1");
     gateway.until_metric("sluicegate_share_in_flight", &[("route", "pay")], 1).await;
     served.change_to(&config(&upstream, 4, &three("", "share = 0.5")), 4).await;
-    assert_eq!(told(gateway).await, [part("pay", [1, 1, 1]), (None, [0, 1, 2])]);
+    until_told(gateway, &[part("pay", [1, 1, 1]), (None, [0, 1, 2])]).await;
 
     // Without one it is with all the others. Three have had a place so far, and no change makes that less.
     served.change_to(&config(&upstream, 5, &three("share = 0.5", "")), 5).await;
-    assert_eq!(told(gateway).await, [part("ask", [1, 0, 0]), (None, [0, 2, 3])]);
+    until_told(gateway, &[part("ask", [1, 0, 0]), (None, [0, 2, 3])]).await;
     gateway.until_metric("sluicegate_queue_wait_seconds_count", &[("queue", "main")], 3).await;
     upstream.open_all();
     for answer in asked {
         assert_eq!(answer.await.unwrap().status, OK);
     }
+    until_idle(gateway).await;
+}
+
+/// A hedge of a request that came under the shares of before is of its own route, whatever the number of that is now.
+#[tokio::test]
+async fn a_hedge_is_counted_for_its_own_route_over_a_change() {
+    let (upstream, other) = (Upstream::start(), Upstream::start());
+    let with = |generation, ask: &str| {
+        let other = format!("[upstream.other]\nurl = \"{}\"\n", other.url());
+        let hedged = "share = 0.5\nupstreams = [\"main\", \"other\"]\nhedge = { after = \"50ms\" }";
+        let ask = format!("upstream = \"main\"\n{ask}");
+        let queue = three(&ask, hedged).replace("concurrency = 2", "concurrency = 8");
+        let all = "name = \"all\"\n";
+        let queue = queue.replace(all, &format!("{all}upstream = \"main\"\n"));
+        config(&upstream, generation, &format!("{other}{queue}"))
+    };
+    let served = Configured::serve(&with(1, "")).await;
+    let (gateway, client) = (&served.gateway, served.gateway.client());
+    let (end, ends) = oneshot::channel();
+    let wait = Step::Wait(Box::pin(async move { ends.await.unwrap() }));
+    let body = Script::steps([Step::Pattern(10), wait, Step::Pattern(10)]).chunked();
+    let asked = tokio::spawn(async move { client.send(request(Method::PUT, "/gated/pay/1", body)).await });
+    gateway.until_metric("sluicegate_upstream_in_flight", &[], 1).await;
+
+    served.change_to(&with(2, "share = 0.25"), 2).await;
+    let part = |name: &str, counts: [u64; 3]| (Some(name.to_owned()), counts);
+    until_told(gateway, &[part("ask", [2, 0, 0]), part("pay", [4, 1, 0]), (None, [0, 0, 0])]).await;
+    // It is not hedged before all of it is here.
+    end.send(()).unwrap();
+    upstream.until("an attempt", |seen| seen.in_flight == 1).await;
+    other.until("the other", |seen| seen.in_flight == 1).await;
+    until_told(gateway, &[part("ask", [2, 0, 0]), part("pay", [4, 2, 0]), (None, [0, 0, 0])]).await;
+    upstream.open_all();
+    other.open_all();
+    assert_eq!(asked.await.unwrap().status, OK);
     until_idle(gateway).await;
 }

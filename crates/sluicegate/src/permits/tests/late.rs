@@ -47,9 +47,14 @@ fn late(permits: &Permits, time: &ManualTime, requests: u64, [all, waited]: [u64
     for _ in 0..requests {
         let mut permit = permits.try_enter().unwrap();
         time.advance(Duration::from_millis(all));
-        permit.answered_but_for(Duration::from_millis(waited));
+        permit.answered_in(Duration::from_millis(all - waited));
         permit.late();
     }
+}
+
+/// Whether the service is to blame that had a request for so many milliseconds; or for so many where it is not known what a good one takes.
+fn is_long(permits: &Permits, had: u64, or_for: u64) -> bool {
+    permits.is_long(0, Duration::from_millis(had), Duration::from_millis(or_for))
 }
 
 /// What came to nothing, and the limit, once the windows are over in which it did.
@@ -82,7 +87,7 @@ fn who_was_late_counts_if_a_good_answer_takes_no_longer_than_the_service_had() {
 fn who_was_late_counts_where_none_is_known_to_have_been_answered() {
     let (permits, time, seen) = adaptive(40);
     late(&permits, &time, 12, [10, 0]);
-    assert!(permits.is_long(0, Duration::ZERO));
+    assert!(is_long(&permits, 0, 0));
     assert_eq!(lost(&permits, &time, &seen), ([12, 0], 20));
 }
 
@@ -92,11 +97,11 @@ fn a_collapse_is_seen_though_nobody_waits_for_as_long_as_an_answer_took() {
     let (permits, time, seen) = adaptive(40);
     good(&permits, &time, 20, 1200);
     late(&permits, &time, 1, [31_000, 0]);
-    assert!(permits.is_long(0, Duration::ZERO), "the last good one was long ago");
+    assert!(is_long(&permits, 0, 0), "the last good one was long ago");
     late(&permits, &time, 11, [100, 0]);
     assert_eq!(lost(&permits, &time, &seen), ([12, 0], 20));
-    assert!(permits.is_long(0, Duration::from_millis(1200)));
-    assert!(!permits.is_long(0, Duration::from_millis(1199)), "the mean is that of good ones alone");
+    assert!(is_long(&permits, 1200, 0));
+    assert!(!is_long(&permits, 1199, 0), "the mean is that of good ones alone");
 }
 
 /// What was spent in the line was not with the service.
@@ -126,4 +131,16 @@ fn a_refusal_is_no_timeout() {
         permit.end(Outcome::Dropped);
     }
     assert_eq!(lost(&permits, &time, &seen), ([12, 0], 20));
+}
+
+/// Where it is not known what a good answer takes, somebody may know how long is long. What is known is known as long as it is less.
+#[test]
+fn where_no_good_answer_is_known_it_goes_by_what_is_said() {
+    let (permits, time, _) = adaptive(40);
+    assert!(!is_long(&permits, 499, 500) && is_long(&permits, 500, 500));
+    good(&permits, &time, 20, 100);
+    assert!(!is_long(&permits, 99, 50) && is_long(&permits, 100, 500), "a good one takes 100 ms");
+    time.advance(Duration::from_secs(31));
+    assert!(!is_long(&permits, 49, 50) && is_long(&permits, 50, 50), "or what is said");
+    assert!(!is_long(&permits, 99, 500) && is_long(&permits, 100, 500), "or what was known");
 }

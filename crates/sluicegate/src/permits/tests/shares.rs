@@ -191,7 +191,7 @@ fn who_was_in_flight_teaches_its_own_partition_whatever_number_that_has_now() {
     reports.into_iter().for_each(|report| report.end(Outcome::Good));
 
     assert_eq!(in_two_seconds(&permits, &time), [None, None, None, Some(Refusal::Hopeless), None]);
-    let is_long = |partition, ms| permits.is_long(partition, Duration::from_millis(ms));
+    let is_long = |partition, ms| permits.is_long(partition, Duration::from_millis(ms), Duration::ZERO);
     assert_eq!(
         [is_long(2, 10), is_long(2, 9), is_long(3, 5100), is_long(3, 5099)],
         [true, false, true, false]
@@ -207,7 +207,9 @@ fn what_a_good_answer_takes_is_known_after_other_shares_too() {
     good(&permits, &time, 1, [10, 20]);
     // From what takes no longer on, in milliseconds.
     let usual = |partition| {
-        (0..100).find(|ms| permits.is_long(partition, Duration::from_millis(*ms))).expect("it is long")
+        (0..100)
+            .find(|ms| permits.is_long(partition, Duration::from_millis(*ms), Duration::ZERO))
+            .expect("it is long")
     };
     assert_eq!([usual(0), usual(1)], [10, 20]);
     permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
@@ -223,7 +225,7 @@ fn what_a_good_answer_takes_is_known_of_whom_alone_it_was_known() {
     let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
     good(&permits, &time, 0, [10, 10]);
     permits.apply(named(&[]));
-    assert!(!permits.is_long(0, Duration::from_millis(9)));
+    assert!(!permits.is_long(0, Duration::from_millis(9), Duration::ZERO));
 }
 
 #[test]
@@ -233,8 +235,8 @@ fn who_was_in_flight_before_there_were_shares_teaches_everybody_elses() {
     permits.apply(named(&[("pay", 0.5)]));
     time.advance(Duration::from_secs(5));
     before.into_iter().for_each(|permit| permit.end(Outcome::Good));
-    assert!(permits.is_long(0, Duration::ZERO), "nothing is known of it");
-    assert!(!permits.is_long(1, Duration::from_millis(4999)));
+    assert!(permits.is_long(0, Duration::ZERO, Duration::ZERO), "nothing is known of it");
+    assert!(!permits.is_long(1, Duration::from_millis(4999), Duration::ZERO));
     assert_eq!(in_two_seconds(&permits, &time), [None, Some(Refusal::Hopeless)]);
 }
 
@@ -259,4 +261,55 @@ fn what_was_counted_outlives_a_change() {
         count(0);
         assert_eq!(permits.standing().waits.count(), seen);
     }
+}
+
+/// Who goes by the shares of before tells its partition by its number then.
+#[test]
+fn who_asks_by_shares_of_before_is_of_the_partition_that_was_meant() {
+    let permits = Permits::with(named(&[("pay", 0.5)]), ManualTime::new());
+    let before = permits.numbered_by(vec!["pay".to_owned()]);
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
+    let mut held = vec![before.try_enter_spare_of(0).unwrap()];
+    assert_eq!(parts(&permits), [(0, 0), (1, 0), (0, 0)]);
+    held.push(before.try_enter_of(1).unwrap());
+    assert_eq!(parts(&permits), [(0, 0), (1, 0), (1, 0)], "that had no share, and was everybody else's");
+    held.extend([permits.try_enter_of(2).unwrap(), permits.try_enter_of(1).unwrap()]);
+    let waits = before.enter_as(of(0)).unwrap();
+    assert_eq!(parts(&permits), [(0, 0), (2, 1), (2, 0)]);
+    permits.apply(named(&[("ask", 0.25)]));
+    let too = before.enter_as(of(0)).unwrap();
+    assert_eq!(parts(&permits), [(0, 0), (4, 2)], "it has none any more");
+    drop((waits, too));
+}
+
+/// Where partitions have no names, a number is all that is known of one.
+#[test]
+fn partitions_without_names_are_told_by_their_numbers() {
+    let (permits, _time) = shared(4, 0.5, 10);
+    let before = permits.numbered_by(vec!["pay".to_owned()]);
+    let _held = [before.try_enter_of(0).unwrap(), before.try_enter_of(1).unwrap()];
+    assert_eq!(parts(&permits), [(1, 0), (1, 0)]);
+    let (fixed, _time) = fixed(1, queue::Settings::new(0));
+    assert!(fixed.numbered_by(vec!["pay".to_owned()]).try_enter_of(7).is_some());
+}
+
+/// What a good answer takes is known of each partition, over a change too, and by whom it was served before that.
+#[test]
+fn what_is_learned_of_a_partition_stays_with_it() {
+    let time = ManualTime::new();
+    let permits = Permits::with(named(&[("pay", 0.5)]), time.clone());
+    let serve = |permit: Permit, millis| {
+        time.advance(Duration::from_millis(millis));
+        permit.end(Outcome::Good);
+    };
+    serve(permits.try_enter_of(0).unwrap(), 1000);
+    let held = permits.try_enter_of(0).unwrap();
+    permits.apply(named(&[("ask", 0.25), ("pay", 0.5)]));
+    let is_long =
+        |partition, had| permits.is_long(partition, Duration::from_millis(had), Duration::from_millis(10));
+    assert!(!is_long(1, 999) && is_long(1, 1000), "as it was");
+    assert!(is_long(0, 10) && is_long(2, 10), "nothing is known of the others");
+    serve(held, 3000);
+    assert!(!is_long(1, 1999) && is_long(1, 2000), "the mean of both");
+    assert!(is_long(0, 10) && is_long(2, 10));
 }
