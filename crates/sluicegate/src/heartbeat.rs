@@ -55,7 +55,7 @@ use sluicegate_core::sync::atomic::{
 
 pub use listen::Listener;
 
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 use crate::wake::Wakers;
 
 /// No reading of a clock: it was not said yet.
@@ -194,12 +194,14 @@ impl<T: Timer> Beater<T> {
     pub async fn beating<F: Future>(&self, interval: Duration, work: F) -> F::Output {
         let interval = nanos(interval).max(1_000_000);
         let mut work = pin!(work);
+        // Work that uses up its task's cooperative budget at each poll leaves none for a timer: this one looks at the clock first.
+        let mut alarm = pin!(Alarm::new(&self.clock));
         loop {
             self.beat();
-            let mut next = pin!(self.clock.sleep_for(interval));
+            let next = self.clock.now().saturating_add(interval);
             let done = poll_fn(|context| match work.as_mut().poll(context) {
                 Poll::Ready(output) => Poll::Ready(Some(output)),
-                Poll::Pending => next.as_mut().poll(context).map(|()| None),
+                Poll::Pending => alarm.as_mut().poll_until(Some(next), context).map(|()| None),
             });
             if let Some(output) = done.await {
                 return output;

@@ -1,7 +1,7 @@
 //! One who listens.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -9,7 +9,7 @@ use sluicegate_core::detector::{End, Life, Signs, Watch, Watching, Work};
 use sluicegate_core::sync::Arc;
 
 use super::Heart;
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 
 /// One who listens for another's signs of life; made by [`pair`](super::pair).
 pub struct Listener<T> {
@@ -50,13 +50,14 @@ impl<T: Timer> Listener<T> {
                 return Some(life);
             }
             let at = self.watch.next_look(self.time.now())?;
-            let mut sleep = pin!(self.time.sleep_until(at));
+            // Whoever else is polled in this task may have used up its cooperative budget.
+            let mut alarm = pin!(Alarm::new(&self.time));
             let mut place = self.heart.changes.enter();
             poll_fn(|context| {
                 place.set(context.waker());
                 match self.heart.signs().end {
                     Some(_) => Poll::Ready(()),
-                    None => sleep.as_mut().poll(context),
+                    None => alarm.as_mut().poll_until(Some(at), context),
                 }
             })
             .await;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use crate::cancel::CancelToken;
 use crate::failure::panic::panic_text;
 use crate::fence::Fence;
 use crate::heartbeat::{self, Heart};
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 use crate::wake::{Wakers, hushed};
 
 /// A fence, whatever is committed there.
@@ -328,7 +328,8 @@ impl<T: Timer> Running<T> {
         let Self { seats, tasks, shared, time, .. } = self;
         let looks = seats.iter().filter_map(|seat| seat.life.as_ref()?.look_at);
         let at = looks.chain(until).min();
-        let mut sleep = pin!(at.map(|at| time.sleep_until(at)));
+        // Whoever else is polled in this task may have used up its cooperative budget.
+        let mut alarm = pin!(Alarm::new(&*time));
         let mut bell = shared.attendance.enter();
         let busy = |seat: &&Seat<T>| {
             let cut_off = |life: &Generation<T>| matches!(life.state, State::Aborted | State::Leaked);
@@ -350,10 +351,7 @@ impl<T: Timer> Running<T> {
             if let Poll::Ready(Some(joined)) = tasks.poll_join_next_with_id(context) {
                 return Poll::Ready(Some(joined));
             }
-            match sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.poll(context).map(|()| None),
-                None => Poll::Pending,
-            }
+            alarm.as_mut().poll_until(at, context).map(|()| None)
         })
         .await;
         drop(gates);
