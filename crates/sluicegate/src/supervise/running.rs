@@ -159,7 +159,7 @@ impl<T: Timer> Running<T> {
             self.sweep(now);
             match self.machine.step(now) {
                 Step::Start { ward, generation } => self.start(ward, generation, now),
-                Step::Ask { ward } => self.ask(ward),
+                Step::Ask { ward, .. } => self.ask(ward),
                 Step::Abort { ward } => self.abort(ward, now),
                 Step::Leak { ward } => self.leak(ward, now),
                 Step::Wait { until } => self.wait(until, rung).await,
