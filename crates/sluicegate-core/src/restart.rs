@@ -131,6 +131,8 @@ pub struct Steward {
     intensity: Intensity,
     wards: Vec<Ward>,
     phase: Phase,
+    /// Until when it was to wait while all are stopped.
+    planned: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -196,7 +198,7 @@ impl Steward {
     #[must_use]
     pub const fn new(settings: Settings) -> Self {
         let intensity = Intensity::of(settings.most, settings.within);
-        Self { settings, intensity, wards: Vec::new(), phase: Phase::Working }
+        Self { settings, intensity, wards: Vec::new(), phase: Phase::Working, planned: None }
     }
 
     /// One ward more, behind all others. Hands out its place in the order. One that comes when all is closing is never started.
@@ -279,7 +281,8 @@ impl Steward {
         self.wards.get(ward).is_some_and(|ward| ward.state == State::Over)
     }
 
-    /// All are to stop; one grace and one patience later the last of them is gone, or counts as leaked. A second call, and one after it
+    /// All are to stop; one grace and one patience later the last of them is gone, or counts as leaked: later only by how much it is
+    /// [asked](Self::step) later than it has said. A second call, and one after it
     /// has given up, changes nothing.
     pub fn shut_down(&mut self, now: u64) {
         self.close(Outcome::ShutDown, now);
@@ -308,6 +311,22 @@ impl Steward {
     /// When all have ended who are stopped from now on.
     const fn end(&self, now: u64) -> u64 {
         now.saturating_add(self.settings.grace).saturating_add(self.settings.patience)
+    }
+
+    const fn plan(&mut self, step: Step) -> Step {
+        self.planned = match step {
+            Step::Wait { until } => until,
+            _ => None,
+        };
+        step
+    }
+
+    /// The end, later by how much this look is later than was planned: that is no fault of those who are to stop.
+    const fn not_later(&mut self, now: u64, end: u64) -> u64 {
+        match self.planned.take() {
+            Some(planned) => end.saturating_add(now.saturating_sub(planned)),
+            None => end,
+        }
     }
 
     /// Among how many the time that is left is shared.
@@ -365,8 +384,10 @@ impl Steward {
                     None => continue,
                 },
                 Phase::Gathering { at, end, culprit } => {
+                    let end = self.not_later(now, end);
+                    self.phase = Phase::Gathering { at, end, culprit };
                     if let Some(step) = self.stop(now, end, true) {
-                        return step;
+                        return self.plan(step);
                     }
                     if now < at {
                         return Step::Wait { until: Some(at) };
@@ -381,7 +402,10 @@ impl Steward {
                     }
                 }
                 Phase::Closing { end, outcome } => {
-                    return self.stop(now, end, false).unwrap_or(Step::Over(outcome));
+                    let end = self.not_later(now, end);
+                    self.phase = Phase::Closing { end, outcome };
+                    let step = self.stop(now, end, false).unwrap_or(Step::Over(outcome));
+                    return self.plan(step);
                 }
             }
         }

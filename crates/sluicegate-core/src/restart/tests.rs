@@ -257,6 +257,19 @@ fn a_shutdown_may_be_hastened_and_never_slowed_down() {
     assert_eq!(steward.step(32), Step::Over(Outcome::ShutDown));
 }
 
+/// A machine without time to spare takes nobody for leaked who had no time to go.
+#[test]
+fn a_look_that_comes_late_is_not_held_against_who_is_to_stop() {
+    let mut steward = started(settings(3, 1000), &[When::Always; 2]);
+    steward.shut_down(0);
+    assert_eq!(steward.step(0), Step::Ask { ward: 1, until: 50 });
+    assert_eq!(steward.step(0), Step::Wait { until: Some(50) });
+    assert_eq!(steward.step(550), Step::Abort { ward: 1 });
+    assert_eq!(steward.step(550), Step::Wait { until: Some(560) }, "it has its patience");
+    steward.gone(1, 1);
+    assert_eq!(steward.step(555), Step::Ask { ward: 0, until: 605 });
+}
+
 #[test]
 fn what_is_remembered_of_restarts_is_bounded() {
     let mut unbounded = Intensity::new(u32::MAX, Duration::from_secs(60)).unwrap();
