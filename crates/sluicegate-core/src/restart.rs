@@ -10,7 +10,8 @@
 //!   number that is an argument, so that many don't come back at one instant.
 //! * **One after the other**: a ward is started again only when nothing of its last generation can [do harm](Steward::gone) any
 //!   more. Each start has a generation of its own, which grows.
-//! * **Order**: wards are started in the order they were added, and stopped in the reverse.
+//! * **Order**: wards are started in the order they were added, and stopped in the reverse. That takes one grace and one patience at the
+//!   most, of which each has its share.
 //! * **What can't be stopped** is first told to, then cut off, and after some patience counted as leaked; then it goes on without.
 //!
 //! Time is nanoseconds on any one clock; one that steps back is taken to stand still.
@@ -63,6 +64,8 @@ pub enum Step {
     Ask {
         /// Its place in the order.
         ward: usize,
+        /// When it will be cut off, if it has not ended by then and nothing [hastens](Steward::shut_down_by) that: nanoseconds on the clock.
+        until: u64,
     },
     /// Cut it off: from now on it must not publish anything. Say when it is [gone](Steward::gone).
     Abort {
@@ -116,7 +119,7 @@ pub enum Outcome {
 /// assert_eq!(steward.step(at), Step::Start { ward, generation: 2 });
 ///
 /// steward.shut_down(at);
-/// assert_eq!(steward.step(at), Step::Ask { ward });
+/// assert_eq!(steward.step(at), Step::Ask { ward, until: at + 5_000_000_000 });
 /// assert_eq!(steward.ended(ward, 2, Exit::Done, at, 0), Verdict::Expected);
 /// assert_eq!(steward.step(at), Step::Abort { ward }, "nothing of it may publish any more");
 /// steward.gone(ward, 2);
@@ -128,6 +131,8 @@ pub struct Steward {
     intensity: Intensity,
     wards: Vec<Ward>,
     phase: Phase,
+    /// Until when it was to wait while all are stopped.
+    planned: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -182,10 +187,10 @@ enum Then {
 enum Phase {
     /// Each ward for itself.
     Working,
-    /// All are stopped until `deadline`, to be started together at `at`, because of one.
-    Gathering { at: u64, deadline: u64, culprit: usize },
-    /// All are stopped until `deadline`, for good.
-    Closing { deadline: u64, outcome: Outcome },
+    /// All are stopped until `end`, the patience with the last included, to be started together at `at`, because of one.
+    Gathering { at: u64, end: u64, culprit: usize },
+    /// All are stopped until `end`, for good.
+    Closing { end: u64, outcome: Outcome },
 }
 
 impl Steward {
@@ -193,7 +198,7 @@ impl Steward {
     #[must_use]
     pub const fn new(settings: Settings) -> Self {
         let intensity = Intensity::of(settings.most, settings.within);
-        Self { settings, intensity, wards: Vec::new(), phase: Phase::Working }
+        Self { settings, intensity, wards: Vec::new(), phase: Phase::Working, planned: None }
     }
 
     /// One ward more, behind all others. Hands out its place in the order. One that comes when all is closing is never started.
@@ -215,18 +220,22 @@ impl Steward {
     /// A generation of a ward came to an end by itself, or hangs: it is to be cut off. `random` is any number, anew each time; it
     /// shortens the pause.
     pub fn ended(&mut self, ward: usize, generation: u64, exit: Exit, now: u64, random: u64) -> Verdict {
-        let until = now.saturating_add(self.settings.patience);
+        let until = now.saturating_add(self.patience(now));
         let Some(it) = self.wards.get_mut(ward).filter(|it| it.generation == generation) else {
             return Verdict::Expected;
         };
         let aborting = |then| State::Aborting { told: false, until, then };
-        match (it.state, self.phase) {
-            (State::Running, Phase::Working) => {}
-            (State::Running | State::Asked { .. }, _) => {
-                it.state = aborting(Then::Stop);
-                return Verdict::Expected;
-            }
+        let stays = match (it.state, self.phase) {
+            (State::Running, Phase::Working) => None,
+            // Nobody has asked it to, so this is an end like any other.
+            (State::Running, Phase::Gathering { .. }) => Some(!it.when.again(exit)),
+            (State::Asked { .. }, Phase::Gathering { .. }) => Some(it.when == When::Never),
+            (State::Running | State::Asked { .. }, _) => Some(false),
             _ => return Verdict::Expected,
+        };
+        if let Some(stays) = stays {
+            it.state = aborting(if stays { Then::Over } else { Then::Stop });
+            return if stays { Verdict::Over } else { Verdict::Expected };
         }
         if !it.when.again(exit) {
             it.state = aborting(Then::Over);
@@ -246,8 +255,9 @@ impl Steward {
             Strategy::OneForOne => it.state = aborting(Then::Restart(at)),
             Strategy::OneForAll => {
                 it.state = aborting(Then::Stop);
-                let deadline = now.saturating_add(self.settings.grace);
-                self.phase = Phase::Gathering { at, deadline, culprit: ward };
+                let end = self.end(now);
+                self.phase = Phase::Gathering { at, end, culprit: ward };
+                self.hasten(now, end);
             }
         }
         Verdict::Restart { at }
@@ -265,14 +275,99 @@ impl Steward {
         };
     }
 
-    /// All are to stop, within the grace time. A second call, and one after it has given up, changes nothing.
+    /// Whether a ward stays as it is: nothing of its last generation can publish, and it is never started again.
+    #[must_use]
+    pub fn is_over(&self, ward: usize) -> bool {
+        self.wards.get(ward).is_some_and(|ward| ward.state == State::Over)
+    }
+
+    /// All are to stop; one grace and one patience later the last of them is gone, or counts as leaked: later only by how much it is
+    /// [asked](Self::step) later than it has said. A second call, and one after it
+    /// has given up, changes nothing.
     pub fn shut_down(&mut self, now: u64) {
         self.close(Outcome::ShutDown, now);
     }
 
+    /// The same until `until` (nanoseconds on the clock) at the latest: grace and patience are shortened alike. Also where all are being
+    /// stopped already.
+    pub fn shut_down_by(&mut self, now: u64, until: u64) {
+        self.close(Outcome::ShutDown, now);
+        if let Phase::Closing { end, outcome } = self.phase
+            && until < end
+        {
+            self.phase = Phase::Closing { end: until, outcome };
+            self.hasten(now, until);
+        }
+    }
+
     fn close(&mut self, outcome: Outcome, now: u64) {
         if !matches!(self.phase, Phase::Closing { .. }) {
-            self.phase = Phase::Closing { deadline: now.saturating_add(self.settings.grace), outcome };
+            let end = self.end(now);
+            self.phase = Phase::Closing { end, outcome };
+            self.hasten(now, end);
+        }
+    }
+
+    /// When all have ended who are stopped from now on.
+    const fn end(&self, now: u64) -> u64 {
+        now.saturating_add(self.settings.grace).saturating_add(self.settings.patience)
+    }
+
+    const fn plan(&mut self, step: Step) -> Step {
+        self.planned = match step {
+            Step::Wait { until } => until,
+            _ => None,
+        };
+        step
+    }
+
+    /// The end, later by how much this look is later than was planned: that is no fault of those who are to stop.
+    const fn not_later(&mut self, now: u64, end: u64) -> u64 {
+        match self.planned.take() {
+            Some(planned) => end.saturating_add(now.saturating_sub(planned)),
+            None => end,
+        }
+    }
+
+    /// Among how many the time that is left is shared.
+    fn left(&self) -> u64 {
+        let stops = |ward: &&Ward| matches!(ward.state, State::Running | State::Asked { .. });
+        u64::try_from(self.wards.iter().filter(stops).count()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// What one of them has of the time until `end`.
+    fn share(&self, now: u64, end: u64) -> u64 {
+        end.saturating_sub(now) / self.left()
+    }
+
+    /// How much of that is there for an end by itself: the rest is the patience's, in the proportion of the settings.
+    fn grace(&self, now: u64, end: u64) -> u64 {
+        let [grace, patience, left] =
+            [self.settings.grace, self.settings.patience, self.left()].map(u128::from);
+        let part = u128::from(end.saturating_sub(now)) * grace / ((grace + patience).max(1) * left);
+        u64::try_from(part).unwrap_or(u64::MAX)
+    }
+
+    /// How long one that is cut off now has to be gone, in nanoseconds.
+    fn patience(&self, now: u64) -> u64 {
+        match self.phase {
+            Phase::Working => self.settings.patience,
+            Phase::Gathering { end, .. } | Phase::Closing { end, .. } => {
+                self.settings.patience.min(self.share(now, end))
+            }
+        }
+    }
+
+    /// Whoever is told or cut off has no more than its share of the time until `end`.
+    fn hasten(&mut self, now: u64, end: u64) {
+        let by = now.saturating_add(self.share(now, end));
+        let asked = now.saturating_add(self.grace(now, end));
+        for ward in &mut self.wards {
+            match &mut ward.state {
+                State::Asked { until } => *until = asked.min(*until),
+                State::Aborting { until, .. } => *until = by.min(*until),
+                _ => {}
+            }
         }
     }
 
@@ -288,9 +383,11 @@ impl Steward {
                     Some(step) => return step,
                     None => continue,
                 },
-                Phase::Gathering { at, deadline, culprit } => {
-                    if let Some(step) = self.stop(now, deadline, true) {
-                        return step;
+                Phase::Gathering { at, end, culprit } => {
+                    let end = self.not_later(now, end);
+                    self.phase = Phase::Gathering { at, end, culprit };
+                    if let Some(step) = self.stop(now, end, true) {
+                        return self.plan(step);
                     }
                     if now < at {
                         return Step::Wait { until: Some(at) };
@@ -304,8 +401,11 @@ impl Steward {
                         ward.state = State::Due { at: now, counts: false };
                     }
                 }
-                Phase::Closing { deadline, outcome } => {
-                    return self.stop(now, deadline, false).unwrap_or(Step::Over(outcome));
+                Phase::Closing { end, outcome } => {
+                    let end = self.not_later(now, end);
+                    self.phase = Phase::Closing { end, outcome };
+                    let step = self.stop(now, end, false).unwrap_or(Step::Over(outcome));
+                    return self.plan(step);
                 }
             }
         }
@@ -358,23 +458,21 @@ impl Steward {
 
     /// Stops all, the last first, each when those behind it are gone, and shares what is left of the time among those that are still
     /// there. None once none is. A leak is waited for only if somebody is to be started in its place.
-    fn stop(&mut self, now: u64, deadline: u64, again: bool) -> Option<Step> {
-        let patience = self.settings.patience;
-        let runs = |it: &&Ward| it.state == State::Running;
-        let mut left = u64::try_from(self.wards.iter().filter(runs).count()).unwrap_or(u64::MAX);
+    fn stop(&mut self, now: u64, end: u64, again: bool) -> Option<Step> {
+        let (grace, patience) = (self.grace(now, end), self.patience(now));
         for (ward, it) in self.wards.iter_mut().enumerate().rev() {
             match it.state {
                 State::Over | State::Stopped => {}
                 State::Due { .. } => it.state = State::Stopped,
                 State::Running => {
-                    left = left.max(1);
-                    let until = now.saturating_add(deadline.saturating_sub(now) / left);
+                    let until = now.saturating_add(grace);
                     it.state = State::Asked { until };
-                    return Some(Step::Ask { ward });
+                    return Some(Step::Ask { ward, until });
                 }
                 State::Asked { until } if until <= now => {
                     let until = now.saturating_add(patience);
-                    it.state = State::Aborting { told: true, until, then: Then::Stop };
+                    let then = if it.when == When::Never { Then::Over } else { Then::Stop };
+                    it.state = State::Aborting { told: true, until, then };
                     return Some(Step::Abort { ward });
                 }
                 State::Aborting { until, then, .. } if until <= now => {

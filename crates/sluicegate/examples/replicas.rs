@@ -2,6 +2,15 @@
 //!
 //! `cargo run -p sluicegate --example replicas`. Each way asks 300 times, and says how long the slowest of a hundred took and how
 //! many requests that were.
+//!
+//! After the replicated requests of "Concurrency in Go", chapter 5. What was wrong there:
+//! * Ten copies are sent at once, always: ten times the load, which an overloaded service has least use for. Here it is two, or
+//!   a second one only when the first is late, within a budget.
+//! * It waits for every loser before it goes on, so all of it takes as long as the slowest. Here losers are dropped and not awaited.
+//! * A result is a number, and can't be an error: the first that answers wins, however wrong, and where nobody answers it blocks for
+//!   ever. Here an error loses against any result, and all errors come back together.
+//! * What it prints as times are the pauses that it made up, and not what each request took. Here a clock is read.
+//! * Whether a request may be sent twice is not asked. Here `Idempotent` says so.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::cell::Cell;

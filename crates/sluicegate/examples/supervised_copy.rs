@@ -2,6 +2,17 @@
 //!
 //! `cargo run -p sluicegate --example supervised_copy`. Each goes on from its last committed position; the thread that was left behind tries to
 //! publish in the end, and may not.
+//!
+//! After the steward of "Concurrency in Go", chapter 5. What was wrong there:
+//! * It closes the channel that tells the ward to stop, and starts another at once, whether or not the first has stopped: then two work
+//!   and publish. Here the next begins when the last is gone, and what can't be stopped is fenced off first, counted and told.
+//! * It selects on the ward's pulse without looking whether that channel is closed. A dead ward's is closed, and so always ready: the steward
+//!   believes it healthy, and spins. Here an end is an end.
+//! * It knows one way to fail: a silence. A panic ends the process, an error and an early end go unnoticed. Here each is told apart.
+//! * It starts again at once and for ever. Here there is a pause that grows, a bound, and somebody who is told when it is reached.
+//! * The ward begins from the first value each time, and the bridge hands the same values out again. Here it goes on from its last
+//!   committed position.
+//! * It can be stopped, and nobody hears when the wards have. Here `run` ends when all are gone.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::future::pending;

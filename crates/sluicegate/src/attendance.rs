@@ -1,5 +1,6 @@
 //! Whether a future of the user's works for a shell in the background, and how the two tell each other.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ pub(crate) struct Attendance {
     /// How often it was rung, and for whom.
     rung: AtomicU64,
     bell: Wakers,
-    /// How many upkeeps run: one, or two while one that can't be stopped is left running. And whether they are to end.
+    /// How many upkeeps run: one, or two while one that can't be stopped is left running. And whether they are to end. An upkeep
+    /// that begins while somebody closes is seen by that, or sees it: so both are in one order.
     attended: AtomicUsize,
     closing: AtomicBool,
 }
@@ -47,16 +49,16 @@ impl Attendance {
     }
 
     pub(crate) fn is_attended(&self) -> bool {
-        self.attended.load(Ordering::Acquire) > 0
+        self.attended.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// Wants the upkeep to end.
     pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::SeqCst);
         self.ring();
     }
 
@@ -73,9 +75,20 @@ impl Attendance {
     }
 
     /// The upkeep runs for as long as what this returns is there. Then, if it was the last, `end` is done, before anybody is told.
-    pub(crate) fn attend<F: FnMut()>(&self, end: F) -> Attending<'_, F> {
-        self.attended.fetch_add(1, Ordering::AcqRel);
-        Attending { attendance: self, end }
+    pub(crate) fn attend<F: FnMut()>(&self, end: F) -> Attending<&Self, F> {
+        Attending::begin(self, end)
+    }
+}
+
+/// An upkeep that keeps what it attends.
+#[cfg(feature = "tokio")]
+pub(crate) type Present = Attending<Arc<Attendance>, fn()>;
+
+#[cfg(feature = "tokio")]
+impl Present {
+    /// The upkeep runs from now on, though it is polled later, until what this returns is dropped.
+    pub(crate) fn at(attendance: &Arc<Attendance>) -> Self {
+        Self::begin(Arc::clone(attendance), || ())
     }
 }
 
@@ -96,21 +109,29 @@ impl Drop for Clones {
 }
 
 /// The upkeep runs.
-pub(crate) struct Attending<'a, F: FnMut()> {
-    attendance: &'a Attendance,
+pub(crate) struct Attending<A: Borrow<Attendance>, F: FnMut()> {
+    attendance: A,
     end: F,
 }
 
-impl<F: FnMut()> Drop for Attending<'_, F> {
-    fn drop(&mut self) {
-        if self.attendance.attended.fetch_sub(1, Ordering::AcqRel) == 1 {
-            (self.end)();
-        }
-        self.attendance.ring();
+impl<A: Borrow<Attendance>, F: FnMut()> Attending<A, F> {
+    fn begin(attendance: A, end: F) -> Self {
+        attendance.borrow().attended.fetch_add(1, Ordering::SeqCst);
+        Self { attendance, end }
     }
 }
 
-impl<F: FnMut()> fmt::Debug for Attending<'_, F> {
+impl<A: Borrow<Attendance>, F: FnMut()> Drop for Attending<A, F> {
+    fn drop(&mut self) {
+        let attendance = self.attendance.borrow();
+        if attendance.attended.fetch_sub(1, Ordering::SeqCst) == 1 {
+            (self.end)();
+        }
+        attendance.ring();
+    }
+}
+
+impl<A: Borrow<Attendance>, F: FnMut()> fmt::Debug for Attending<A, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attending").finish_non_exhaustive()
     }

@@ -75,7 +75,8 @@ pub use upkeep::Upkeep;
 /// let far = Memory::new();
 /// let (store, upkeep) = Leased::new(far.clone(), TokioTime::new(), Settings::default());
 /// let upkeep = tokio::spawn(upkeep.run());
-/// # tokio::task::yield_now().await;
+/// // Until that has begun, requests ask the store themselves.
+/// tokio::task::yield_now().await;
 ///
 /// let quota = "10000/s".parse().expect("a quota");
 /// for _ in 0..1000 {

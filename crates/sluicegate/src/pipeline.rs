@@ -140,11 +140,11 @@ impl<In: Send + 'static, Out: Send + 'static, T: Timer> Pipeline<In, Out, T> {
         // Last of all: what was lost before is known by then.
         course.empties(move || closed.line.close());
         let (feed, over) = (Feed::new(Arc::clone(&course), first), ends::Over::new(Arc::clone(&course)));
-        let handle = steward.handle();
-        // It ends when the stages have, which the output tells.
+        let (handle, run) = (steward.handle(), steward.run());
+        // It ends when the stages have, which the output tells; and however else it does, which it tells as well.
         drop(tokio::spawn(async move {
             let over = over;
-            if steward.run().await.is_ok_and(|finished| !finished.shut_down) {
+            if run.await.is_ok_and(|finished| !finished.shut_down) {
                 over.regularly();
             }
         }));

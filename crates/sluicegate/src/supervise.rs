@@ -12,7 +12,10 @@
 //!   more; memory, files and locks that it holds, it holds for as long as it runs.
 //! * **Somebody who publishes** ([`publish`](crate::fence::Token::publish)) while it is cut off is let finish that, and no other begins before.
 //! * **Shutdown** goes backwards through the wards: each is told to stop, and cut off when its part of the grace time is over. The
-//!   steward's future ends when all are gone but the leaked. Dropped early, it cuts off all at once.
+//!   steward's future ends when all are gone but the leaked, one grace and one patience later at the most. Dropped early, it cuts off
+//!   all at once.
+//! * **A tree**: a steward may [run under](Steward::run_under) a ward of another. It is stopped with that, in order and in its time, and
+//!   what it leaves running belongs to that.
 //!
 //! Each event costs the steward a look at every ward, so one of them is for hundreds of wards, not for a task a connection.
 //!
@@ -50,21 +53,23 @@ mod ward;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use sluicegate_core::clock::nanos;
 use sluicegate_core::detector::{Rule, Watching};
 use sluicegate_core::restart::{self, Settings, When};
+use tokio::task::coop::unconstrained;
 
 pub use chore::{Chore, Pulse};
 pub use report::{Cause, Counts, Event, Next, Report};
 use running::{Gate, Running, Seat};
-use ward::Born;
 pub use ward::Ward;
+use ward::{Born, Jobs};
 
 use crate::attendance::Attendance;
 use crate::fence::Fence;
@@ -260,7 +265,7 @@ impl<T: Timer> Steward<T> {
                 let living = async {
                     let mut work = pin!(chore.work_watched(pulse));
                     // Who has finished never works again. So not where there is a next life: the work is dropped then.
-                    if ward.stop().run(work.as_mut()).await.is_err() && shared.attendance.is_closing() {
+                    if ward.stop().run(work.as_mut()).await.is_err() && shared.ends() {
                         chore.finish();
                         work.await;
                     }
@@ -283,7 +288,8 @@ impl<T: Timer> Steward<T> {
     /// Starts all wards in order and looks after them, until all are done, it is [shut down](Handle::shut_down), or gives up. Without any
     /// ward it waits to be shut down.
     ///
-    /// Dropped before, it cuts off all wards: from that moment none of them can publish anything, and their tasks are aborted.
+    /// Whoever waits for [its end](Handle::closed) does so from this call on, and not only from the first poll. Dropped before it is ready, it
+    /// cuts off all wards: from that moment none of them can publish anything, and their tasks are aborted.
     ///
     /// # Errors
     /// If there were too many restarts. All wards are stopped by then, so whoever looks after this steward may start another; as the
@@ -291,9 +297,83 @@ impl<T: Timer> Steward<T> {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn run(self) -> Result<Finished, Escalated> {
+    pub fn run(self) -> impl Future<Output = Result<Finished, Escalated>> + Send {
+        self.running(None).run()
+    }
+
+    /// The same as the work of a ward of another steward, or as a part of it: when that ward is told to [stop](Ward::stop), this one shuts down, in
+    /// order, within seven eighths of the [time](Ward::time_left) that the ward has. It is [shut down](Finished::shut_down) then, and whatever else
+    /// the ward does is done after.
+    ///
+    /// What its wards leave running belongs to the ward: that is not started again before it has ended, or is counted as leaked and
+    /// reported with how much there is. That holds where this is dropped too, as it is when the ward is cut off.
+    ///
+    /// What it [keeps](Self::keep) is to finish when all is shut down, and not where the ward is stopped because a sibling of it has failed.
+    ///
+    /// ```
+    /// use sluicegate::supervise::{Spec, Steward, Ward};
+    /// use sluicegate::timer::{Timer, TokioTime};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+    /// let time = TokioTime::new();
+    /// let mut upper = Steward::new(Default::default(), time);
+    /// upper.add(Spec::new("copiers"), move |ward: Ward<()>| async move {
+    ///     let mut lower = Steward::new(Default::default(), time);
+    ///     for name in ["one", "two"] {
+    ///         lower.add(Spec::new(name), |ward: Ward<u32>| async move {
+    ///             ward.stop().stopped().await;
+    ///             ward.token().commit(7)
+    ///         });
+    ///     }
+    ///     // Too many restarts here are a failure of this ward.
+    ///     lower.run_under(&ward).await.map(drop)
+    /// });
+    /// let handle = upper.handle();
+    /// let running = tokio::spawn(upper.run());
+    /// time.sleep_for(1_000_000).await;
+    /// // First "two", then "one", then "copiers".
+    /// handle.closed().await;
+    /// assert_eq!(running.await.unwrap().unwrap().leaking, 0);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn run_under<P, U>(
+        self,
+        ward: &Ward<P, U>,
+    ) -> impl Future<Output = Result<Finished, Escalated>> + Send
+    where
+        P: Send + Sync,
+        U: Timer,
+    {
+        let (shared, time) = (Arc::clone(&self.shared), self.time.clone());
+        let running = self.running(Some(Arc::clone(ward.jobs()))).run();
+        async move {
+            let mut running = pin!(running);
+            // Wards in this very task may have used up its cooperative budget.
+            let mut stopped = pin!(unconstrained(ward.stop().stopped()));
+            let mut told = false;
+            poll_fn(|context| {
+                if !told && stopped.as_mut().poll(context).is_ready() {
+                    told = true;
+                    let left = ward.time_left().unwrap_or_default();
+                    // The rest is for what comes between, and for what the ward does itself.
+                    let left = left - left / 8;
+                    shared.stop_by(time.now().saturating_add(nanos(left)), ward.jobs().shared().ends());
+                }
+                running.as_mut().poll(context)
+            })
+            .await
+        }
+    }
+
+    fn running(self, above: Option<Arc<Jobs>>) -> Running<T> {
         let Self { machine, seats, shared, time, random, report } = self;
-        Running::new(machine, seats, shared, time, random, report).run().await
+        Running::new(machine, seats, shared, time, random, report, above)
     }
 }
 
@@ -335,8 +415,9 @@ impl Handle {
         self.shared.attendance.close();
     }
 
-    /// The same, and waits until the steward's [run](Steward::run) has ended; not at all if it does not run. Cancel-safe: dropped, it is
-    /// still to stop.
+    /// The same, and waits until the steward's [run](Steward::run) has ended, or was dropped; for one that was called and never polled too.
+    /// Where `run` was not called yet there is nothing to wait for: whenever it is, it starts nobody and ends at once. Cancel-safe: dropped,
+    /// it is still to stop.
     pub async fn closed(&self) {
         self.shared.attendance.closed().await;
     }
@@ -354,10 +435,31 @@ impl Handle {
 #[derive(Debug, Default)]
 struct Shared {
     /// Rung by whatever the steward has to look at.
-    attendance: Attendance,
+    attendance: Arc<Attendance>,
+    /// Whether it is stopped by whoever it runs under, and another is to go on after it.
+    goes_on: AtomicBool,
+    /// When it is to have stopped, by whoever it runs under: nanoseconds on its clock.
+    until: OnceLock<u64>,
     restarts: AtomicU64,
     leaked: AtomicU64,
     leaking: AtomicU64,
+}
+
+impl Shared {
+    /// Whether all is shut down for good, by its own handles or from above.
+    fn ends(&self) -> bool {
+        self.attendance.is_closing() && !self.goes_on.load(Ordering::Acquire)
+    }
+
+    /// It is to stop by then, since whoever it runs under is; whether that is for good.
+    fn stop_by(&self, until: u64, ends: bool) {
+        if !ends && !self.attendance.is_closing() {
+            self.goes_on.store(true, Ordering::Release);
+        }
+        // Only here, and once.
+        let _ = self.until.set(until);
+        self.attendance.close();
+    }
 }
 
 /// A steward that has nobody to look after any more.

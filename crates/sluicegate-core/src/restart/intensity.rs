@@ -7,7 +7,7 @@ use super::SettingsError;
 use super::settings::span;
 
 /// At most so many restarts in any span of so long: any span that is shorter by however little than `within` from its first restart
-/// to its last. Of memory it needs one instant a restart.
+/// to its last. With `u32::MAX` there is no bound. Of memory it needs one instant for each restart of the last span; without a bound, none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,12 +24,12 @@ pub struct Intensity {
     most: u32,
     /// Nanoseconds.
     within: u64,
-    /// The last restarts, no more than `most`, the oldest first.
+    /// Those of the last `within`, no more than `most`, the oldest first; none where there is no bound.
     starts: VecDeque<u64>,
 }
 
 impl Intensity {
-    /// At most `most` in any span of `within`. With 0, there is none at all.
+    /// At most `most` in any span of `within`. With 0, there is none at all; with `u32::MAX` there are as many as there are.
     ///
     /// # Errors
     /// If `within` is zero.
@@ -54,14 +54,24 @@ impl Intensity {
 
     /// One more, now, if it is within the bound; whether it is. One that isn't changes nothing.
     pub fn restart(&mut self, now: u64) -> bool {
+        if self.most == u32::MAX {
+            return true;
+        }
         let now = self.starts.back().map_or(now, |last| now.max(*last));
         if !self.allows(now) {
             return false;
         }
-        if self.starts.len() >= usize::try_from(self.most).unwrap_or(usize::MAX) {
+        // What is no more in a span with this one is in none with a later one.
+        while self.starts.front().is_some_and(|oldest| now - *oldest >= self.within) {
             self.starts.pop_front();
         }
         self.starts.push_back(now);
         true
+    }
+
+    /// How many instants it remembers.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.starts.len()
     }
 }

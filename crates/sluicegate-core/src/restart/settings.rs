@@ -13,7 +13,7 @@ pub enum Strategy {
     #[default]
     OneForOne,
     /// All: they are stopped in reverse order and started in order, which is one restart. For wards that can't work with another
-    /// generation of each other.
+    /// generation of each other. One that is [never](When::Never) started again, or was done by itself, stays so.
     OneForAll,
 }
 
@@ -23,9 +23,10 @@ pub enum When {
     /// Whenever it ends: it is to work for ever, so even a good end comes too early.
     #[default]
     Always,
-    /// When it ends by a panic, an error or a hang. Once it is done, it stays so.
+    /// When it ends by a panic, an error or a hang. Once it is done, it stays so. An end that it was asked for is no sign that it is done: so
+    /// one that is stopped because another has failed is started with that.
     OnFailure,
-    /// Never.
+    /// Never. Stopped because another has failed, it stays so, as a temporary child in Erlang/OTP does.
     Never,
 }
 
@@ -132,7 +133,8 @@ impl Settings {
         Self { strategy, ..self }
     }
 
-    /// At most `most` restarts in any span of `within`, all wards together; with 0, the first failure is the last. A ward that has run for as
+    /// At most `most` restarts in any span of `within`, all wards together; with 0, the first failure is the last, and with `u32::MAX`
+    /// it never gives up. A ward that has run for as
     /// long as that has its first pause again when it fails. Pauses of more than `within` / `most` keep a ward from ever coming to
     /// the bound.
     ///
@@ -148,13 +150,14 @@ impl Settings {
         Self { backoff, ..self }
     }
 
-    /// How long all wards together have to end by themselves once they are to stop, before they are cut off.
+    /// How long all wards together have to end by themselves once they are to stop, before they are cut off. A shutdown takes
+    /// this and one [patience](Self::with_patience) at the most, however many are stuck: each has its share of what is left of both.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         Self { grace: nanos(grace), ..self }
     }
 
-    /// How long a ward that was cut off may still run before it counts as leaked.
+    /// How long a ward that was cut off may still run before it counts as leaked. While all are stopped it may be less: its share of what is left.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience: nanos(patience), ..self }

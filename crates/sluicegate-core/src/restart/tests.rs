@@ -61,7 +61,7 @@ fn three_restarts_in_a_span_and_not_a_fourth() {
 fn with_no_restarts_allowed_the_first_failure_is_the_last() {
     let mut steward = started(settings(0, 1), &[When::Always, When::Always]);
     assert_eq!(fails(&mut steward, 0, 10), Verdict::Escalate);
-    assert_eq!(steward.step(10), Step::Ask { ward: 1 });
+    assert_eq!(steward.step(10), Step::Ask { ward: 1, until: 110 });
 }
 
 #[test]
@@ -134,12 +134,12 @@ fn all_for_one_stops_in_reverse_and_is_one_restart() {
     steward.gone(2, 1);
 
     assert_eq!(fails(&mut steward, 1, 10), Verdict::Restart { at: 10 });
-    assert_eq!(steward.step(10), Step::Ask { ward: 3 });
+    assert_eq!(steward.step(10), Step::Ask { ward: 3, until: 60 });
     assert_eq!(steward.step(10), Step::Wait { until: Some(60) }, "half of the grace time, for two");
     assert_eq!(steward.ended(3, 1, Exit::Done, 20, 0), Verdict::Expected);
     assert_eq!(steward.step(20), Step::Abort { ward: 3 });
     steward.gone(3, 1);
-    assert_eq!(steward.step(20), Step::Ask { ward: 0 });
+    assert_eq!(steward.step(20), Step::Ask { ward: 0, until: 110 });
     assert_eq!(steward.step(20), Step::Wait { until: Some(110) }, "all that is left");
     assert_eq!(steward.step(110), Step::Abort { ward: 0 });
     steward.gone(0, 1);
@@ -147,6 +147,137 @@ fn all_for_one_stops_in_reverse_and_is_one_restart() {
         assert_eq!(steward.step(110), Step::Start { ward, generation: 2 }, "what was done stays so");
     }
     assert_eq!(fails(&mut steward, 0, 209), Verdict::Escalate, "a second one in 100");
+}
+
+/// Erlang's temporary children: one is stopped with its siblings, and not started with them.
+#[test]
+fn all_for_one_starts_nobody_again_who_never_is() {
+    let all = settings(1, 100).with_strategy(Strategy::OneForAll);
+    let mut steward = started(all, &[When::Never, When::Always, When::Never, When::Never]);
+    assert_eq!(fails(&mut steward, 1, 10), Verdict::Restart { at: 10 });
+    // One ends as it was to, one by itself, and one not before it is cut off.
+    assert!(matches!(steward.step(10), Step::Ask { ward: 3, .. }));
+    assert_eq!(steward.ended(3, 1, Exit::Done, 10, 0), Verdict::Over);
+    assert_eq!(steward.ended(2, 1, Exit::Failed, 10, 0), Verdict::Over);
+    for ward in [2, 3] {
+        assert_eq!(steward.step(10), Step::Abort { ward });
+        steward.gone(ward, 1);
+        assert!(steward.is_over(ward));
+    }
+    assert!(matches!(steward.step(10), Step::Ask { ward: 0, .. }));
+    assert_eq!(steward.step(110), Step::Abort { ward: 0 });
+    assert_eq!(steward.step(120), Step::Leak { ward: 0 });
+    assert!(!steward.is_over(0));
+    steward.gone(0, 1);
+    assert!(steward.is_over(0) && !steward.is_over(1) && !steward.is_over(7));
+    assert_eq!(steward.step(120), Step::Start { ward: 1, generation: 2 });
+    assert_eq!(steward.step(120), Step::Wait { until: None });
+}
+
+#[test]
+fn who_was_not_started_yet_is_so_when_all_start_anew() {
+    let all = settings(1, 100).with_strategy(Strategy::OneForAll);
+    let mut steward = started(all, &[When::Always]);
+    let late = steward.add(When::Never);
+    assert_eq!(fails(&mut steward, 0, 10), Verdict::Restart { at: 10 });
+    assert_eq!(steward.step(10), Step::Start { ward: 0, generation: 2 });
+    assert_eq!(steward.step(10), Step::Start { ward: late, generation: 1 });
+}
+
+/// Who has ended well before anybody asked it to is done. What an end means that was asked for, nobody knows.
+#[test]
+fn all_for_one_runs_nobody_again_who_was_done_by_itself() {
+    let all = settings(1, 100).with_strategy(Strategy::OneForAll);
+    let mut steward = started(all, &[When::OnFailure, When::OnFailure, When::OnFailure, When::Always]);
+    assert_eq!(steward.ended(3, 1, Exit::Failed, 10, 0), Verdict::Restart { at: 10 });
+    assert_eq!(steward.ended(0, 1, Exit::Done, 10, 0), Verdict::Over, "by itself");
+    assert_eq!(steward.ended(1, 1, Exit::Failed, 10, 0), Verdict::Expected);
+    for ward in [0, 1, 3] {
+        assert_eq!(steward.step(10), Step::Abort { ward });
+        steward.gone(ward, 1);
+    }
+    assert!(matches!(steward.step(10), Step::Ask { ward: 2, .. }));
+    assert_eq!(steward.ended(2, 1, Exit::Done, 10, 0), Verdict::Expected, "as it was to");
+    assert_eq!(steward.step(10), Step::Abort { ward: 2 });
+    steward.gone(2, 1);
+    for ward in [1, 2, 3] {
+        assert_eq!(steward.step(10), Step::Start { ward, generation: 2 });
+    }
+    assert_eq!(steward.step(10), Step::Wait { until: None });
+}
+
+/// One grace and one patience, however many are stuck; and each has a part of both.
+#[test]
+fn a_shutdown_of_many_who_are_stuck_takes_one_grace_and_one_patience() {
+    for (grace, patience, wards) in
+        [(100, 10, 1), (100, 10, 2), (100, 50, 5), (7, 100, 12), (0, 50, 3), (50, 0, 3)]
+    {
+        let settings = settings(3, 1000)
+            .with_grace(Duration::from_nanos(grace))
+            .with_patience(Duration::from_nanos(patience));
+        let mut steward = started(settings, &vec![When::Always; wards]);
+        steward.shut_down(1000);
+        let (mut now, mut shares) = (1000, Vec::new());
+        loop {
+            match steward.step(now) {
+                Step::Ask { .. } => shares.push(now),
+                Step::Wait { until } => now = until.expect("nobody ever goes"),
+                Step::Over(_) => break,
+                _ => {}
+            }
+        }
+        assert!(now <= 1000 + grace + patience, "{} for {wards} of {grace} and {patience}", now - 1000);
+        let spared = 2 * wards as u64;
+        assert!(
+            now + spared >= 1000 + grace + patience,
+            "{} for {wards}: what there is, they have",
+            now - 1000
+        );
+        for (first, two) in shares.windows(2).enumerate() {
+            let share = (1000 + grace + patience - two[0]) / (wards - first) as u64;
+            assert!(two[1] - two[0] + 1 >= share, "less than its share of what was left: {shares:?}");
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_may_be_hastened_and_never_slowed_down() {
+    let mut steward = started(settings(3, 1000), &[When::Always; 2]);
+    steward.shut_down(0);
+    assert_eq!(steward.step(0), Step::Ask { ward: 1, until: 50 });
+    steward.shut_down_by(10, 32);
+    assert_eq!(steward.step(10), Step::Wait { until: Some(20) }, "ten of each eleven are grace");
+    steward.shut_down_by(10, 500);
+    assert_eq!(steward.step(20), Step::Abort { ward: 1 });
+    assert_eq!(steward.step(20), Step::Wait { until: Some(26) });
+    assert_eq!(steward.step(26), Step::Leak { ward: 1 });
+    assert_eq!(steward.step(26), Step::Ask { ward: 0, until: 31 });
+    assert_eq!(steward.step(31), Step::Abort { ward: 0 });
+    assert_eq!(steward.step(32), Step::Leak { ward: 0 });
+    assert_eq!(steward.step(32), Step::Over(Outcome::ShutDown));
+}
+
+/// A machine without time to spare takes nobody for leaked who had no time to go.
+#[test]
+fn a_look_that_comes_late_is_not_held_against_who_is_to_stop() {
+    let mut steward = started(settings(3, 1000), &[When::Always; 2]);
+    steward.shut_down(0);
+    assert_eq!(steward.step(0), Step::Ask { ward: 1, until: 50 });
+    assert_eq!(steward.step(0), Step::Wait { until: Some(50) });
+    assert_eq!(steward.step(550), Step::Abort { ward: 1 });
+    assert_eq!(steward.step(550), Step::Wait { until: Some(560) }, "it has its patience");
+    steward.gone(1, 1);
+    assert_eq!(steward.step(555), Step::Ask { ward: 0, until: 605 });
+}
+
+#[test]
+fn what_is_remembered_of_restarts_is_bounded() {
+    let mut unbounded = Intensity::new(u32::MAX, Duration::from_secs(60)).unwrap();
+    let mut high = Intensity::new(u32::MAX - 1, Duration::from_nanos(10)).unwrap();
+    for now in 0..10_000 {
+        assert!(unbounded.restart(now) && high.restart(now));
+        assert!(unbounded.held() == 0 && high.held() <= 10);
+    }
 }
 
 #[test]
@@ -157,19 +288,19 @@ fn a_shutdown_goes_backwards_within_its_grace_and_leaves_out_what_leaks() {
     assert_eq!(steward.step(5), Step::Abort { ward: 1 });
     steward.shut_down(10);
     steward.shut_down(11);
-    assert_eq!(steward.step(10), Step::Ask { ward: 3 });
+    assert_eq!(steward.step(10), Step::Ask { ward: 3, until: 43 });
     assert_eq!(steward.ended(0, 1, Exit::Failed, 11, 0), Verdict::Expected, "nobody is started any more");
     assert_eq!(steward.step(11), Step::Abort { ward: 0 }, "at once, whose turn ever it is");
     assert_eq!(steward.step(43), Step::Abort { ward: 3 }, "a third of the time");
     assert_eq!(steward.step(53), Step::Leak { ward: 3 });
-    assert_eq!(steward.step(53), Step::Ask { ward: 2 });
-    assert_eq!(steward.step(110), Step::Abort { ward: 2 }, "all that is left");
+    assert_eq!(steward.step(53), Step::Ask { ward: 2, until: 113 }, "ten of each eleven that are left");
+    assert_eq!(steward.step(113), Step::Abort { ward: 2 });
     steward.gone(2, 1);
-    assert_eq!(steward.step(110), Step::Leak { ward: 1 });
-    assert_eq!(steward.step(110), Step::Leak { ward: 0 });
-    assert_eq!(steward.step(110), Step::Over(Outcome::ShutDown));
+    assert_eq!(steward.step(113), Step::Leak { ward: 1 });
+    assert_eq!(steward.step(113), Step::Leak { ward: 0 });
+    assert_eq!(steward.step(113), Step::Over(Outcome::ShutDown));
     assert_eq!(steward.add(When::Always), 4);
-    assert_eq!(steward.step(111), Step::Over(Outcome::ShutDown));
+    assert_eq!(steward.step(114), Step::Over(Outcome::ShutDown));
 }
 
 #[test]

@@ -184,3 +184,52 @@ async fn what_is_done_while_it_beats_is_handed_on() {
     assert!(silence <= 101 * MILLI, "{silence}");
     assert_eq!(beater.beating(Duration::ZERO, async { 8 }).await, 8);
 }
+
+/// Always ready, so that each poll of it uses up the cooperative budget of its task.
+async fn hot(mut items: mpsc::UnboundedReceiver<()>) {
+    while items.recv().await.is_some() {}
+}
+
+/// So many items that a thousand polls don't take them all.
+fn full() -> mpsc::UnboundedReceiver<()> {
+    let (gives, items) = mpsc::unbounded_channel();
+    (0..300_000).for_each(|_| gives.send(()).unwrap());
+    // What has a sender never ends.
+    std::mem::forget(gives);
+    items
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_leaves_no_budget_does_not_starve_its_own_beats() {
+    let (beater, mut listener) = pair(&Watching::new(rule(300)), TokioTime::new());
+    let worker = tokio::spawn(async move { beater.beating(ms(100), hot(full())).await });
+    listener.first_beat().await.unwrap();
+    for _ in 0..100 {
+        // What is ready goes on meanwhile.
+        tokio::time::advance(ms(10)).await;
+        tokio::task::yield_now().await;
+        assert_eq!(listener.look(), Life::Alive);
+    }
+    worker.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_beside_such_work_hears_a_silence() {
+    let (beater, mut listener) = pair(&Watching::new(rule(300)), TokioTime::new());
+    let listens = tokio::spawn(async move {
+        let mut busy = pin!(hot(full()));
+        let mut changed = pin!(listener.changed());
+        poll_fn(|context| match busy.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => changed.as_mut().poll(context),
+        })
+        .await
+    });
+    for _ in 0..100 {
+        tokio::time::advance(ms(10)).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(listens.is_finished(), "it is still not heard");
+    assert_eq!(listens.await.unwrap(), Some(Life::Dead));
+    drop(beater);
+}

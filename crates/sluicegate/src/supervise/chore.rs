@@ -38,7 +38,6 @@ use crate::{lease, outage};
 /// steward.keep("idle", Idle::default());
 /// let handle = steward.handle();
 /// let running = tokio::spawn(steward.run());
-/// # tokio::task::yield_now().await;
 /// handle.closed().await;
 /// assert_eq!(running.await.unwrap().unwrap().leaking, 0);
 /// # }

@@ -68,7 +68,8 @@ pub enum Event {
     Leaked {
         /// Whether its task does, which blocks its thread.
         task: bool,
-        /// How many pieces of [blocking work](super::Ward::blocking) do.
+        /// How many pieces of [blocking work](super::Ward::blocking) do; tasks and blocking work of a steward that
+        /// [ran under](super::Steward::run_under) it among them.
         blocking: usize,
         /// Whether a publication does; while that is so, the ward is not started again.
         publishing: bool,

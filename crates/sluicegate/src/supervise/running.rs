@@ -3,22 +3,23 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use sluicegate_core::detector::{Life, Signs, Watch, Watching};
 use sluicegate_core::restart::{self, Exit, Outcome, Step, Verdict};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::ward::{Born, Jobs};
-use super::{Cause, Escalated, Event, Failed, Finished, Next, Report, Reporter, Shared, Spec, Start};
+use super::ward::{Born, Job, Jobs, Until};
+use super::{Cause, Escalated, Event, Failed, Finished, Next, Report, Reporter, Shared, Spec, Start, Task};
+use crate::attendance::Present;
 use crate::cancel::CancelToken;
 use crate::failure::panic::panic_text;
 use crate::fence::Fence;
 use crate::heartbeat::{self, Heart};
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 use crate::wake::{Wakers, hushed};
 
 /// A fence, whatever is committed there.
@@ -75,6 +76,7 @@ struct Generation<T: Timer> {
     /// When to look at its heart next.
     look_at: Option<u64>,
     stop: CancelToken<T>,
+    until: Arc<Until>,
     abort: AbortHandle,
     jobs: Arc<Jobs>,
     /// Whether its task has ended.
@@ -107,6 +109,20 @@ struct Leftover {
     ended: bool,
 }
 
+/// A ward's task. What it holds is dropped before the ward above hears that it is gone.
+struct Held {
+    task: Task,
+    _above: Option<Job>,
+}
+
+impl Future for Held {
+    type Output = Result<(), Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.task.as_mut().poll(context)
+    }
+}
+
 type Joined = Result<(Id, Result<(), Failed>), JoinError>;
 
 pub(super) struct Running<T: Timer> {
@@ -121,9 +137,14 @@ pub(super) struct Running<T: Timer> {
     time: T,
     random: u64,
     report: Option<Reporter>,
+    /// Of the ward that it runs under.
+    above: Option<Arc<Jobs>>,
+    /// Dropped last: whoever hears that it has ended finds everybody cut off.
+    _present: Present,
 }
 
 impl<T: Timer> Running<T> {
+    /// Runs from now on, as far as others see it.
     pub(super) fn new(
         machine: restart::Steward,
         seats: Vec<Seat<T>>,
@@ -131,20 +152,26 @@ impl<T: Timer> Running<T> {
         time: T,
         random: u64,
         report: Option<Reporter>,
+        above: Option<Arc<Jobs>>,
     ) -> Self {
         let (tasks, owners, leftovers) = (JoinSet::new(), HashMap::new(), Vec::new());
-        Self { machine, seats, tasks, owners, leftovers, shared, time, random, report }
+        let present = Present::at(&shared.attendance);
+        Self {
+            machine,
+            seats,
+            tasks,
+            owners,
+            leftovers,
+            shared,
+            time,
+            random,
+            report,
+            above,
+            _present: present,
+        }
     }
 
-    pub(super) async fn run(self) -> Result<Finished, Escalated> {
-        let shared = Arc::clone(&self.shared);
-        let _attending = shared.attendance.attend(|| ());
-        // Dropped before that: whoever hears that it has ended finds everybody cut off.
-        let mut running = self;
-        running.work().await
-    }
-
-    async fn work(&mut self) -> Result<Finished, Escalated> {
+    pub(super) async fn run(mut self) -> Result<Finished, Escalated> {
         let outcome = loop {
             // Before all else: what rings from here on is seen below or ends the wait.
             let rung = self.shared.attendance.rung();
@@ -153,13 +180,16 @@ impl<T: Timer> Running<T> {
             }
             let now = self.time.now();
             if self.shared.attendance.is_closing() {
-                self.machine.shut_down(now);
+                match self.shared.until.get() {
+                    Some(until) => self.machine.shut_down_by(now, *until),
+                    None => self.machine.shut_down(now),
+                }
             }
             self.look(now);
             self.sweep(now);
             match self.machine.step(now) {
                 Step::Start { ward, generation } => self.start(ward, generation, now),
-                Step::Ask { ward } => self.ask(ward),
+                Step::Ask { ward, until } => self.ask(ward, until),
                 Step::Abort { ward } => self.abort(ward, now),
                 Step::Leak { ward } => self.leak(ward, now),
                 Step::Wait { until } => self.wait(until, rung).await,
@@ -181,14 +211,23 @@ impl<T: Timer> Running<T> {
         let seat = &mut self.seats[ward];
         let Some(start) = &seat.start else { return };
         let (beater, heart) = heartbeat::alone(self.time.clone());
-        let (stop, jobs) = (CancelToken::new(self.time.clone()), Jobs::new(&self.shared));
-        let task = start(Born { beater, stop: stop.clone(), jobs: Arc::clone(&jobs) });
-        let abort = self.tasks.spawn(task);
+        let (stop, until) = (CancelToken::new(self.time.clone()), Arc::<Until>::default());
+        let jobs = Jobs::new(&self.shared, self.above.clone());
+        let above = self.above.as_ref().map(Job::begin);
+        let born = Born {
+            beater,
+            stop: stop.clone(),
+            jobs: Arc::clone(&jobs),
+            until: Arc::clone(&until),
+            time: self.time.clone(),
+        };
+        let abort = self.tasks.spawn(Held { task: start(born), _above: above });
         self.owners.insert(abort.id(), (ward, generation));
         let mut watch = seat.watching.as_ref().map(|watching| Watch::new(watching, now));
         let look_at = watch.as_mut().and_then(|watch| watch.next_look(now));
         let (ended, state) = (false, State::Runs);
-        let life = Generation { number: generation, heart, watch, look_at, stop, abort, jobs, ended, state };
+        let number = generation;
+        let life = Generation { number, heart, watch, look_at, stop, until, abort, jobs, ended, state };
         seat.life = Some(life);
         if generation > 1 {
             self.shared.restarts.fetch_add(1, Ordering::Relaxed);
@@ -196,10 +235,11 @@ impl<T: Timer> Running<T> {
         self.tell(ward, generation, now, Event::Started);
     }
 
-    fn ask(&mut self, ward: usize) {
+    fn ask(&mut self, ward: usize, until: u64) {
         if let Some(life) = &mut self.seats[ward].life {
             life.state = State::Asked;
             life.look_at = None;
+            life.until.is(until);
             // What is woken by that is the ward's, and its panic not the steward's.
             hushed(|| life.stop.cancel());
         }
@@ -313,6 +353,9 @@ impl<T: Timer> Running<T> {
             if gone {
                 self.machine.gone(ward, life.number);
                 seat.life = None;
+                if self.machine.is_over(ward) {
+                    seat.end();
+                }
             }
         }
         while let Some(index) = self.leftovers.iter().position(|left| left.ended && left.jobs.running() == 0)
@@ -328,7 +371,8 @@ impl<T: Timer> Running<T> {
         let Self { seats, tasks, shared, time, .. } = self;
         let looks = seats.iter().filter_map(|seat| seat.life.as_ref()?.look_at);
         let at = looks.chain(until).min();
-        let mut sleep = pin!(at.map(|at| time.sleep_until(at)));
+        // Whoever else is polled in this task may have used up its cooperative budget.
+        let mut alarm = pin!(Alarm::new(&*time));
         let mut bell = shared.attendance.enter();
         let busy = |seat: &&Seat<T>| {
             let cut_off = |life: &Generation<T>| matches!(life.state, State::Aborted | State::Leaked);
@@ -350,10 +394,7 @@ impl<T: Timer> Running<T> {
             if let Poll::Ready(Some(joined)) = tasks.poll_join_next_with_id(context) {
                 return Poll::Ready(Some(joined));
             }
-            match sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.poll(context).map(|()| None),
-                None => Poll::Pending,
-            }
+            alarm.as_mut().poll_until(at, context).map(|()| None)
         })
         .await;
         drop(gates);

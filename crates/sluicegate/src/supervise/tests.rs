@@ -5,6 +5,7 @@
 mod blocking;
 mod h12;
 mod storm;
+mod under;
 mod watched;
 
 use std::future::pending;
@@ -225,6 +226,31 @@ async fn all_for_one_start_anew_together() {
     assert_eq!(handle.counts().restarts, 3, "generations; one restart by the bound");
     handle.shut_down();
     run.await.unwrap().unwrap();
+}
+
+/// One that is never started again is stopped with the others and stays so, and what its work holds is let go.
+#[tokio::test(start_paused = true)]
+async fn all_for_one_leaves_out_who_is_never_started_again() {
+    let time = TokioTime::new();
+    let mut steward = Steward::new(patient().with_strategy(Strategy::OneForAll), time);
+    let (held, lives) = (Arc::new(()), Arc::new(AtomicU64::new(0)));
+    let (holds, lived) = (Arc::clone(&held), Arc::clone(&lives));
+    steward.add(Spec::new("once").with_when(When::Never), move |_: Ward<()>| {
+        let _holds = &holds;
+        lived.fetch_add(1, Ordering::Relaxed);
+        pending::<Result<(), String>>()
+    });
+    steward.add(Spec::new("fails"), |ward: Ward<()>| async move {
+        yield_now().await;
+        if ward.generation() < 3 { Err("on purpose") } else { pending().await }
+    });
+    let handle = steward.handle();
+    let run = tokio::spawn(steward.run());
+    time.sleep_for(5000 * MILLI).await;
+    assert_eq!((handle.counts().restarts, lives.load(Ordering::Relaxed)), (2, 1));
+    assert_eq!(Arc::strong_count(&held), 1, "its work is kept for nobody");
+    handle.closed().await;
+    assert!(run.await.unwrap().unwrap().shut_down);
 }
 
 #[tokio::test(start_paused = true)]

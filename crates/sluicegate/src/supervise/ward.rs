@@ -4,7 +4,8 @@ use std::fmt;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -19,6 +20,19 @@ pub(super) struct Born<T: Timer> {
     pub(super) beater: Beater<T>,
     pub(super) stop: CancelToken<T>,
     pub(super) jobs: Arc<Jobs>,
+    pub(super) until: Arc<Until>,
+    pub(super) time: T,
+}
+
+/// Until when a generation may end by itself, on its steward's clock; zero before it is told to.
+#[derive(Debug, Default)]
+pub(super) struct Until(AtomicU64);
+
+impl Until {
+    /// Whoever hears that it is to stop after this sees it.
+    pub(super) fn is(&self, at: u64) {
+        self.0.store(at.max(1), Ordering::Release);
+    }
 }
 
 /// What one generation of a ward has: a heart, the right to publish, and what tells it to stop.
@@ -66,6 +80,18 @@ impl<P, T: Timer> Ward<P, T> {
         &self.born.stop
     }
 
+    /// How long it still has to end by itself before it is cut off: none before it is told to [stop](Self::stop). Who asks others to stop in
+    /// turn leaves some of that for itself.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = self.born.until.0.load(Ordering::Acquire);
+        (until > 0).then(|| Duration::from_nanos(until.saturating_sub(self.born.time.now())))
+    }
+
+    pub(super) const fn jobs(&self) -> &Arc<Jobs> {
+        &self.born.jobs
+    }
+
     /// Does work that blocks, on a thread of the runtime that is for that. It is this generation's until it ends: no other begins
     /// before, or it is counted as leaked, since no thread can be stopped. So work that takes long should look at a copy of
     /// [`stop`](Self::stop) now and then; and what it publishes, it should by a copy of the [token](Self::token).
@@ -106,15 +132,22 @@ impl<R> Drop for Dropped<R> {
     }
 }
 
-/// The blocking work of one generation.
+/// The blocking work of one generation, and whatever runs of a steward that [runs under](super::Steward::run_under) it.
 pub(super) struct Jobs {
     running: AtomicUsize,
     shared: Arc<Shared>,
+    /// Those of the ward that its steward runs under.
+    above: Option<Arc<Self>>,
 }
 
 impl Jobs {
-    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { running: AtomicUsize::new(0), shared: Arc::clone(shared) })
+    pub(super) fn new(shared: &Arc<Shared>, above: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self { running: AtomicUsize::new(0), shared: Arc::clone(shared), above })
+    }
+
+    /// What the ward's steward shares.
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     pub(super) fn running(&self) -> usize {
@@ -123,19 +156,23 @@ impl Jobs {
 }
 
 /// One piece of it, until it is dropped.
-struct Job(Arc<Jobs>);
+pub(super) struct Job {
+    jobs: Arc<Jobs>,
+    _above: Option<Box<Self>>,
+}
 
 impl Job {
-    fn begin(jobs: &Arc<Jobs>) -> Self {
+    pub(super) fn begin(jobs: &Arc<Jobs>) -> Self {
         jobs.running.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(jobs))
+        let above = jobs.above.as_ref().map(|above| Box::new(Self::begin(above)));
+        Self { jobs: Arc::clone(jobs), _above: above }
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.shared.attendance.ring();
+        if self.jobs.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.jobs.shared.attendance.ring();
         }
     }
 }

@@ -233,11 +233,12 @@ pub(super) fn keep<T: Timer>(
         report(happened);
     });
     let (handle, over) = (steward.handle(), Over(Arc::clone(pool)));
-    // Nobody joins it: who drains the pool waits for its end.
+    let run = steward.run();
+    // Nobody joins it: however it ends, a panic of `report` among that, who drains the pool and who waits for a job hears of it.
     drop(tokio::spawn(async move {
         let _over = over;
         // It ends when all workers have, and gives up never: there is no bound on restarts.
-        let _ = steward.run().await;
+        let _ = run.await;
     }));
     handle
 }

@@ -90,6 +90,8 @@ fn audit(storm: &Storm) {
     let mut world = World { now: 0, events: BTreeMap::new(), came: 0 };
     world.plan(Some(storm.shut_down), Event::ShutDown);
     let mut there = vec![There::Not; storm.wards.len()];
+    // Who was done, without anybody having asked it to end.
+    let mut done = vec![false; storm.wards.len()];
     for (when, _) in &storm.wards {
         steward.add(*when);
     }
@@ -107,6 +109,10 @@ fn audit(storm: &Storm) {
                 assert_eq!(there[ward], There::Not, "two generations at one time");
                 assert_eq!(generation, steward.generation(ward));
                 assert_eq!(closing, None, "nobody is started any more");
+                let when = storm.wards[ward].0;
+                assert!(when != When::Never || generation == 1, "never again");
+                assert!(when != When::OnFailure || !done[ward], "once it is done, it stays so");
+                assert!(!steward.is_over(ward));
                 there[ward] = There::Runs;
                 if generation > 1 && !(storm.all && restarts.last() == Some(&world.now)) {
                     restarts.push(world.now);
@@ -116,8 +122,9 @@ fn audit(storm: &Storm) {
                 world.plan(habit.lives, Event::Ends(ward, generation, exit));
                 continue;
             }
-            Step::Ask { ward } => {
+            Step::Ask { ward, until } => {
                 assert_eq!(there[ward], There::Runs);
+                assert!((world.now..=world.now + 100).contains(&until));
                 let later = &there[ward + 1..];
                 assert!(
                     later.iter().all(|it| matches!(it, There::Not | There::Leaked)),
@@ -162,6 +169,9 @@ fn audit(storm: &Storm) {
                 closing.get_or_insert(world.now);
             }
             Event::Ends(ward, generation, exit) => {
+                done[ward] |= generation == steward.generation(ward)
+                    && there[ward] == There::Runs
+                    && exit == Exit::Done;
                 if steward.ended(ward, generation, exit, world.now, random) == Verdict::Escalate {
                     // Where it was allowed, it would have been one too many.
                     assert!(near(&restarts, world.now + 40) >= usize::try_from(storm.most).unwrap());
@@ -189,8 +199,7 @@ fn audit(storm: &Storm) {
         Outcome::Done => assert!(storm.wards.iter().all(|(when, _)| *when != When::Always)),
     }
     if let Some(since) = closing {
-        let wards = storm.wards.len() as u64;
-        assert!(world.now <= since + 100 + (wards + 1) * 13, "it took {}", world.now - since);
+        assert!(world.now <= since + 100 + 10, "it took {}", world.now - since);
     }
     assert!(world.now < SECOND);
 }

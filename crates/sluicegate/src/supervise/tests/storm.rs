@@ -18,8 +18,28 @@ const WITHIN: u64 = 2000;
 /// What happened, in its order: starts, and what was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Happened {
-    Started { ward: u64, generation: u64, at: u64 },
-    Published { ward: u64, generation: u64 },
+    Started {
+        ward: u64,
+        generation: u64,
+        at: u64,
+    },
+    Published {
+        ward: u64,
+        generation: u64,
+    },
+    /// It was done, and nobody had asked it to end.
+    Done {
+        ward: u64,
+    },
+}
+
+/// One in four runs once, one in four until it is done.
+fn when(ward: u64) -> When {
+    match ward % 4 {
+        1 => When::OnFailure,
+        2 => When::Never,
+        _ => When::Always,
+    }
 }
 
 #[derive(Clone, Default)]
@@ -91,7 +111,12 @@ async fn live(
         // Without the message that a panic prints.
         0 => std::panic::resume_unwind(Box::new("on purpose")),
         1 => Err("on purpose".to_owned()),
-        2 => Ok(()),
+        2 => {
+            if ward.stop().cause().is_none() {
+                world.happened.lock().unwrap().push(Happened::Done { ward: who });
+            }
+            Ok(())
+        }
         3 => pending().await,
         4 => {
             ward.beater().beating(ms(50), pending::<()>()).await;
@@ -140,9 +165,8 @@ async fn storm(strategy: Strategy, seed: u64) {
     for who in 0..WARDS {
         let watching = Watching::new(rule(100)).with_progress(rule(200));
         let (time, world) = (time.clone(), world.clone());
-        steward.add(Spec::new(&who.to_string()).watched(watching), move |ward| {
-            live(ward, who, seed, time.clone(), world.clone())
-        });
+        let spec = Spec::new(&who.to_string()).watched(watching).with_when(when(who));
+        steward.add(spec, move |ward| live(ward, who, seed, time.clone(), world.clone()));
     }
     let handle = steward.handle();
     let run = tokio::spawn(steward.run());
@@ -173,20 +197,27 @@ async fn storm(strategy: Strategy, seed: u64) {
 /// No zombie publishes, and no span has more restarts than it may.
 fn audit(happened: &[Happened], strategy: Strategy) {
     let mut lives = BTreeMap::new();
-    let mut restarts = Vec::new();
+    let (mut restarts, mut done) = (Vec::new(), Vec::new());
     for event in happened {
         match *event {
             Happened::Started { ward, generation, at } => {
                 assert_eq!(lives.insert(ward, generation).unwrap_or(0) + 1, generation);
+                assert!(generation == 1 || when(ward) != When::Never, "never again");
+                assert!(
+                    when(ward) != When::OnFailure || !done.contains(&ward),
+                    "once it is done, it stays so"
+                );
                 if generation > 1 {
                     restarts.push(at);
                 }
             }
+            Happened::Done { ward } => done.push(ward),
             Happened::Published { ward, generation } => {
                 assert_eq!(lives[&ward], generation, "published by one who was replaced");
             }
         }
     }
+    assert!(!done.is_empty(), "nobody was ever done");
     if strategy == Strategy::OneForAll {
         restarts.dedup();
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use super::*;
+use crate::supervise::Event;
 
 /// Panics when it is dropped.
 struct Sharp;
@@ -99,4 +100,22 @@ async fn jobs_that_panic_as_they_are_dropped_are_no_matter_of_who_ends_the_pool(
             assert!(matches!(job.await, Err(JobError::Gone)));
         }
     }
+}
+
+/// Whoever looks after the workers ends by that, and nobody is left waiting for them.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_panics_ends_the_pool_and_all_are_told() {
+    let all = Handle::current().metrics().num_alive_tasks();
+    let settings = settings(1, 10).with_stall(ms(100)).unwrap();
+    let workers = Workers::start_reporting(settings, TokioTime::new(), |report| {
+        if matches!(report.event(), Event::Ended { .. }) {
+            resume_unwind(Box::new("as the test has it"));
+        }
+    });
+    let [hangs, waits] = [(); 2].map(|()| workers.submit(|_| pending::<Nothing>()).unwrap());
+    assert!(matches!(hangs.await, Err(JobError::Hung)));
+    assert!(matches!(waits.await, Err(JobError::Gone)));
+    assert_eq!(workers.submit(|_| pending::<Nothing>()).unwrap_err().why(), Refusal::Closed);
+    assert_eq!(workers.drain(ms(1000)).await.leaking, 0);
+    tasks_are(all).await;
 }
