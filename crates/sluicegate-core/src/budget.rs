@@ -53,8 +53,14 @@ impl Budget {
     }
 
     /// A request is made anyway.
-    pub fn deposit(&mut self) {
-        self.balance = (self.balance + self.share).min(self.most);
+    pub const fn deposit(&mut self) {
+        self.deposit_for(1);
+    }
+
+    /// So many requests are made anyway: as each of them by itself, as long as nothing is taken between.
+    pub const fn deposit_for(&mut self, requests: u64) {
+        let balance = self.balance.saturating_add(self.share.saturating_mul(requests));
+        self.balance = if balance < self.most { balance } else { self.most };
     }
 
     /// Takes a token for one more, if there is one. What was granted before stays granted.
@@ -135,6 +141,23 @@ mod tests {
         assert!(budget.withdraw());
         (0..1000).for_each(|_| budget.put_back());
         assert_eq!(budget.tokens(), 3);
+    }
+
+    #[test]
+    fn many_at_once_bring_as_much_as_one_by_one() {
+        for share in [0.0, 0.000_001, 0.35, 1.0] {
+            for (spent, requests) in [(0, 1), (1, 3), (20, 7), (20, 1000), (20, 0)] {
+                let mut apart = Budget::new(share, 20).unwrap();
+                (0..spent).for_each(|_| assert!(apart.withdraw()));
+                let mut together = apart.clone();
+                together.deposit_for(requests);
+                (0..requests).for_each(|_| apart.deposit());
+                assert_eq!(together, apart, "{share} {spent} {requests}");
+            }
+        }
+        let mut full = Budget::new(1.0, 1).unwrap();
+        full.deposit_for(u64::MAX);
+        assert_eq!(full.tokens(), 1);
     }
 
     #[test]

@@ -45,6 +45,46 @@ pub struct Primary {
     observed: u64,
     /// How often the delay has passed.
     passed: u32,
+    /// How many hedges it may have, as it was when this began: for so many there is a place.
+    most: u32,
+}
+
+impl Primary {
+    /// How many hedges it may have.
+    #[must_use]
+    pub const fn most(&self) -> u32 {
+        self.most
+    }
+
+    /// When to ask whether a hedge is [due](Hedge::due), in nanoseconds; none if there will be none.
+    #[must_use]
+    pub const fn next(&self) -> Option<u64> {
+        if self.passed >= self.most {
+            return None;
+        }
+        let delays = self.delay.saturating_mul(self.passed as u64 + 1);
+        Some(self.began.saturating_add(delays))
+    }
+}
+
+/// All that a request has to know of the machine when it begins. Where it is published, a request can begin without the
+/// machine, which is [told](Hedge::begun) later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Nanoseconds.
+    pub delay: u64,
+    /// How many have said how long they took.
+    pub observed: u64,
+    /// How many hedges a request may have.
+    pub most: u32,
+}
+
+impl Terms {
+    /// A request begins: its first attempt is made now.
+    pub const fn begin(self, now: u64) -> Primary {
+        let Self { delay, observed, most } = self;
+        Primary { began: now, delay, observed, passed: 0, most }
+    }
 }
 
 /// What to do when a delay has passed.
@@ -91,6 +131,8 @@ pub enum Why {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Hedge {
+    /// What was asked for.
+    set: Delay,
     delay: Tracked,
     budget: Budget,
     /// The largest share of slow ones at which hedging helps.
@@ -111,18 +153,23 @@ enum Tracked {
     Percentile(Percentile),
 }
 
+impl Tracked {
+    /// Nothing was seen yet.
+    const fn starting(delay: Delay) -> Self {
+        match delay {
+            Delay::Fixed(nanos) => Self::Fixed(nanos),
+            Delay::Tracked { percentile, first } => Self::Percentile(Percentile::starting(percentile, first)),
+        }
+    }
+}
+
 impl Hedge {
     /// A machine that has seen nothing yet; its budget is full.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let delay = match settings.delay {
-            Delay::Fixed(nanos) => Tracked::Fixed(nanos),
-            Delay::Tracked { percentile, first } => {
-                Tracked::Percentile(Percentile::starting(percentile, first))
-            }
-        };
         Self {
-            delay,
+            set: settings.delay,
+            delay: Tracked::starting(settings.delay),
             budget: settings.budget.clone(),
             tail: settings.tail,
             most: settings.most,
@@ -132,26 +179,47 @@ impl Hedge {
         }
     }
 
+    /// Is as `settings` say from now on. What was spent of the budget stays spent; what there is, is kept up to the new cap. What is
+    /// known of the delay is kept where it is set as before. A request that has begun may have as many hedges as before.
+    pub fn apply(&mut self, settings: &Settings) {
+        self.budget.apply(&settings.budget);
+        (self.tail, self.most) = (settings.tail, settings.most);
+        if self.set != settings.delay {
+            self.set = settings.delay;
+            self.delay = Tracked::starting(settings.delay);
+            // Slow was what was slower than the delay before.
+            (self.slow, self.seen) = (0.0, ASSUMED);
+        }
+    }
+
     /// A request begins: its first attempt is made now.
     pub fn begin(&mut self, now: u64) -> Primary {
-        self.budget.deposit();
-        Primary { began: now, delay: self.delay(), observed: self.observed, passed: 0 }
+        self.begun(1);
+        self.terms().begin(now)
+    }
+
+    /// What a request begins with now.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms { delay: self.delay(), observed: self.observed, most: self.most }
+    }
+
+    /// So many requests have begun by its [terms](Self::terms). To be told before a hedge [is due](Self::due) of one of them, which
+    /// their share of the budget may pay.
+    pub const fn begun(&mut self, requests: u64) {
+        self.budget.deposit_for(requests);
     }
 
     /// When to ask whether a hedge is [due](Self::due); none if there will be none.
     #[must_use]
     pub const fn next(&self, primary: &Primary) -> Option<u64> {
-        if primary.passed >= self.most {
-            return None;
-        }
-        let delays = primary.delay.saturating_mul(primary.passed as u64 + 1);
-        Some(primary.began.saturating_add(delays))
+        primary.next()
     }
 
     /// The delay has passed, and no answer has come: whether to ask somebody else. `overloaded` is what the caller knows of who
     /// would be asked.
     pub fn due(&mut self, primary: &mut Primary, now: u64, overloaded: bool) -> Due {
-        let Some(at) = self.next(primary) else { return Due::Keep(Why::Enough) };
+        let Some(at) = primary.next() else { return Due::Keep(Why::Enough) };
         if now < at {
             return Due::Early(at);
         }

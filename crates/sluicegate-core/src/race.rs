@@ -193,6 +193,7 @@ pub struct Race {
 
 impl Race {
     /// A race that begins now. Nobody has been asked.
+    #[inline]
     #[must_use]
     pub const fn begin(plan: Plan, now: u64) -> Self {
         Self { plan, began: now, started: 0, last: now, succeeded: 0, failed: 0 }
@@ -209,6 +210,7 @@ impl Race {
     }
 
     /// What to do now. To be asked again after each start, and each time that something has changed.
+    #[inline]
     pub fn next(&mut self, now: u64) -> Next {
         let Plan { attempts, stagger, .. } = self.plan;
         let enough = self.enough(now);
@@ -241,11 +243,11 @@ impl Race {
     }
 
     /// Whether it depends on the time what [`next`](Self::next) says. Where it does not, whoever asks needs no clock, and may name any
-    /// instant.
+    /// instant. So it is without a stagger: then all are asked at the instant at which it began.
     #[must_use]
     pub const fn minds_time(&self) -> bool {
-        let Plan { attempts, later, at_most, .. } = self.plan;
-        self.started < attempts || later.is_some() || at_most.is_some()
+        let Plan { attempts, stagger, later, at_most, .. } = self.plan;
+        (stagger > 0 && self.started < attempts) || later.is_some() || at_most.is_some()
     }
 
     /// How many attempts are under way.

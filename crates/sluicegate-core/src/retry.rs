@@ -79,6 +79,19 @@ pub struct Tries {
 }
 
 impl Tries {
+    /// The first try is made, of so many at the most. `deadline` is the instant at which another is too late. The machine is to be
+    /// [told](Retry::begun) before the first failure.
+    #[must_use]
+    pub const fn begin(deadline: Option<u64>, most: u32) -> Self {
+        Self { deadline, made: 1, most }
+    }
+
+    /// Whether there are as many tries as there may be: no failure of the last one leads to another.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.made >= self.most
+    }
+
     /// How many tries were made, the one that is paid for included.
     #[must_use]
     pub const fn made(&self) -> u32 {
@@ -129,8 +142,20 @@ impl Retry {
 
     /// A request's first try is made. `deadline` is the instant at which another is too late.
     pub fn begin(&mut self, deadline: Option<u64>) -> Tries {
-        self.budget.deposit();
-        Tries { deadline, made: 1, most: self.settings.tries }
+        self.begun(1);
+        Tries::begin(deadline, self.tries())
+    }
+
+    /// How many tries a request may have that begins now.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.settings.tries
+    }
+
+    /// So many requests have [begun](Tries::begin). To be told before one of them has [failed](Self::failed), for whose retry
+    /// their share of the budget may pay.
+    pub const fn begun(&mut self, requests: u64) {
+        self.budget.deposit_for(requests);
     }
 
     /// The last try has failed at `now`. `random` is any number, anew each time.
@@ -140,7 +165,7 @@ impl Retry {
             Failed::Perhaps => 0,
             Failed::After(told) => told,
         };
-        if self.is_last(tries) {
+        if tries.is_last() {
             return Next::Stop(Why::Tries);
         }
         if told > self.settings.patience {
@@ -161,12 +186,6 @@ impl Retry {
     pub fn abandon(&mut self, tries: &mut Tries) {
         tries.made = tries.made.saturating_sub(1);
         self.budget.put_back();
-    }
-
-    /// Whether there are as many tries as there may be: no failure of the last one leads to another.
-    #[must_use]
-    pub const fn is_last(&self, tries: &Tries) -> bool {
-        tries.made >= tries.most
     }
 
     /// How many retries the budget has.

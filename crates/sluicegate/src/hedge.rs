@@ -10,14 +10,17 @@ mod tests;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 pub use course::Course;
-use sluicegate_core::hedge::{Due, Hedge as Machine, Primary};
+use course::Steps;
+use sluicegate_core::hedge::{Due, Hedge as Machine, Primary, Terms};
 pub use sluicegate_core::hedge::{Settings, SettingsError, Why};
+use sluicegate_core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use crate::begun::{Begun, Locked, Told};
 use crate::idempotent::Idempotent;
 use crate::race::{End, Field, Gathered, Lost};
 use crate::timer::{Alarm, Timer};
@@ -51,49 +54,84 @@ pub struct Hedge<
 
 struct Shared<T> {
     timer: T,
-    /// How many attempts one request may have.
-    most: usize,
     overloaded: Box<dyn Fn() -> bool + Send + Sync>,
-    state: Mutex<State>,
+    terms: Published,
+    state: Begun<State>,
 }
 
 struct State {
     machine: Machine,
+    /// Without the requests, which are counted where they begin.
     counts: Counts,
 }
 
+impl Told for State {
+    fn begun(&mut self, requests: u64) {
+        self.machine.begun(requests);
+    }
+}
+
+/// The machine's [`Terms`], as they were when it was left last. They are written under its lock, and read without: who reads while
+/// they change may have some of before. That puts him in a crowd of one more or less.
+struct Published {
+    delay: AtomicU64,
+    observed: AtomicU64,
+    most: AtomicU32,
+}
+
+impl Published {
+    fn new(terms: Terms) -> Self {
+        let Terms { delay, observed, most } = terms;
+        Self { delay: AtomicU64::new(delay), observed: AtomicU64::new(observed), most: AtomicU32::new(most) }
+    }
+
+    fn get(&self) -> Terms {
+        let Self { delay, observed, most } = self;
+        Terms { delay: delay.load(Relaxed), observed: observed.load(Relaxed), most: most.load(Relaxed) }
+    }
+
+    fn set(&self, terms: Terms) {
+        self.delay.store(terms.delay, Relaxed);
+        self.observed.store(terms.observed, Relaxed);
+        self.most.store(terms.most, Relaxed);
+    }
+}
+
 impl<T: Timer> Shared<T> {
-    /// No panic can leave it half changed.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> Locked<'_, State> {
+        self.state.lock()
     }
 
-    /// A request, and when to look whether a hedge is due.
-    fn begin(&self, now: u64) -> (Primary, Option<u64>) {
+    /// Has the machine changed, and what a request begins with published.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
-        state.counts.requests += 1;
-        let primary = state.machine.begin(now);
-        let next = state.machine.next(&primary);
-        (primary, next)
+        let result = change(&mut state);
+        self.terms.set(state.machine.terms());
+        result
     }
 
-    /// Whether to make a hedge, and when to look again.
-    fn is_due(&self, primary: &mut Primary) -> (bool, Option<u64>) {
+    fn begin(&self, now: u64) -> Primary {
+        self.state.begin();
+        self.terms.get().begin(now)
+    }
+
+    /// Whether to make a hedge.
+    fn is_due(&self, primary: &mut Primary) -> bool {
         // Foreign code, so not under the lock.
         let overloaded = (self.overloaded)();
         let now = self.timer.now();
-        let mut state = self.state();
-        let due = state.machine.due(primary, now, overloaded);
-        state.counts.count(due);
-        (due == Due::Hedge, state.machine.next(primary))
+        self.change(|state| {
+            let due = state.machine.due(primary, now, overloaded);
+            state.counts.count(due);
+            due == Due::Hedge
+        })
     }
 
     fn answered(&self, primary: Primary, winner: usize, now: u64) {
-        let mut state = self.state();
         if winner == 0 {
-            state.machine.answered(primary, now);
+            self.change(|state| state.machine.answered(primary, now));
         } else {
-            state.counts.won += 1;
+            self.state().counts.won += 1;
         }
     }
 }
@@ -106,11 +144,9 @@ impl<T: Timer> Clone for Hedge<T> {
 
 impl<T: Timer> fmt::Debug for Hedge<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.state();
-        f.debug_struct("Hedge")
-            .field("machine", &state.machine)
-            .field("counts", &state.counts)
-            .finish_non_exhaustive()
+        let counts = self.counts();
+        let machine = &self.shared.state().machine;
+        f.debug_struct("Hedge").field("machine", machine).field("counts", &counts).finish_non_exhaustive()
     }
 }
 
@@ -158,10 +194,10 @@ impl<T: Timer> Hedge<T> {
         timer: T,
         overloaded: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let state = State { machine: Machine::new(settings), counts: Counts::default() };
-        let most = usize::try_from(settings.most()).unwrap_or(usize::MAX).saturating_add(1);
-        let overloaded = Box::new(overloaded);
-        Self { shared: Arc::new(Shared { timer, most, overloaded, state: Mutex::new(state) }) }
+        let machine = Machine::new(settings);
+        let terms = Published::new(machine.terms());
+        let state = Begun::new(State { machine, counts: Counts::default() });
+        Self { shared: Arc::new(Shared { timer, overloaded: Box::new(overloaded), terms, state }) }
     }
 
     /// Does the work, and does it a second time where it is slow. An attempt that fails while another is under way does not end it;
@@ -176,13 +212,13 @@ impl<T: Timer> Hedge<T> {
         F: Fn(usize) -> A,
         A: Future<Output = Result<O, E>>,
     {
-        let timer = &self.shared.timer;
-        let began = timer.now();
-        let mut course = Course::begin_at(Arc::clone(&self.shared), None, began);
-        let mut field = pin!(Field::new(timer, self.shared.most, began));
-        let mut alarm = pin!(Alarm::new(timer));
+        let shared = &*self.shared;
+        let began = shared.timer.now();
+        let mut course = Steps::begin(shared, None, began);
+        let mut field = pin!(Field::new(&shared.timer, course.attempts(), began));
+        let mut alarm = pin!(Alarm::new(&shared.timer));
         let mut made = 1;
-        field.as_mut().start(0, work.attempt(0));
+        field.as_mut().start(0, began, work.attempt(0));
         let end = poll_fn(|context| {
             loop {
                 match field.as_mut().poll_ended(context) {
@@ -195,15 +231,16 @@ impl<T: Timer> Hedge<T> {
                     field.as_mut().pause();
                     return Poll::Pending;
                 }
-                if course.is_due() {
-                    field.as_mut().start(made, work.attempt(made));
+                if course.is_due(shared) {
+                    let now = field.as_mut().now();
+                    field.as_mut().start(made, now, work.attempt(made));
                     made += 1;
                 }
             }
         })
         .await;
         if let Some(winner) = field.last_answered() {
-            course.answered_at(winner, field.as_mut().now());
+            course.answered(shared, winner, field.as_mut().now());
         }
         field.end(end)
     }
@@ -212,13 +249,20 @@ impl<T: Timer> Hedge<T> {
     /// (nanoseconds on the timer's clock) or later.
     #[must_use]
     pub fn begin(&self, deadline: Option<u64>) -> Course<T> {
-        Course::begin_at(Arc::clone(&self.shared), deadline, self.shared.timer.now())
+        Course::begin(Arc::clone(&self.shared), deadline)
+    }
+
+    /// Is as `settings` say from now on. What was spent of the budget stays spent; what there is, is kept up to the new cap. What is
+    /// known of the delay is kept where it is set as before. A request that has begun may have as many hedges as before.
+    pub fn apply(&self, settings: &Settings) {
+        self.shared.change(|state| state.machine.apply(settings));
     }
 
     /// What has happened since the beginning.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.shared.state().counts
+        let counts = self.shared.state().counts;
+        Counts { requests: self.shared.state.requests(), ..counts }
     }
 
     /// The delay that a request would have which begins now.

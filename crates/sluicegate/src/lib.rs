@@ -59,6 +59,7 @@ pub use sluicegate_core::{
 
 pub mod all_of;
 mod attendance;
+mod begun;
 #[cfg(feature = "tokio")]
 pub mod cancel;
 #[cfg(feature = "tokio")]

@@ -79,7 +79,7 @@ where
             }
             let now = if course.minds_time() { field.as_mut().now() } else { began };
             match course.next(now) {
-                Next::Start(number) => field.as_mut().start(number, attempt(number)),
+                Next::Start(number) => field.as_mut().start(number, now, attempt(number)),
                 Next::Over(end) => return Poll::Ready(end),
                 Next::Wait(at) => {
                     if alarm.as_mut().poll_until(at, context).is_pending() {

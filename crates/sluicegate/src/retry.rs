@@ -13,13 +13,16 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::hash::BuildHasher;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 pub use course::Course;
-use sluicegate_core::retry::Retry as Machine;
+use course::Steps;
 pub use sluicegate_core::retry::{Failed, Settings, SettingsError, Why};
+use sluicegate_core::retry::{Retry as Machine, Tries};
+use sluicegate_core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::begun::{Begun, Told};
 use crate::idempotent::Idempotent;
 use crate::timer::{Alarm, Timer};
 
@@ -51,13 +54,21 @@ pub struct Retry<
 struct Shared<T> {
     timer: T,
     random: Box<dyn Fn() -> u64 + Send + Sync>,
-    machine: Mutex<Machine>,
+    /// How many tries a request may have that begins now; written under the machine's lock, and read without.
+    tries: AtomicU32,
+    machine: Begun<Machine>,
 }
 
 impl<T> Shared<T> {
-    /// No panic can leave it half changed.
-    fn machine(&self) -> MutexGuard<'_, Machine> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    fn begin(&self, deadline: Option<u64>) -> Tries {
+        self.machine.begin();
+        Tries::begin(deadline, self.tries.load(Relaxed))
+    }
+}
+
+impl Told for Machine {
+    fn begun(&mut self, requests: u64) {
+        Self::begun(self, requests);
     }
 }
 
@@ -69,7 +80,7 @@ impl<T: Timer> Clone for Retry<T> {
 
 impl<T: Timer> fmt::Debug for Retry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry").field("machine", &*self.shared.machine()).finish_non_exhaustive()
+        f.debug_struct("Retry").field("machine", &*self.shared.machine.lock()).finish_non_exhaustive()
     }
 }
 
@@ -121,8 +132,9 @@ impl<T: Timer> Retry<T> {
         timer: T,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
-        let machine = Mutex::new(Machine::new(settings));
-        Self { shared: Arc::new(Shared { timer, random: Box::new(random), machine }) }
+        let machine = Machine::new(settings);
+        let (tries, machine) = (AtomicU32::new(machine.tries()), Begun::new(machine));
+        Self { shared: Arc::new(Shared { timer, random: Box::new(random), tries, machine }) }
     }
 
     /// Does the work, and again where `judge` says of its error that this may help. It is over at the `deadline` (nanoseconds on
@@ -147,7 +159,7 @@ impl<T: Timer> Retry<T> {
         if deadline.is_some_and(|deadline| timer.now() >= deadline) {
             return Err(GaveUp { why: Why::Deadline, errors });
         }
-        let mut course = self.begin(deadline);
+        let mut course = Steps::begin(&*self.shared, deadline);
         for attempt in 0.. {
             let error = match until(timer, deadline, work.attempt(attempt)).await {
                 Some(Ok(answer)) => return Ok(answer),
@@ -178,13 +190,15 @@ impl<T: Timer> Retry<T> {
     /// Is as `settings` say from now on. What was spent of the budget stays spent; what there is, is kept up to the new cap. A request that
     /// has begun may have as many tries as before.
     pub fn apply(&self, settings: Settings) {
-        self.shared.machine().apply(settings);
+        let mut machine = self.shared.machine.lock();
+        machine.apply(settings);
+        self.shared.tries.store(machine.tries(), Relaxed);
     }
 
     /// How many retries the budget has.
     #[must_use]
     pub fn budget(&self) -> u64 {
-        self.shared.machine().budget()
+        self.shared.machine.lock().budget()
     }
 }
 

@@ -60,7 +60,7 @@ impl Percentile {
     }
 
     /// As [`new`](Self::new), of a share that is in the range.
-    pub(super) fn starting(share: f64, first: u64) -> Self {
+    pub(super) const fn starting(share: f64, first: u64) -> Self {
         Self { share, value: float(first), mean: 0.0, variance: 0.0, crowd: 0.0, first: Some(Vec::new()) }
     }
 

@@ -245,3 +245,53 @@ fn what_cannot_be_is_told_with_its_field() {
     let expected = ["delay", "percentile", "percentile", "first", "share", "cap", "tail", "tail", "most"];
     assert_eq!(fields, expected);
 }
+
+#[test]
+fn other_settings_bring_no_hedge_back_and_keep_what_is_known_of_a_delay_that_is_as_before() {
+    let settings = Settings::tracked(0.9, Duration::from_millis(50)).unwrap().with_budget(0.0, 10).unwrap();
+    let mut hedge = Hedge::new(&settings);
+    for n in 0..200 {
+        let primary = hedge.begin(0);
+        hedge.answered(primary, n % 10 * MILLI);
+    }
+    let known = hedge.delay();
+    assert!(known < 20 * MILLI, "{known}");
+    let mut before = hedge.begin(0);
+    for _ in 0..7 {
+        let mut slow = hedge.begin(0);
+        assert_eq!(hedge.due(&mut slow, 50 * MILLI, false), Due::Hedge);
+    }
+    let (known, slow) = (hedge.delay(), hedge.slow());
+    let more = settings.clone().with_budget(1.0, 20).unwrap().with_most(2).unwrap().with_tail(1.0).unwrap();
+    hedge.apply(&more);
+    assert_eq!((hedge.budget(), hedge.delay(), hedge.slow()), (3, known, slow));
+    assert_eq!((before.most(), hedge.begin(0).most(), hedge.budget()), (1, 2, 4), "by the new share");
+    assert_eq!(hedge.due(&mut before, 50 * MILLI, false), Due::Hedge);
+    assert_eq!(before.next(), None, "one, as when it began");
+
+    let other = Settings::fixed(Duration::from_millis(7)).unwrap().with_budget(1.0, 2).unwrap();
+    hedge.apply(&other);
+    assert_eq!((hedge.delay(), hedge.budget(), hedge.slow().to_bits()), (7 * MILLI, 2, 0));
+}
+
+#[test]
+fn who_begins_by_the_terms_is_who_begins_at_the_machine() {
+    let settings = Settings::tracked(0.9, Duration::from_millis(5)).unwrap().with_budget(0.5, 3).unwrap();
+    let (mut at_it, mut by_terms) = (Hedge::new(&settings), Hedge::new(&settings));
+    for round in 0..300 {
+        // Three begin, two of which are slow; who counts them says so before the first is due.
+        let mut ones = [0, 1, 2].map(|_| at_it.begin(round));
+        let mut others = [0, 1, 2].map(|_| by_terms.terms().begin(round));
+        assert_eq!(ones, others);
+        by_terms.begun(3);
+        for place in [0, 2] {
+            let at = round + 9 * MILLI;
+            let due = at_it.due(&mut ones[place], at, false);
+            assert_eq!(by_terms.due(&mut others[place], at, false), due);
+        }
+        let ([_, one, _], [_, other, _]) = (ones, others);
+        at_it.answered(one, round + 7);
+        by_terms.answered(other, round + 7);
+        assert_eq!((at_it.budget(), at_it.terms()), (by_terms.budget(), by_terms.terms()));
+    }
+}

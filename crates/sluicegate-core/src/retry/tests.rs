@@ -40,10 +40,10 @@ fn other_settings_bring_no_budget_back_and_who_has_begun_has_as_many_tries_as_be
     assert!(left < 10);
     for tries in [2, 9] {
         retry.apply(Settings::new(tries, Duration::from_millis(10), Duration::from_secs(1)).unwrap());
-        assert_eq!((retry.budget(), retry.is_last(&first)), (left, false));
+        assert_eq!((retry.budget(), first.is_last()), (left, false));
     }
     assert!(matches!(perhaps(&mut retry, &mut first, 7), Next::Try(_)));
-    assert!(retry.is_last(&first), "three, as when it began");
+    assert!(first.is_last(), "three, as when it began");
     let mut next = retry.begin(None);
     assert_eq!(perhaps(&mut retry, &mut next, u64::MAX), Next::Try(10 * MILLI - 1));
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Response, StatusCode};
 use sluicegate::clock::nanos;
 use sluicegate::hedge::{self, Hedge};
@@ -42,6 +43,8 @@ pub struct Attempts {
     pub retry: Option<Retry<TokioTime>>,
     /// When to somebody else as well.
     pub hedge: Option<Hedge<TokioTime>>,
+    /// Whose places say whether more work is no help: to hedges of this route that are under way, too.
+    overload: Arc<ArcSwap<Permits>>,
     /// What has happened. It outlives a configuration.
     pub counts: Arc<Counts>,
     /// What is no answer to be content with.
@@ -61,7 +64,6 @@ pub struct Attempts {
     /// The clock, and what sleeps.
     pub(super) time: TokioTime,
     settings: AttemptSettings,
-    queue: String,
 }
 
 /// What has happened on a route.
@@ -98,7 +100,7 @@ impl Counts {
 
 impl Attempts {
     /// For a route, whose settings have been checked. What is in use `before` under the same name and goes on is taken over: a budget
-    /// of retries is not full again, whatever was changed, nor a delay unknown because something else was. It is not changed
+    /// of retries or hedges is not full again, whatever was changed, nor a delay unknown because something else was. It is not changed
     /// until it is told to [be as it says](Self::commit). None if its requests go once, to one upstream.
     #[must_use]
     pub fn of(
@@ -118,13 +120,16 @@ impl Attempts {
             had.or_else(|| retry_settings(settings).map(|settings| Retry::new(settings, time)))
         };
         let machine = retry.as_ref().and_then(made);
-        let same_hedge =
-            before.filter(|before| before.settings.hedge == *hedge && before.queue == route.queue);
-        let permits = places.permits.clone();
-        // More work is no help then.
-        let overloaded = move || is_full(&permits);
-        let made = || Some(Hedge::unless(&hedge.as_ref().and_then(hedge_settings)?, time, overloaded));
-        let hedges = same_hedge.map_or_else(made, |before| before.hedge.clone());
+        let had = before.and_then(|before| Some((before.hedge.clone()?, Arc::clone(&before.overload))));
+        let (had, overload) = had.unzip();
+        let overload = overload.unwrap_or_else(|| Arc::new(ArcSwap::from_pointee(places.permits.clone())));
+        let made = |settings: &HedgeSettings| {
+            let asked = Arc::clone(&overload);
+            // More work is no help then.
+            let overloaded = move || is_full(&asked.load());
+            had.or_else(|| Some(Hedge::unless(&hedge_settings(settings)?, time, overloaded)))
+        };
+        let hedges = hedge.as_ref().and_then(made);
         let on = match (retry, hedge) {
             (Some(retry), _) => retry.on.clone(),
             (None, Some(_)) => On::usual(),
@@ -134,6 +139,7 @@ impl Attempts {
             group,
             retry: machine,
             hedge: hedges,
+            overload,
             counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),
             on,
             timeout: *timeout,
@@ -144,7 +150,6 @@ impl Attempts {
             drops: places.settings.drops(),
             time,
             settings: settings.clone(),
-            queue: route.queue.clone(),
         }))
     }
 
@@ -153,6 +158,11 @@ impl Attempts {
         let settings = self.settings.retry.as_ref().and_then(retry_settings);
         if let Some((retry, settings)) = self.retry.as_ref().zip(settings) {
             retry.apply(settings);
+        }
+        let settings = self.settings.hedge.as_ref().and_then(hedge_settings);
+        if let Some((hedge, settings)) = self.hedge.as_ref().zip(settings) {
+            hedge.apply(&settings);
+            self.overload.store(Arc::new(self.permits.clone()));
         }
     }
 

@@ -75,6 +75,7 @@ pub(crate) const CRATES: &[Place] = &[
             "attendance", // who works in the background
             "numbers",    // a small one for each thread
             "counts",     // what has happened, nearly for nothing
+            "begun",      // requests, counted beside a lock
             "limiter",    // a bucket behind a handle
             "striped",    // one bucket, many cores
             "all_of",     // several limits, one decision

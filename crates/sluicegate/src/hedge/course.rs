@@ -35,6 +35,11 @@ use crate::timer::Timer;
 /// [`Hedge::begin`]: super::Hedge::begin
 pub struct Course<T: Timer> {
     shared: Arc<Shared<T>>,
+    steps: Steps,
+}
+
+/// The same for who holds what is shared by himself, which is to be the same each time.
+pub(super) struct Steps {
     primary: Primary,
     /// Nanoseconds; none if there is no hurry.
     deadline: Option<u64>,
@@ -42,55 +47,75 @@ pub struct Course<T: Timer> {
     next: Option<u64>,
 }
 
-impl<T: Timer> Course<T> {
-    pub(super) fn begin_at(shared: Arc<Shared<T>>, deadline: Option<u64>, now: u64) -> Self {
-        let (primary, next) = shared.begin(now);
-        let mut course = Self { shared, primary, deadline, next: None };
-        course.look_again(next);
-        course
+impl Steps {
+    pub(super) fn begin<T: Timer>(shared: &Shared<T>, deadline: Option<u64>, now: u64) -> Self {
+        let mut steps = Self { primary: shared.begin(now), deadline, next: None };
+        steps.look_again();
+        steps
     }
 
-    fn look_again(&mut self, next: Option<u64>) {
-        self.next = next.filter(|at| self.deadline.is_none_or(|deadline| *at < deadline));
+    fn look_again(&mut self) {
+        let deadline = self.deadline;
+        self.next = self.primary.next().filter(|at| deadline.is_none_or(|deadline| *at < deadline));
+    }
+
+    /// How many attempts there may be.
+    pub(super) fn attempts(&self) -> usize {
+        usize::try_from(self.primary.most()).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
+    pub(super) const fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    pub(super) fn is_due<T: Timer>(&mut self, shared: &Shared<T>) -> bool {
+        if self.deadline.is_some_and(|deadline| shared.timer.now() >= deadline) {
+            // It woke too late.
+            self.next = None;
+            return false;
+        }
+        let due = shared.is_due(&mut self.primary);
+        self.look_again();
+        due
+    }
+
+    pub(super) fn answered<T: Timer>(self, shared: &Shared<T>, winner: usize, now: u64) {
+        shared.answered(self.primary, winner, now);
+    }
+}
+
+impl<T: Timer> Course<T> {
+    pub(super) fn begin(shared: Arc<Shared<T>>, deadline: Option<u64>) -> Self {
+        let steps = Steps::begin(&shared, deadline, shared.timer.now());
+        Self { shared, steps }
     }
 
     /// When to ask whether a hedge [is due](Self::is_due), in nanoseconds; none if there will be no other.
     #[must_use]
     pub const fn next(&self) -> Option<u64> {
-        self.next
+        self.steps.next()
     }
 
     /// What to wait for before that.
     #[must_use]
     pub fn sleep(&self) -> Option<T::Sleep> {
-        self.next.map(|at| self.shared.timer.sleep_until(at))
+        self.next().map(|at| self.shared.timer.sleep_until(at))
     }
 
     /// Whether to make a hedge now. It is paid then.
     pub fn is_due(&mut self) -> bool {
-        if self.deadline.is_some_and(|deadline| self.shared.timer.now() >= deadline) {
-            // It woke too late.
-            self.next = None;
-            return false;
-        }
-        let (due, next) = self.shared.is_due(&mut self.primary);
-        self.look_again(next);
-        due
+        self.steps.is_due(&self.shared)
     }
 
     /// The attempt of this number has won.
     pub fn answered(self, winner: usize) {
         let now = self.shared.timer.now();
-        self.answered_at(winner, now);
-    }
-
-    pub(super) fn answered_at(self, winner: usize, now: u64) {
-        self.shared.answered(self.primary, winner, now);
+        self.steps.answered(&self.shared, winner, now);
     }
 }
 
 impl<T: Timer> fmt::Debug for Course<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Course").field("primary", &self.primary).finish_non_exhaustive()
+        f.debug_struct("Course").field("primary", &self.steps.primary).finish_non_exhaustive()
     }
 }

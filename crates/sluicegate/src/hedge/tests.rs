@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::{Context, Waker};
 
 use super::*;
 use crate::clock::Clock;
 use crate::race::Fate;
 use crate::timer::ManualTime;
-use crate::timer::by_hand::run;
+use crate::timer::by_hand::{Counted, poll_until_ready, ready_at_poll, run};
 
 const MILLI: u64 = 1_000_000;
 
@@ -145,4 +146,43 @@ fn what_can_be_sent_to_another_thread_can_be_sent() {
     let hedge = Hedge::new(&fixed(), ManualTime::new());
     let work = Idempotent::promise(|attempt: usize| async move { Ok::<_, ()>(attempt) });
     is_send(hedge.run(&work));
+}
+
+#[test]
+fn other_settings_bring_no_hedge_back_and_clones_have_them() {
+    let time = ManualTime::new();
+    let hedge = Hedge::new(&fixed().with_budget(0.0, 3).unwrap(), time.clone());
+    let slow = &[(100, Ok(())), (1, Ok(())), (1, Ok(()))];
+    assert_eq!(run(&time, hedge.run(&work(&time, slow))).unwrap().report.runs().len(), 2);
+    let other = Settings::fixed(millis(5)).unwrap().with_budget(0.0, 50).unwrap().with_most(2).unwrap();
+    hedge.clone().apply(&other);
+    assert_eq!((hedge.budget(), hedge.delay(), hedge.counts().requests), (2, millis(5), 1));
+    let slowest = &[(100, Ok(())), (100, Ok(())), (1, Ok(()))];
+    let won = run(&time, hedge.run(&work(&time, slowest))).unwrap();
+    assert_eq!((won.first.attempt, won.report.runs().len(), hedge.budget()), (2, 3, 0));
+}
+
+#[test]
+fn a_request_brings_its_share_of_the_budget_before_its_hedge_is_asked_for() {
+    let time = ManualTime::new();
+    let hedge = Hedge::new(&fixed().with_budget(1.0, 1).unwrap(), time.clone());
+    let slow = &[(50, Ok(())), (1, Ok(()))];
+    for _ in 0..5 {
+        // What it takes it has brought.
+        assert_eq!(run(&time, hedge.run(&work(&time, slow))).unwrap().first.attempt, 1);
+    }
+    assert_eq!((hedge.counts().requests, hedge.counts().hedges, hedge.budget()), (5, 5, 0));
+}
+
+/// The begin and the end: nothing else is asked of the time of one that is ready when it was woken once.
+#[test]
+fn who_is_not_hedged_has_the_clock_read_twice() {
+    for polls in [1, 2, 5] {
+        let time = Counted::default();
+        let hedge = Hedge::new(&fixed(), time.clone());
+        let work = Idempotent::promise(|_| ready_at_poll(polls));
+        poll_until_ready(polls, hedge.run(&work)).unwrap();
+        // A sleep that was begun at an earlier poll may not be told the time by its timer.
+        assert_eq!(time.readings(), 2 + polls.saturating_sub(2), "{polls} polls");
+    }
 }

@@ -59,9 +59,8 @@ where
         self.more.last().or(self.first.as_ref()).map(|answer| answer.attempt)
     }
 
-    /// Begins an attempt. Numbers come in order.
-    pub(crate) fn start(mut self: Pin<&mut Self>, number: usize, future: A) {
-        let started = self.as_mut().now();
+    /// Begins an attempt, which is asked for at the instant `started`. Numbers come in order.
+    pub(crate) fn start(self: Pin<&mut Self>, number: usize, started: u64, future: A) {
         let this = self.project();
         this.runs.push(Run { number, started, took: Duration::ZERO, fate: Fate::Dropped });
         this.under_way.push(number, future);
@@ -97,21 +96,26 @@ where
     }
 
     /// Drops those who are under way, and says what has come of all.
+    #[inline]
     pub(crate) fn end(mut self: Pin<&mut Self>, end: End) -> Result<Gathered<O, E>, Lost<O, E>> {
         let now = self.as_mut().now();
         let this = self.project();
         this.under_way.clear();
-        let mut runs = std::mem::take(this.runs);
-        for run in runs.iter_mut().filter(|run| run.fate == Fate::Dropped) {
+        // In their place, and then moved once: they are the most of what a race moves.
+        for run in this.runs.iter_mut().filter(|run| run.fate == Fate::Dropped) {
             run.took = since(run.started, now);
         }
-        let (report, more) = (Report::new(runs), std::mem::take(this.more));
-        let failures = std::mem::take(this.failures);
         match (end, this.first.take()) {
-            (End::Enough, Some(first)) => Ok(Gathered { first, more, failures, report }),
+            (End::Enough, Some(first)) => Ok(Gathered {
+                first,
+                more: std::mem::take(this.more),
+                failures: std::mem::take(this.failures),
+                report: Report::new(std::mem::take(this.runs)),
+            }),
             (end, first) => {
-                let answers = first.into_iter().chain(more).collect();
-                Err(Lost { end, answers, failures, report: Box::new(report) })
+                let answers = first.into_iter().chain(std::mem::take(this.more)).collect();
+                let report = Box::new(Report::new(std::mem::take(this.runs)));
+                Err(Lost { end, answers, failures: std::mem::take(this.failures), report })
             }
         }
     }

@@ -93,9 +93,10 @@ pub enum Fate {
 pub struct Run {
     /// From 0 on.
     pub number: usize,
-    /// When it began: nanoseconds on the timer's clock.
+    /// When it was asked for: nanoseconds on the timer's clock. Those that are asked at once have one instant, though a task
+    /// polls one after the other.
     pub started: u64,
-    /// How long it ran until it ended or was dropped.
+    /// How long from then until it ended or was dropped.
     pub took: Duration,
     /// What became of it.
     pub fate: Fate,

@@ -26,21 +26,21 @@ pin_project! {
         second: Option<A>,
         // Of each place, whether to poll who is in it.
         due: [bool; PLACES],
-        // All of them, where there may be more than there are places.
-        woken: Option<Woken<A>>,
+        // All of them, where there may be more than there are places; apart, so that two are small.
+        woken: Option<Box<Woken<A>>>,
     }
 }
 
 impl<A: Future> Slots<A> {
     /// For so many at the most, numbered from 0 on.
     pub(super) fn new(most: usize) -> Self {
-        let woken = (most > PLACES).then(Woken::new);
+        let woken = (most > PLACES).then(Box::default);
         Self { first: None, second: None, due: [true; PLACES], woken }
     }
 
     pub(super) fn len(&self) -> usize {
         let places = usize::from(self.first.is_some()) + usize::from(self.second.is_some());
-        places + self.woken.as_ref().map_or(0, Woken::len)
+        places + self.woken.as_ref().map_or(0, |woken| woken.len())
     }
 
     /// One more, which is to be polled.
@@ -49,7 +49,7 @@ impl<A: Future> Slots<A> {
         match (this.woken, number) {
             (None, 0) => this.first.set(Some(future)),
             (None, 1) => this.second.set(Some(future)),
-            (woken, _) => woken.get_or_insert_with(Woken::new).push(number, future),
+            (woken, _) => woken.get_or_insert_default().push(number, future),
         }
     }
 

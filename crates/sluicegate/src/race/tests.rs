@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::timer::ManualTime;
-use crate::timer::by_hand::try_run as run;
+use crate::timer::by_hand::{Counted, poll_until_ready, ready_at_poll, try_run as run};
 
 const MILLI: u64 = 1_000_000;
 
@@ -215,6 +215,36 @@ fn two_are_polled_in_place_as_a_select_does_it() {
         let each = if attempts < 3 { vec![true, true] } else { vec![false] };
         assert_eq!(*polls.borrow(), vec![each; attempts]);
     }
+}
+
+/// The first poll of one may take its time; they were asked for at one instant all the same, and the clock is read for that once.
+#[test]
+fn those_that_are_asked_at_once_have_one_instant_and_the_clock_is_read_twice() {
+    let plan = Plan::first_of(2).unwrap();
+    for polls in [1, 2, 5] {
+        let time = Counted::default();
+        let won = poll_until_ready(polls, race(&time, plan, |_| ready_at_poll(polls))).unwrap();
+        assert_eq!((won.first.attempt, time.readings()), (0, 2), "{polls} polls");
+    }
+    let time = Counted::default();
+    let won = race(&time, plan, |number| {
+        let time = &time.time;
+        poll_fn(move |_| {
+            time.advance(millis(3));
+            if number == 1 { Poll::Ready(Ok::<_, Infallible>(())) } else { Poll::Pending }
+        })
+    });
+    let won = poll_until_ready(1, won).unwrap();
+    let runs: Vec<_> = won.report.runs().iter().map(|run| (run.started, run.took.as_millis())).collect();
+    assert_eq!(runs, [(0, 6), (0, 6)]);
+
+    // With a stagger each has its own.
+    let (time, log) = (ManualTime::new(), Log::default());
+    let plan = Plan::first_of(2).unwrap().staggered(millis(10));
+    let won = run(&time, race(&time, plan, script(&time, &log, &[Ok(30), Ok(5)]))).unwrap().unwrap();
+    let runs: Vec<_> =
+        won.report.runs().iter().map(|run| (run.started / MILLI, run.took.as_millis())).collect();
+    assert_eq!(runs, [(0, 15), (10, 5)]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! One request's tries, step by step.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use sluicegate_core::retry::{Next, Tries};
@@ -32,8 +34,16 @@ use crate::timer::Timer;
 ///
 /// [`Retry::run`]: super::Retry::run
 /// [`Retry::begin`]: super::Retry::begin
-pub struct Course<T: Timer> {
-    shared: Arc<Shared<T>>,
+pub struct Course<T: Timer>(Steps<Arc<Shared<T>>, T>);
+
+/// The same, by what is shared or a reference to that.
+pub(super) struct Steps<S, T>
+where
+    S: Deref<Target = Shared<T>>,
+    T: Timer,
+{
+    shared: S,
+    timer: PhantomData<fn() -> T>,
     tries: Tries,
     /// A try is paid for and not made yet.
     paid: bool,
@@ -41,26 +51,22 @@ pub struct Course<T: Timer> {
     last: bool,
 }
 
-impl<T: Timer> Course<T> {
-    pub(super) fn begin(shared: Arc<Shared<T>>, deadline: Option<u64>) -> Self {
-        let (tries, last) = {
-            let mut machine = shared.machine();
-            let tries = machine.begin(deadline);
-            let last = machine.is_last(&tries);
-            (tries, last)
-        };
-        Self { shared, tries, paid: false, last }
+impl<S, T> Steps<S, T>
+where
+    S: Deref<Target = Shared<T>>,
+    T: Timer,
+{
+    pub(super) fn begin(shared: S, deadline: Option<u64>) -> Self {
+        let tries = shared.begin(deadline);
+        let last = tries.is_last();
+        Self { shared, timer: PhantomData, tries, paid: false, last }
     }
 
-    /// The last try has failed: what to wait for before another one, which is paid for now.
-    ///
-    /// # Errors
-    /// Why there is no other try.
-    pub fn failed(&mut self, failed: Failed) -> Result<T::Sleep, Why> {
+    pub(super) fn failed(&mut self, failed: Failed) -> Result<T::Sleep, Why> {
         self.give_back();
         // Foreign code, so not under the lock.
         let (now, random) = (self.shared.timer.now(), (self.shared.random)());
-        let next = self.shared.machine().failed(&mut self.tries, failed, now, random);
+        let next = self.shared.machine.lock().failed(&mut self.tries, failed, now, random);
         match next {
             Next::Try(at) => {
                 self.paid = true;
@@ -70,41 +76,66 @@ impl<T: Timer> Course<T> {
         }
     }
 
-    /// The try that was waited for is made now.
-    ///
-    /// # Errors
-    /// [`Why::Deadline`], if it is too late for that. Then it is given back.
-    pub fn start(&mut self) -> Result<(), Why> {
+    pub(super) fn start(&mut self) -> Result<(), Why> {
         if self.tries.deadline().is_some_and(|deadline| self.shared.timer.now() >= deadline) {
             self.give_back();
             return Err(Why::Deadline);
         }
         self.paid = false;
-        self.last = self.shared.machine().is_last(&self.tries);
+        self.last = self.tries.is_last();
         Ok(())
-    }
-
-    /// Whether no try comes after the one that was made last, whatever becomes of it: what was kept for another can be let go.
-    #[must_use]
-    pub const fn is_last(&self) -> bool {
-        self.last
     }
 
     fn give_back(&mut self) {
         if std::mem::take(&mut self.paid) {
-            self.shared.machine().abandon(&mut self.tries);
+            self.shared.machine.lock().abandon(&mut self.tries);
         }
     }
 }
 
-impl<T: Timer> Drop for Course<T> {
+impl<S, T> Drop for Steps<S, T>
+where
+    S: Deref<Target = Shared<T>>,
+    T: Timer,
+{
     fn drop(&mut self) {
         self.give_back();
     }
 }
 
+impl<T: Timer> Course<T> {
+    pub(super) fn begin(shared: Arc<Shared<T>>, deadline: Option<u64>) -> Self {
+        Self(Steps::begin(shared, deadline))
+    }
+
+    /// The last try has failed: what to wait for before another one, which is paid for now.
+    ///
+    /// # Errors
+    /// Why there is no other try.
+    pub fn failed(&mut self, failed: Failed) -> Result<T::Sleep, Why> {
+        self.0.failed(failed)
+    }
+
+    /// The try that was waited for is made now.
+    ///
+    /// # Errors
+    /// [`Why::Deadline`], if it is too late for that. Then it is given back.
+    pub fn start(&mut self) -> Result<(), Why> {
+        self.0.start()
+    }
+
+    /// Whether no try comes after the one that was made last, whatever becomes of it: what was kept for another can be let go.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.0.last
+    }
+}
+
 impl<T: Timer> fmt::Debug for Course<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Course").field("tries", &self.tries).field("paid", &self.paid).finish_non_exhaustive()
+        f.debug_struct("Course")
+            .field("tries", &self.0.tries)
+            .field("paid", &self.0.paid)
+            .finish_non_exhaustive()
     }
 }

@@ -25,7 +25,8 @@ impl<'t, T: Timer> Alarm<'t, T> {
     }
 
     /// Ready when the clock shows `at`; never, if there is none. A task whose cooperative budget is used up is told the time all
-    /// the same: the clock is looked at first.
+    /// the same: the clock is looked at first, but where the sleep only begins. That costs no reading; it finds an instant that has
+    /// passed as late as the timer is, and without a budget it wakes the task, and the next poll looks.
     pub(crate) fn poll_until(self: Pin<&mut Self>, at: Option<u64>, context: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(instant) = at else {
@@ -33,12 +34,11 @@ impl<'t, T: Timer> Alarm<'t, T> {
             this.sleep.set(None);
             return Poll::Pending;
         };
-        if this.timer.now() >= instant {
-            return Poll::Ready(());
-        }
         if *this.at != at {
             *this.at = at;
             this.sleep.set(Some(this.timer.sleep_until(instant)));
+        } else if this.timer.now() >= instant {
+            return Poll::Ready(());
         }
         match this.sleep.as_mut().as_pin_mut() {
             Some(sleep) => match sleep.poll(context) {

@@ -13,6 +13,7 @@
 #![cfg(sluicegate_loom)]
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is the test")]
 
+mod begun;
 mod counts;
 mod fence;
 mod heartbeat;

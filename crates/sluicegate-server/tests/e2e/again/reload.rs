@@ -1,6 +1,7 @@
 //! Upstreams, retries and hedges that change while they are used.
 use super::Canned;
 use crate::reload::{Configured, config};
+use crate::{spawn_get, until_idle};
 use http::StatusCode;
 use sluicegate_testkit::upstream::Upstream;
 
@@ -53,4 +54,52 @@ async fn upstreams_come_and_go_and_what_is_known_of_a_route_stays() {
     served.change(&with(6, "upstreams = [\"main\", \"bussy\"]")).await;
     served.until_refused(1, &["`route.all.upstreams.1` can't be `bussy`", "did you mean `busy`?"]).await;
     assert_eq!(client.get("/").await.status, OK);
+}
+
+#[tokio::test]
+async fn hedges_that_were_spent_stay_spent_and_the_queue_of_now_is_asked_for_an_overload() {
+    let (slow, quick) = (Upstream::start(), Upstream::start());
+    quick.open_all();
+    let with = |generation, queue: &str, hedge: &str| {
+        let more = format!(
+            "[upstream.quick]\nurl = \"{}\"\n{queue}\n[[route]]\nname = \"all\"\nqueue = \"of-{generation}\"\n\
+             upstreams = [\"main\", \"quick\"]\ndeadline = \"60s\"\nhedge = {hedge}\n",
+            quick.url()
+        );
+        config(&slow, generation, &more)
+    };
+    let fixed = "{ after = \"50ms\", budget = \"1%\" }";
+    let served = Configured::serve(&with(1, "[queue.of-1]\nwait = \"50s\"", fixed)).await;
+    let (gateway, client) = (&served.gateway, served.gateway.client());
+    let route = [("route", "all")];
+    let budget = async || gateway.metrics().await.count("sluicegate_hedge_budget", &route);
+    let full = budget().await;
+    while slow.counters().total < 3 {
+        assert_eq!(client.get("/gated").await.status, OK);
+    }
+    let left = budget().await;
+    assert!(left < full, "{left} of {full}");
+
+    // When, how often and in which queue.
+    let found_out = "{ percentile = 95, first = \"80ms\", budget = \"2%\" }";
+    served.change_to(&with(2, "[queue.of-2]\nwait = \"50s\"", found_out), 2).await;
+    assert_eq!(budget().await, left);
+    let made = slow.counters().total;
+    while slow.counters().total == made {
+        assert_eq!(client.get("/gated").await.status, OK);
+    }
+
+    served.change_to(&with(3, "[queue.of-3]\nconcurrency = 1\nwait = \"50s\"", fixed), 3).await;
+    let waits = loop {
+        let mut asked = spawn_get(client, "/gated");
+        tokio::select! {
+            answer = &mut asked => assert_eq!(answer.unwrap().status, OK),
+            _ = slow.until("one at the slow one", |seen| seen.in_flight == 1) => break asked,
+        }
+    };
+    let kept_back = [("route", "all"), ("reason", "overload")];
+    gateway.until_metric("sluicegate_hedges_kept_back_total", &kept_back, 1).await;
+    slow.open_all();
+    assert_eq!(waits.await.unwrap().status, OK);
+    until_idle(gateway).await;
 }

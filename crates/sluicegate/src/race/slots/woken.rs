@@ -70,11 +70,13 @@ impl Wake for Signal {
     }
 }
 
-impl<A: Future> Woken<A> {
-    pub(super) fn new() -> Self {
+impl<A> Default for Woken<A> {
+    fn default() -> Self {
         Self { task: Arc::default(), slots: Vec::new() }
     }
+}
 
+impl<A: Future> Woken<A> {
     pub(super) const fn len(&self) -> usize {
         self.slots.len()
     }
