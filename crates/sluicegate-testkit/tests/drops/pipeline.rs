@@ -75,6 +75,13 @@ fn full() -> (Line, impl Future<Output = Result<(), u8>>) {
     (line, feeds)
 }
 
+/// One with nothing in it, and who waits for what comes out of it.
+fn empty() -> (Line, impl Future<Output = Next>) {
+    let line = Line::new();
+    let takes = line.takes();
+    (line, takes)
+}
+
 /// In the second step this happens, and what waits must hear of it.
 async fn then(line: &mut Line, step: usize, happens: fn(&mut Line)) -> Turn {
     if step == 2 {
@@ -142,9 +149,8 @@ async fn what_comes_out() {
         .keeping_no_waker()
         .run(
             || {
-                let line = Line::new();
+                let (line, takes) = empty();
                 line.feed().try_feed(7).unwrap();
-                let takes = line.takes();
                 (line, takes)
             },
             async |line, step| then(line, step, Line::tell).await,
@@ -178,11 +184,7 @@ async fn the_end_of_what_comes_out() {
     let seen = Drops::new()
         .keeping_no_waker()
         .run(
-            || {
-                let line = Line::new();
-                let takes = line.takes();
-                (line, takes)
-            },
+            empty,
             async |line, step| then(line, step, |line| line.feed = None).await,
             |line, left| {
                 if let Left::Output(item) = left {
