@@ -375,7 +375,7 @@ impl<B> List<B> {
     /// Some of the common ones, for those who come back to `home`; their room goes with them.
     fn fetch(&mut self, home: &Arc<Lists<B>>, class: usize) {
         let mut stack = lock(&home.common.shelves[class]);
-        let from = stack.buffers.len().saturating_sub(LIST / 2 * self.batch);
+        let from = stack.buffers.len().saturating_sub(self.batch);
         self.buffers.extend(stack.buffers.drain(from..).map(|mut node| {
             if !Arc::ptr_eq(&node.home, home) {
                 node.home = Arc::clone(home);
@@ -394,7 +394,7 @@ impl<B> List<B> {
         }
     }
 
-    /// A batch of buffers if there are too many, and room.
+    /// Half of the buffers that may be here, if there are too many, and room.
     #[inline(never)]
     fn give_away(&mut self, common: &Common<B>, class: usize, too_many: bool) {
         let mut stack = lock(&common.shelves[class]);
