@@ -10,13 +10,15 @@ pub(crate) mod place;
 pub(crate) mod probe;
 pub(crate) mod process;
 mod rows;
+pub(crate) mod running;
 mod wrk;
 
 use clap::value_parser;
 
-use self::peers::{Peer, Running};
+use self::peers::Peer;
 use self::place::Directory;
 use self::rows::Turn;
+use self::running::Running;
 use self::wrk::Wrk;
 use crate::conditions;
 use crate::cpu;
@@ -61,9 +63,9 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
     let conditions = describe(args, &peers, &wrk)?;
     let directory = Directory::new()?;
     let (_upstream, mut running) = peers::start(&peers, &directory, stop)?;
-    let turn = |round: &str, seconds: u32, proxy: &mut Running| {
+    let turn = |round: &str, seconds: u32, proxy: &mut Running<Peer>| {
         let turn = take_turn(&wrk, seconds, proxy, &directory, stop)?;
-        let (peer, rate, cpu) = (proxy.peer, turn.rate(), turn.cpu);
+        let (peer, rate, cpu) = (proxy.who, turn.rate(), turn.cpu);
         out::note(&format!("{round}: {peer:<10} {rate:>7.0} requests/s, {cpu:.1} us CPU each"));
         Ok::<_, Error>(turn)
     };
@@ -84,7 +86,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
 fn take_turn(
     wrk: &Wrk,
     seconds: u32,
-    proxy: &mut Running,
+    proxy: &mut Running<Peer>,
     directory: &Directory,
     stop: &Stop,
 ) -> Result<Turn, Error> {

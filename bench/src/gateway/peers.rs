@@ -10,9 +10,9 @@ use super::config;
 use super::place::{self, Directory};
 use super::probe;
 use super::process::Process;
+use super::running::{Running, start_each};
 use crate::conditions;
 use crate::error::Error;
-use crate::out;
 use crate::stop::Stop;
 use crate::table::Goal;
 
@@ -120,38 +120,19 @@ pub(crate) fn nginx_args<'a>(
     Ok(command.args(["-e", "stderr", "-p"]).arg(directory.path()).arg("-c").arg(file))
 }
 
-/// A peer that answers.
-#[derive(Debug)]
-pub(crate) struct Running {
-    /// Which.
-    pub(crate) peer: Peer,
-    /// Where, on 127.0.0.1.
-    pub(crate) port: u16,
-    /// Its process, for its processor time; ended when this is dropped.
-    pub(crate) process: Process,
-}
-
 /// Starts the upstream and all `peers`; answers once each gives the upstream's answer.
 pub(crate) fn start(
     peers: &[Peer],
     directory: &Directory,
     stop: &Stop,
-) -> Result<(Process, Vec<Running>), Error> {
+) -> Result<(Process, Vec<Running<Peer>>), Error> {
     let [port] = place::free_ports()?;
     let mut command = Command::new(place::tool("nginx", "nginx")?);
     let text = config::upstream(directory.path(), port);
     nginx_args(&mut command, directory, "upstream.conf", &text)?;
     let mut upstream = Process::start("the upstream", directory, &mut command)?;
-    probe::until_ready(&mut upstream, port, &config::body(), stop)?;
-    let mut running = Vec::with_capacity(peers.len());
-    for &peer in peers {
-        out::note(&format!("starting {peer}"));
-        let [own] = place::free_ports()?;
-        let process = peer.start(directory, own, port)?;
-        running.push(Running { peer, port: own, process });
-        if let Some(last) = running.last_mut() {
-            probe::until_ready(&mut last.process, last.port, &config::body(), stop)?;
-        }
-    }
+    let body = config::body();
+    probe::until_ready(&mut upstream, port, &body, stop)?;
+    let running = start_each(peers, &body, stop, |peer, own| peer.start(directory, own, port))?;
     Ok((upstream, running))
 }

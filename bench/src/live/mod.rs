@@ -16,12 +16,13 @@ use std::time::Duration;
 use clap::value_parser;
 
 use self::rows::Measured;
-use self::subject::{Running, Subject};
+use self::subject::Subject;
 use self::turn::{Scene, Stage, Turn};
 use self::upstream::Upstream;
 use crate::conditions;
 use crate::error::Error;
 use crate::gateway::place::{self, Directory};
+use crate::gateway::running::Running;
 use crate::out;
 use crate::rounds;
 use crate::stop::Stop;
@@ -123,7 +124,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
             Ok::<_, Error>(turn)
         })?;
         for (running, turns) in running.iter().zip(turns) {
-            let subject = running.subject;
+            let subject = running.who;
             // What is not told the usual is not predicted.
             let known = subject != Subject::Sluicegate || args.ours == OURS;
             let lab = if known { lab::predict(scene, subject)? } else { Vec::new() };
@@ -133,11 +134,11 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<Report, Error> {
     Ok(Report { conditions, rows: rows::rows(&measured), faults: rows::faults(&measured) })
 }
 
-fn note(case: Case, round: u32, rounds: u32, running: &Running, turn: &Turn) {
+fn note(case: Case, round: u32, rounds: u32, running: &Running<Subject>, turn: &Turn) {
     let number = |number: Option<f64>| number.map_or_else(|| "-".into(), |number| format!("{number:.1}"));
     out::note(&format!(
         "{case}, round {round} of {rounds}: {:<16} {:>5.1} good/s, p50 {} ms, p99 {} ms, refused within {} ms, in vain {}{}",
-        running.subject,
+        running.who,
         turn.goodput,
         number(turn.p50),
         number(turn.p99),

@@ -12,9 +12,8 @@ use crate::conditions;
 use crate::error::Error;
 use crate::gateway::peers::nginx_args;
 use crate::gateway::place::{self, Directory};
-use crate::gateway::probe;
 use crate::gateway::process::Process;
-use crate::out;
+use crate::gateway::running::{Running, start_each};
 use crate::stop::Stop;
 
 /// Who takes part.
@@ -93,34 +92,18 @@ impl Subject {
     }
 }
 
-/// One that answers.
-#[derive(Debug)]
-pub(super) struct Running {
-    /// Which.
-    pub(super) subject: Subject,
-    /// Where, on 127.0.0.1.
-    pub(super) port: u16,
-    /// Ended when this is dropped.
-    pub(super) process: Process,
-}
-
-/// Starts them; answers once each gives the upstream's answer.
+/// Starts them, each once; answers once each gives the upstream's answer.
 pub(super) fn start(
     args: &Args,
     directory: &Directory,
     upstream: u16,
     stop: &Stop,
-) -> Result<Vec<Running>, Error> {
-    let mut running: Vec<Running> = Vec::new();
+) -> Result<Vec<Running<Subject>>, Error> {
+    let mut all: Vec<Subject> = Vec::new();
     for &subject in &args.only {
-        if running.iter().any(|other| other.subject == subject) {
-            continue;
+        if !all.contains(&subject) {
+            all.push(subject);
         }
-        out::note(&format!("starting {subject}"));
-        let [port] = place::free_ports()?;
-        let mut process = subject.start(args, directory, port, upstream)?;
-        probe::until_ready(&mut process, port, BODY, stop)?;
-        running.push(Running { subject, port, process });
     }
-    Ok(running)
+    start_each(&all, BODY, stop, |subject, port| subject.start(args, directory, port, upstream))
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use sluicegate::clock::nanos;
 
 use super::load::{Load, Told};
-use super::subject::Running;
+use super::subject::Subject;
 use super::upstream::{Upstream, Work};
 use crate::error::Error;
 use crate::gateway::place::Directory;
+use crate::gateway::running::Running;
 use crate::stop::Stop;
 
 /// Above this the generator was so late itself that latencies are not those of what was measured, in milliseconds.
@@ -58,7 +59,12 @@ pub(super) struct Stage<'a> {
 
 impl Stage<'_> {
     /// Plays a scene; arrivals are those of `seed`.
-    pub(super) fn play(&self, scene: Scene, seed: u32, running: &mut Running) -> Result<Turn, Error> {
+    pub(super) fn play(
+        &self,
+        scene: Scene,
+        seed: u32,
+        running: &mut Running<Subject>,
+    ) -> Result<Turn, Error> {
         running.process.check()?;
         self.upstream.set_service(scene.first);
         self.upstream.begin();

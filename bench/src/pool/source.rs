@@ -1,6 +1,7 @@
 //! Where buffers come from.
 
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::ops::DerefMut;
 
 use bytes::BytesMut;
@@ -16,37 +17,32 @@ pub(super) trait Ends {
     fn write(&mut self, size: usize) -> bool;
 }
 
+/// Writes the first and the last of so many bytes. How many there is room for.
+#[inline]
+fn write_ends(room: &mut [MaybeUninit<u8>], size: usize) -> usize {
+    room[0].write(1);
+    room[size - 1].write(2);
+    black_box(room).len()
+}
+
 impl Ends for Vec<u8> {
     #[inline]
     fn write(&mut self, size: usize) -> bool {
-        let fits = self.is_empty() && self.capacity() >= size;
-        let room = self.spare_capacity_mut();
-        room[0].write(1);
-        room[size - 1].write(2);
-        black_box(room);
-        fits
+        self.is_empty() && write_ends(self.spare_capacity_mut(), size) >= size
     }
 }
 
 impl Ends for BytesMut {
     #[inline]
     fn write(&mut self, size: usize) -> bool {
-        let fits = self.is_empty() && self.capacity() >= size;
-        let room = self.spare_capacity_mut();
-        room[0].write(1);
-        room[size - 1].write(2);
-        black_box(room);
-        fits
+        self.is_empty() && write_ends(self.spare_capacity_mut(), size) >= size
     }
 }
 
 impl Ends for BufUninit<'_> {
     #[inline]
     fn write(&mut self, size: usize) -> bool {
-        let room = self.as_uninit_mut();
-        room[0].write(1);
-        room[size - 1].write(2);
-        black_box(&mut *room).len() >= size
+        write_ends(self.as_uninit_mut(), size) >= size
     }
 }
 

@@ -167,13 +167,15 @@ impl<T> Queue<T> {
         if let Some(why) = self.would_be_late(&entry) {
             return Offer::Refused(entry.item, why);
         }
-        let oldest = self.displaces_oldest;
-        let Some(gone) = self.waiting.make_room(entry.class, entry.key, entry.size, self.bound, oldest)
-        else {
-            let too_large = u128::from(entry.size) > self.bound.bytes;
-            return Offer::Refused(entry.item, if too_large { Refusal::TooLarge } else { Refusal::Full });
-        };
-        gone.into_iter().for_each(|at| self.shed(at, Refusal::Displaced, shed));
+        if !self.waiting.room.plus(entry.size).fits(self.bound) {
+            let oldest = self.displaces_oldest;
+            let Some(gone) = self.waiting.make_room(entry.class, entry.key, entry.size, self.bound, oldest)
+            else {
+                let too_large = u128::from(entry.size) > self.bound.bytes;
+                return Offer::Refused(entry.item, if too_large { Refusal::TooLarge } else { Refusal::Full });
+            };
+            gone.into_iter().for_each(|at| self.shed(at, Refusal::Displaced, shed));
+        }
         Offer::Wait(self.waiting.push(entry, now))
     }
 
@@ -240,14 +242,14 @@ impl<T> Queue<T> {
     /// Whoever waits with this ticket leaves at once; none if it waits no longer.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<T> {
         let at = self.waiting.slots.find(ticket)?;
-        self.waiting.remove(at).map(|(_, waits)| waits.entry.item)
+        self.waiting.remove(at).map(|waits| waits.entry.item)
     }
 
     /// All who wait leave at once, in the order in which they came.
     pub fn cancel_all(&mut self) -> Vec<T> {
         let mut left = Vec::with_capacity(self.waiting());
         while let Some(at) = self.waiting.first() {
-            left.extend(self.waiting.remove(at).map(|(_, waits)| waits.entry.item));
+            left.extend(self.waiting.remove(at).map(|waits| waits.entry.item));
         }
         left
     }
@@ -289,7 +291,20 @@ impl<T> Queue<T> {
     }
 
     /// Who is next starts. Late ones are shed, and in an overload those who have waited too long.
+    #[inline]
     fn next(&mut self, shed: &mut Vec<Shed<T>>) -> Option<T> {
+        let sheds = self.standing.is_some() || self.waiting.has_instants();
+        let newest_first = sheds && self.shed_before_next(shed);
+        let waits = self.waiting.take_next(newest_first)?;
+        if let Some(since) = waits.since {
+            self.starts(self.now - since);
+        }
+        Some(waits.entry.item)
+    }
+
+    /// Sheds who is late, and in an overload those who have waited too long. Whether the newest is next.
+    #[inline(never)]
+    fn shed_before_next(&mut self, shed: &mut Vec<Shed<T>>) -> bool {
         self.expire(self.now, shed);
         let mut newest_first = false;
         if let Some(standing) = &mut self.standing {
@@ -304,11 +319,7 @@ impl<T> Queue<T> {
         if self.waiting.has_instants() {
             self.drop_hopeless(shed);
         }
-        let waits = self.waiting.take_next(newest_first)?;
-        if let Some(since) = waits.since {
-            self.starts(self.now - since);
-        }
-        Some(waits.entry.item)
+        newest_first
     }
 
     /// Sheds who has waited for longer than `most`, but not the last: the server that asks would be idle.
@@ -334,7 +345,7 @@ impl<T> Queue<T> {
     }
 
     fn shed(&mut self, at: usize, why: Refusal, shed: &mut Vec<Shed<T>>) {
-        if let Some((ticket, waits)) = self.waiting.remove(at) {
+        if let (Some(ticket), Some(waits)) = (self.waiting.slots.ticket(at), self.waiting.remove(at)) {
             shed.push(Shed { ticket, item: waits.entry.item, why });
         }
     }

@@ -30,11 +30,13 @@ use std::time::Duration;
 use sluicegate_core::clock::nanos;
 use sluicegate_core::concurrency::Outcome;
 use sluicegate_core::queue::Queue;
+use sluicegate_core::sync::atomic::AtomicU64;
+use sluicegate_core::sync::atomic::Ordering::{Acquire, Release};
 use sluicegate_core::sync::{Arc, Mutex, MutexGuard};
 
 use crate::queue::Rejected;
 use crate::timer::{AnyTimer, Timer};
-use crate::wake::discard;
+use crate::wake::{discard, wake_one};
 
 pub use enter::Enter;
 pub use hold::Permit;
@@ -79,6 +81,9 @@ struct Shared {
     time: Option<Box<dyn AnyTimer>>,
     /// Shut for good where something does.
     open: Open,
+    /// All whose tickets have a smaller number have had a permit or have left; for lines [of which that can be said](desk::Desk::in_order), so
+    /// that who was handed a permit needs no lock to take it. Written under the lock.
+    served: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -100,7 +105,11 @@ impl Shared {
         if free > 0 {
             state.shut(free);
         }
+        let served = state.desk.served;
         let result = change(&mut state);
+        if state.desk.served != served {
+            self.served.store(state.desk.served, Release);
+        }
         if self.time.is_none()
             && let Some(free) = state.open()
         {
@@ -151,13 +160,28 @@ impl Shared {
 
     /// A permit comes back of which nobody looks at a time, so it teaches nothing, and no foreign code runs under the lock.
     fn hand_on(&self) {
-        let mut told = Told::new();
-        self.in_line(|state| state.hand_on(&mut told));
-        told.wake();
+        let handed = self.in_line(|state| {
+            if state.desk.in_order {
+                return Ok(state.hand_on_in_order());
+            }
+            let mut told = Told::new();
+            state.hand_on(&mut told);
+            Err(told)
+        });
+        match handed {
+            Ok(one) => one.into_iter().for_each(wake_one),
+            Err(told) => told.wake(),
+        }
     }
 
-    fn leave(&self, seat: usize) {
-        let waker = self.change(|state, now, told| state.leave(seat, now, told));
+    /// Whether who waits with a ticket of this number has been handed a permit, as far as that number says it.
+    #[inline]
+    fn has_served(&self, number: u64) -> bool {
+        number < self.served.load(Acquire)
+    }
+
+    fn leave(&self, seat: usize, number: u64) {
+        let waker = self.change(|state, now, told| state.leave(seat, number, now, told));
         drop(waker);
     }
 
@@ -178,8 +202,8 @@ impl Permits {
     #[must_use]
     pub fn new(concurrency: usize, queue: usize) -> Self {
         let settings = Settings::new(concurrency, sluicegate_core::queue::Settings::new(queue));
-        let state = Mutex::new(State::new(settings));
-        let shared = Shared { time: None, open: Open::shut(), state };
+        let state = Mutex::new(State::new(settings, true));
+        let shared = Shared { time: None, open: Open::shut(), served: AtomicU64::new(0), state };
         shared.in_line(|_| {});
         Self { shared: Arc::new(shared), names: None }
     }
@@ -206,8 +230,9 @@ impl Permits {
     /// ```
     #[must_use]
     pub fn with(settings: Settings, timer: impl Timer + Send + Sync) -> Self {
-        let state = Mutex::new(State::new(settings));
-        let shared = Shared { time: Some(Box::new(timer)), open: Open::shut(), state };
+        let state = Mutex::new(State::new(settings, false));
+        let (time, served) = (Some(Box::new(timer) as Box<dyn AnyTimer>), AtomicU64::new(0));
+        let shared = Shared { time, open: Open::shut(), served, state };
         Self { shared: Arc::new(shared), names: None }
     }
 
@@ -288,17 +313,24 @@ impl Permits {
     #[inline(never)]
     fn enter_line(&self, who: &Who) -> Result<Enter, Rejected> {
         let shared = &self.shared;
-        let (now, mut told) = (shared.at(), Told::new());
+        let (now, mut told) = (shared.at(), None);
         let entered = shared.in_line(|state| {
+            if state.desk.in_order {
+                return state.enter_in_order(who);
+            }
             let partition = state.number_of(self.names.as_deref(), who.partition);
-            state.enter(&Who { partition, ..*who }, now, &mut told)
+            state.enter(&Who { partition, ..*who }, now, told.insert(Told::new()))
         });
         // Made before others are woken, so that it is given back if a waker panics.
         let enter = entered.map(|entered| match entered {
             Entered::Now(hold) => Enter::ready(Permit::new(Arc::clone(shared), hold)),
-            Entered::Waits(seat) => Enter::waiting(Arc::clone(shared), seat, who.deadline.min(who.begun_by)),
+            Entered::Waits(seat, number) => {
+                Enter::waiting(Arc::clone(shared), (seat, number), who.deadline.min(who.begun_by))
+            }
         });
-        told.wake();
+        if let Some(told) = told {
+            told.wake();
+        }
         enter
     }
 

@@ -131,9 +131,19 @@ impl<B: Buffer> Pool<B> {
         let Some(class) = common.settings.for_length(length) else {
             return self.new_oversize(length);
         };
-        match local::take(common, class, || self.home()) {
+        match local::take(common.number, class) {
             Some(node) => Pooled::new(node),
-            None => self.new_one(common.settings.classes()[class].size),
+            None => self.get_elsewhere(class),
+        }
+    }
+
+    /// The same by a thread that has none of this class of its own. Not a part of it, so that it needs no more registers than it uses.
+    #[cold]
+    #[inline(never)]
+    fn get_elsewhere(&self, class: usize) -> Pooled<B> {
+        match local::take_elsewhere(class, self.home()) {
+            Some(node) => Pooled::new(node),
+            None => self.new_one(self.shared.common.settings.classes()[class].size),
         }
     }
 

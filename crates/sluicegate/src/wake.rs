@@ -43,6 +43,12 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
     each(wakers, Waker::wake);
 }
 
+/// Wakes one, and nobody else. Its panic is passed on, as by [`wake_each`].
+#[inline]
+pub(crate) fn wake_one(waker: Waker) {
+    if thread::panicking() { wake_each([waker]) } else { waker.wake() }
+}
+
 /// Does this to all of them. It may be foreign code, as a waker is: that it panics for one keeps none of the others from it, and is
 /// passed on after that.
 pub(crate) fn each<I>(all: impl IntoIterator<Item = I>, mut act: impl FnMut(I)) {

@@ -62,6 +62,8 @@ pub(super) struct Class {
     pub(super) room: Room,
     /// The virtual time at which it is next served: a class that is served waits for the longer, the less it weighs.
     pub(super) pass: u128,
+    /// What a start costs it.
+    stride: u128,
     flows: Flows,
 }
 
@@ -85,7 +87,8 @@ struct Fair {
 impl Class {
     pub(super) fn new(weight: u32, fair: bool) -> Self {
         let flows = if fair { Flows::Fair(Box::default()) } else { Flows::One(Flow::new(0)) };
-        Self { weight, room: Room::default(), pass: 0, flows }
+        let stride = STRIDE / u128::from(weight);
+        Self { weight, room: Room::default(), pass: 0, stride, flows }
     }
 
     /// The flow of a key, if it has any.
@@ -138,8 +141,9 @@ impl Class {
     }
 
     /// Somebody of this class and key is served: the others come first now.
+    #[inline]
     pub(super) fn served(&mut self, key: u64) {
-        self.pass += STRIDE / u128::from(self.weight);
+        self.pass += self.stride;
         let Flows::Fair(fair) = &mut self.flows else { return };
         let Some(flow) = fair.flows.get_mut(&key) else { return };
         fair.turns.remove(&flow.turn);

@@ -96,6 +96,14 @@ pub struct Ticket {
     pub(super) slot: usize,
 }
 
+impl Ticket {
+    /// How many tickets its queue had given before.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.number
+    }
+}
+
 /// Why an item is turned away, on its arrival or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -91,6 +91,19 @@ impl Settings {
         Self { fair: true, ..self }
     }
 
+    /// Whether who waits is served in the order in which it came, whoever it is, and nobody who waits is turned away but for being late.
+    ///
+    /// ```
+    /// use sluicegate_core::queue::Settings;
+    ///
+    /// assert!(Settings::new(10).keeps_order());
+    /// assert!(!Settings::new(10).fair().keeps_order());
+    /// ```
+    #[must_use]
+    pub fn keeps_order(&self) -> bool {
+        self.codel.is_none() && !self.displaces_oldest && !self.fair && self.classes.len() == 1
+    }
+
     /// Who would wait for longer than so many times what a service takes is refused at once, by what is ahead of it and how fast the
     /// line drains. Who is in the line is not shed for that, so nearly all refusals come at once. The line is as long as it should be
     /// whatever a service takes, and if that changes.

@@ -1,5 +1,5 @@
-//! Who waits, in chains: each stands in two, that of all in order of arrival and that of its own kind, and leaves both from
-//! anywhere in the same time.
+//! Who waits, in chains: each stands in two, that of all in order of arrival and that of its own kind, or in one where there is but one
+//! kind, and leaves them from anywhere in the same time.
 
 use super::{Entry, Ticket};
 
@@ -93,9 +93,10 @@ impl<T> Slots<T> {
     }
 
     /// Frees a slot that is in no chain any more.
-    pub(super) fn take(&mut self, at: usize) -> Option<(Ticket, Waits<T>)> {
+    #[inline(always)]
+    pub(super) fn take(&mut self, at: usize) -> Option<Waits<T>> {
         let slot = self.slots.get_mut(at)?;
-        let (waits, number) = (slot.waits.take()?, slot.number);
+        let waits = slot.waits.take()?;
         slot.links[0].after = self.free;
         self.free = at;
         self.len -= 1;
@@ -103,7 +104,12 @@ impl<T> Slots<T> {
             // What a crowd made grow is given back when it has gone.
             (self.slots, self.free) = (Vec::new(), NOWHERE);
         }
-        Some((Ticket { number, slot: at }, waits))
+        Some(waits)
+    }
+
+    /// The ticket of who is there, or was there last.
+    pub(super) fn ticket(&self, at: usize) -> Option<Ticket> {
+        self.slots.get(at).map(|slot| Ticket { number: slot.number, slot: at })
     }
 
     /// Where this ticket waits.

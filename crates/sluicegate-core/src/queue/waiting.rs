@@ -9,6 +9,7 @@ use super::{Entry, Refusal, Settings, Ticket};
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
     pub(super) slots: Slots<T>,
+    /// All in order of arrival, but those who came back. Not kept where all are of one kind: then that is in this order.
     arrivals: Ends,
     /// Who was out and came back. They go before all others.
     returned: Ends,
@@ -41,12 +42,13 @@ impl<T> Waiting<T> {
 
     /// From now on there are these classes. Who waits keeps its place; who is of a class that there is no more is of the last.
     pub(super) fn reorder(&mut self, settings: &Settings) {
+        let (ends, chain) = self.arrivals();
+        let mut next = ends.first();
         self.classes = settings.classes.iter().map(|&weight| Class::new(weight, settings.fair)).collect();
-        (self.measure, self.virtual_time) = (Measure(settings.room()), 0);
+        (self.measure, self.virtual_time, self.arrivals) = (Measure(settings.room()), 0, Ends::NONE);
         let last = self.classes.len() - 1;
-        let mut next = self.arrivals.first();
         while let Some(at) = next {
-            next = self.slots.after(Chain::Arrivals, at);
+            next = self.slots.after(chain, at);
             let Some(waits) = self.slots.get_mut(at) else { break };
             waits.entry.class = waits.entry.class.min(last);
             let (class, key, size) = (waits.entry.class, waits.entry.key, waits.entry.size);
@@ -54,17 +56,28 @@ impl<T> Waiting<T> {
         }
     }
 
+    /// The ends of all in order of arrival, and in which chain they stand.
+    #[inline]
+    fn arrivals(&self) -> (Ends, Chain) {
+        match &*self.classes {
+            [only] if !only.is_fair() => (only.next().map_or(Ends::NONE, |flow| flow.chain), Chain::Kind),
+            _ => (self.arrivals, Chain::Arrivals),
+        }
+    }
+
     /// At the end of its kind.
     pub(super) fn push(&mut self, entry: Entry<T>, now: u64) -> Ticket {
         let (class, key, size) = (entry.class, entry.key, entry.size);
         let ticket = self.put(entry, Some(now));
-        self.slots.append(&mut self.arrivals, Chain::Arrivals, ticket.slot);
         self.stand(class, key, size, ticket.slot);
         ticket
     }
 
-    /// At the end of those of its class and key.
+    /// At the end of all, and of those of its class and key.
     fn stand(&mut self, class: usize, key: u64, size: u64, at: usize) {
+        if !self.is_one_kind() {
+            self.slots.append(&mut self.arrivals, Chain::Arrivals, at);
+        }
         let (slots, class) = (&mut self.slots, &mut self.classes[class]);
         if class.room.count == 0 {
             class.pass = class.pass.max(self.virtual_time);
@@ -74,6 +87,12 @@ impl<T> Waiting<T> {
             slots.append(&mut flow.chain, Chain::Kind, at);
             flow.room = flow.room.plus(size);
         });
+    }
+
+    /// Whether none are told apart.
+    #[inline]
+    fn is_one_kind(&self) -> bool {
+        matches!(&*self.classes, [only] if !only.is_fair())
     }
 
     /// Before all others.
@@ -97,15 +116,26 @@ impl<T> Waiting<T> {
     }
 
     /// Whoever waits there leaves.
-    pub(super) fn remove(&mut self, at: usize) -> Option<(Ticket, Waits<T>)> {
+    #[inline]
+    pub(super) fn remove(&mut self, at: usize) -> Option<Waits<T>> {
+        self.detach(at)?;
+        // Taken where it is called: most want little of it, which then is not copied.
+        self.slots.take(at)
+    }
+
+    /// Whoever waits there stands nowhere any more, and takes no room.
+    fn detach(&mut self, at: usize) -> Option<()> {
         let Waits { entry, since } = self.slots.get(at)?;
         let (class, key, size) = (entry.class, entry.key, entry.size);
         let (deadline, begun_by) = (entry.deadline, entry.begun_by);
         if since.is_none() {
             self.slots.unlink(&mut self.returned, Chain::Kind, at);
         } else {
+            let is_one_kind = self.is_one_kind();
             let slots = &mut self.slots;
-            slots.unlink(&mut self.arrivals, Chain::Arrivals, at);
+            if !is_one_kind {
+                slots.unlink(&mut self.arrivals, Chain::Arrivals, at);
+            }
             let class = &mut self.classes[class];
             class.room = class.room.minus(size);
             class.change(key, self.measure, |flow| {
@@ -120,19 +150,20 @@ impl<T> Waiting<T> {
             self.beginnings.remove(&(begun_by, at));
         }
         self.room = self.room.minus(size);
-        self.slots.take(at)
+        Some(())
     }
 
     /// Whoever has waited longest leaves; the last one who came back before that.
     pub(super) fn remove_first(&mut self) -> Option<(Ticket, Waits<T>)> {
-        let at = self.returned.last().or_else(|| self.arrivals.first())?;
-        self.remove(at)
+        let at = self.returned.last().or_else(|| self.arrivals().0.first())?;
+        Some((self.slots.ticket(at)?, self.remove(at)?))
     }
 
     /// Who is next leaves, and its class and key are served.
+    #[inline]
     pub(super) fn take_next(&mut self, newest_first: bool) -> Option<Waits<T>> {
         if let Some(at) = self.returned.first() {
-            return Some(self.remove(at)?.1);
+            return self.remove(at);
         }
         let served = match &mut *self.classes {
             [only] => only,
@@ -146,17 +177,17 @@ impl<T> Waiting<T> {
         let key = self.slots.get(at)?.entry.key;
         self.virtual_time = served.pass;
         served.served(key);
-        Some(self.remove(at)?.1)
+        self.remove(at)
     }
 
     /// Who came first, of those who came back if there are any.
     pub(super) fn first(&self) -> Option<usize> {
-        self.returned.first().or_else(|| self.arrivals.first())
+        self.returned.first().or_else(|| self.arrivals().0.first())
     }
 
     /// Who has waited longest, and since when; those who came back apart.
     pub(super) fn oldest(&self) -> Option<(usize, u64)> {
-        let at = self.arrivals.first()?;
+        let at = self.arrivals().0.first()?;
         Some((at, self.slots.get(at)?.since?))
     }
 

@@ -76,6 +76,13 @@ fn full() -> (Line, impl Future<Output = Fed>) {
     (line, feeds)
 }
 
+/// One with nothing in it, and who waits for what comes out of it.
+fn empty() -> (Line, impl Future<Output = Next>) {
+    let line = Line::new();
+    let takes = line.takes();
+    (line, takes)
+}
+
 /// In the second step this happens, and what waits must hear of it.
 async fn then(line: &mut Line, step: usize, happens: fn(&mut Line)) -> Turn {
     if step == 2 {
@@ -143,9 +150,8 @@ async fn what_comes_out() {
         .keeping_no_waker()
         .run(
             || {
-                let line = Line::new();
+                let (line, takes) = empty();
                 line.feed().try_feed(7).unwrap();
-                let takes = line.takes();
                 (line, takes)
             },
             async |line, step| then(line, step, Line::tell).await,
@@ -179,11 +185,7 @@ async fn the_end_of_what_comes_out() {
     let seen = Drops::new()
         .keeping_no_waker()
         .run(
-            || {
-                let line = Line::new();
-                let takes = line.takes();
-                (line, takes)
-            },
+            empty,
             async |line, step| then(line, step, |line| line.feed = None).await,
             |line, left| {
                 if let Left::Output(item) = left {

@@ -197,6 +197,13 @@ impl Policed {
         Self { queue, time, shed, pushed: 0, found: Vec::new() }
     }
 
+    /// The same, and a worker that comes to it.
+    fn with_worker(settings: &Settings) -> (Self, impl Future<Output = Option<Item>> + use<>) {
+        let policed = Self::new(settings);
+        let future = worker(&policed.queue);
+        (policed, future)
+    }
+
     /// The next item, of use until that instant.
     fn push(&mut self, until: u64) {
         self.queue.push_as(Entry::new(self.pushed).until(until)).unwrap();
@@ -233,11 +240,7 @@ impl Policed {
 #[test]
 fn work_that_is_handed_over_and_left_is_told_when_it_is_late() {
     let seen = Drops::new().keeping_no_waker().run_now(
-        || {
-            let policed = Policed::new(&Settings::new(2));
-            let future = worker(&policed.queue);
-            (policed, future)
-        },
+        || Policed::with_worker(&Settings::new(2)),
         |policed, step| {
             if step == 1 {
                 return Turn::MayWait;
@@ -262,11 +265,7 @@ fn work_that_is_handed_over_and_left_is_told_when_it_is_late() {
 #[test]
 fn work_that_comes_back_too_late_is_told_or_done() {
     Drops::new().keeping_no_waker().run_now(
-        || {
-            let policed = Policed::new(&Settings::new(2));
-            let future = worker(&policed.queue);
-            (policed, future)
-        },
+        || Policed::with_worker(&Settings::new(2)),
         |policed, step| {
             if step == 1 {
                 return Turn::MayWait;
@@ -283,11 +282,7 @@ fn work_that_comes_back_too_late_is_told_or_done() {
 #[test]
 fn work_that_comes_back_beside_some_that_gives_way() {
     Drops::new().keeping_no_waker().run_now(
-        || {
-            let policed = Policed::new(&Settings::new(1).displacing_oldest());
-            let future = worker(&policed.queue);
-            (policed, future)
-        },
+        || Policed::with_worker(&Settings::new(1).displacing_oldest()),
         |policed, step| {
             if step == 1 {
                 return Turn::MayWait;
@@ -336,9 +331,8 @@ fn standing() -> Settings {
 fn work_that_is_popped_while_others_are_shed() {
     let seen = Drops::new().keeping_no_waker().run_now(
         || {
-            let mut policed = Policed::new(&standing());
+            let (mut policed, future) = Policed::with_worker(&standing());
             policed.overloads();
-            let future = worker(&policed.queue);
             (policed, future)
         },
         |_, _| Turn::MayWait,
@@ -357,11 +351,7 @@ fn work_that_is_popped_while_others_are_shed() {
 #[test]
 fn work_that_comes_back_to_a_line_that_stands() {
     let seen = Drops::new().keeping_no_waker().run_now(
-        || {
-            let policed = Policed::new(&standing());
-            let future = worker(&policed.queue);
-            (policed, future)
-        },
+        || Policed::with_worker(&standing()),
         |policed, step| {
             if step == 1 {
                 return Turn::MayWait;

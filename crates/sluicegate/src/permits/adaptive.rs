@@ -78,7 +78,9 @@ impl Adaptive {
                     Ok(Entered::Now(call.plain()))
                 }
             },
-            Offer::Wait(ticket) => Ok(Entered::Waits(call.desk.seats.sit(Place { line: at, ticket }))),
+            Offer::Wait(ticket) => {
+                Ok(Entered::Waits(call.desk.seats.sit(Place { line: at, ticket }), ticket.number()))
+            }
             Offer::Refused(_, why) => Err(why),
         };
         call.turn_away(&self.lines[at], shed);

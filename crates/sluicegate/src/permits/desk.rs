@@ -10,7 +10,7 @@ use super::hold::{Hold, NOT_TOLD, Since};
 use super::seats::{Fate, Place, Seats};
 use super::standing::Refusals;
 use crate::queue::{ANY_TIME, Rejected};
-use crate::wake::wake_each;
+use crate::wake::{wake_each, wake_one};
 
 /// Wakes whom something was told; once the lock is free, since wakers are foreign code.
 pub(super) struct Told {
@@ -33,11 +33,19 @@ impl Told {
     }
 
     /// Wakes them all.
+    #[inline(always)]
     pub(super) fn wake(self) {
-        if self.more.is_empty() {
-            wake_each(self.one);
+        if let Some(one) = self.one {
+            Self::wake_all(one, self.more);
+        }
+    }
+
+    #[inline(never)]
+    fn wake_all(one: Waker, more: Vec<Waker>) {
+        if more.is_empty() {
+            wake_one(one);
         } else {
-            wake_each(self.one.into_iter().chain(self.more));
+            wake_each([one].into_iter().chain(more));
         }
     }
 }
@@ -49,6 +57,11 @@ pub(super) type Line = Queue<usize>;
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) seats: Seats,
+    /// Who waits is served in the order of its ticket's number, is never turned away, and nobody looks at a time: so that number says who has
+    /// been served, and nothing is left in a seat. Once that is over it is so for good.
+    pub(super) in_order: bool,
+    /// All with a smaller number have had a permit, or have left.
+    pub(super) served: u64,
     pub(super) refused: Refusals,
     /// How many of those what finds the limit out has not been told of.
     pub(super) untold: u64,
@@ -70,9 +83,37 @@ impl Desk {
         }
     }
 
+    /// What was told to who has this seat and this number, who leaves with it; none if it still waits.
+    pub(super) fn take(&mut self, seat: usize, number: u64) -> Option<Fate> {
+        // First: its seat may be another's by then.
+        if number < self.served { Some(Fate::Started(Hold::FREE)) } else { self.seats.take(seat) }
+    }
+
+    /// Who sits there is the next of a line [in order](Self::in_order) that has a permit. Out comes what wakes it.
+    #[inline]
+    pub(super) fn serve(&mut self, seat: usize) -> Option<Waker> {
+        // Its number is all there is to tell: the seat is free.
+        let (place, waker) = self.seats.serve(seat)?;
+        self.served = place.ticket.number() + 1;
+        waker
+    }
+
+    /// Counts one that `line` does not admit.
+    pub(super) fn refuse(&mut self, line: &Line, why: Refusal, now: Option<u64>) -> Rejected {
+        self.refused.count(why);
+        self.untold += 1;
+        Rejected::by(line, why, now)
+    }
+
+    /// Whether who has this seat and this number still waits.
+    pub(super) fn waits(&self, seat: usize, number: u64) -> bool {
+        number >= self.served && self.seats.waits(seat)
+    }
+
     /// What decides how many there are is replaced. Who waits may have to look at other times from now on, so all are woken.
     pub(super) fn renew<'d>(&'d mut self, now: Option<u64>, told: &'d mut Told) -> Call<'d> {
         self.generation = self.generation.wrapping_add(1);
+        self.in_order = false;
         self.untold = 0;
         self.seats.wakers().for_each(|waker| told.add(Some(waker)));
         Call { desk: self, now, told }
@@ -115,7 +156,12 @@ impl Call<'_> {
 
     /// Who sits there has a permit.
     pub(super) fn start(&mut self, seat: usize, hold: Hold) {
-        self.told.add(self.desk.seats.tell(seat, Fate::Started(hold)));
+        let waker = if self.desk.in_order {
+            self.desk.serve(seat)
+        } else {
+            self.desk.seats.tell(seat, Fate::Started(hold))
+        };
+        self.told.add(waker);
     }
 
     /// Those were shed by `line`.
@@ -136,9 +182,7 @@ impl Call<'_> {
 
     /// Counts one that `line` does not admit.
     pub(super) fn refuse(&mut self, line: &Line, why: Refusal) -> Rejected {
-        self.desk.refused.count(why);
-        self.desk.untold += 1;
-        Rejected::by(line, why, self.now)
+        self.desk.refuse(line, why, self.now)
     }
 
     /// Turns away who is late by now.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use sluicegate_core::sync::Arc;
 
 use super::Shared;
-use super::hold::Permit;
+use super::hold::{Hold, Permit};
 use super::seats::Fate;
 use crate::queue::Rejected;
 use crate::timer::AnyAlarm;
@@ -29,6 +29,8 @@ struct Waits {
     /// None once it has left.
     shared: Option<Arc<Shared>>,
     seat: usize,
+    /// Of its ticket.
+    number: u64,
     /// Whether it was asked before, and has said what wakes it.
     asked: bool,
     /// Until when there is any use in waiting.
@@ -42,10 +44,11 @@ impl Enter {
         Self(State::Ready(Some(permit)))
     }
 
-    pub(super) fn waiting(shared: Arc<Shared>, seat: usize, deadline: u64) -> Self {
+    pub(super) fn waiting(shared: Arc<Shared>, (seat, number): (usize, u64), deadline: u64) -> Self {
         Self(State::Waits(Waits {
             shared: Some(shared),
             seat,
+            number,
             asked: false,
             deadline,
             alarm: AnyAlarm::default(),
@@ -57,8 +60,8 @@ impl Enter {
     pub fn is_ready(&self) -> bool {
         match &self.0 {
             State::Ready(permit) => permit.is_some(),
-            State::Waits(Waits { shared, seat, .. }) => {
-                shared.as_ref().is_some_and(|shared| !shared.lock().desk.seats.waits(*seat))
+            State::Waits(Waits { shared, seat, number, .. }) => {
+                shared.as_ref().is_some_and(|shared| !shared.lock().desk.waits(*seat, *number))
             }
         }
     }
@@ -78,7 +81,10 @@ impl Future for Enter {
                 Some(permit) => return Poll::Ready(Ok(permit)),
                 None => None,
             },
-            State::Waits(waits) => waits.poll(context),
+            State::Waits(waits) => match waits.take_served() {
+                Some(permit) => return Poll::Ready(Ok(permit)),
+                None => waits.poll(context),
+            },
         };
         #[expect(clippy::expect_used, reason = "a broken contract of Future, as in every other future")]
         told.expect("a future that was ready is not polled again")
@@ -86,6 +92,14 @@ impl Future for Enter {
 }
 
 impl Waits {
+    /// Its permit, if the number of its ticket says that there is one: then no lock is taken.
+    #[inline]
+    fn take_served(&mut self) -> Option<Permit> {
+        self.shared
+            .take_if(|shared| shared.has_served(self.number))
+            .map(|shared| Permit::new(shared, Hold::FREE))
+    }
+
     /// What it was told, with which it leaves its seat. None if it has left.
     #[inline(never)]
     fn poll(&mut self, context: &mut Context<'_>) -> Option<Poll<Result<Permit, Rejected>>> {
@@ -94,7 +108,7 @@ impl Waits {
         let mut waker = (!std::mem::replace(&mut self.asked, true)).then(|| context.waker().clone());
         let (mut lends_at, old) = loop {
             let mut state = shared.lock();
-            if let Some(fate) = state.desk.seats.take(self.seat) {
+            if let Some(fate) = state.desk.take(self.seat, self.number) {
                 drop(state);
                 let told = self.leave_with(fate)?;
                 // Foreign code: once the permit is somebody's who gives it back.
@@ -119,7 +133,7 @@ impl Waits {
             }
             shared.look();
             let mut state = shared.lock();
-            if let Some(fate) = state.desk.seats.take(self.seat) {
+            if let Some(fate) = state.desk.take(self.seat, self.number) {
                 drop(state);
                 return Some(Poll::Ready(self.leave_with(fate)?));
             }
@@ -147,8 +161,13 @@ fn next_look(deadline: u64, lends_at: Option<u64>) -> Option<u64> {
 impl Drop for Enter {
     #[inline]
     fn drop(&mut self) {
-        if let State::Waits(Waits { shared: Some(shared), seat, .. }) = &self.0 {
-            shared.leave(*seat);
+        if let State::Waits(waits) = &mut self.0 {
+            // Dropped as every permit is.
+            if waits.take_served().is_none()
+                && let Some(shared) = &waits.shared
+            {
+                shared.leave(waits.seat, waits.number);
+            }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use sluicegate_core::queue::{Offer, Queue, Settings};
 
-use super::desk::{Call, Line};
+use super::desk::{Call, Desk, Line};
 use super::hold::Hold;
 use super::seats::Place;
 use super::settings::Who;
 use super::state::Entered;
-use crate::queue::Rejected;
+use crate::queue::{ANY_TIME, Rejected};
 
 /// An idle server of the line is a permit that is free.
 #[derive(Debug)]
@@ -25,11 +25,25 @@ impl Fixed {
         let mut shed = Vec::new();
         let entered = match self.line.offer(who.sits(call.desk.seats.next()), call.at(), &mut shed) {
             Offer::Start(_) => Ok(Entered::Now(call.plain())),
-            Offer::Wait(ticket) => Ok(Entered::Waits(call.desk.seats.sit(Place { line: 0, ticket }))),
+            Offer::Wait(ticket) => {
+                Ok(Entered::Waits(call.desk.seats.sit(Place { line: 0, ticket }), ticket.number()))
+            }
             Offer::Refused(_, why) => Err(why),
         };
         call.turn_away(&self.line, shed);
         entered.map_err(|why| call.refuse(&self.line, why))
+    }
+
+    /// The same where all are served in order: such a line sheds nobody.
+    #[inline]
+    pub(super) fn enter_in_order(&mut self, who: &Who, desk: &mut Desk) -> Result<Entered, Rejected> {
+        match self.line.offer(who.sits(desk.seats.next()), ANY_TIME, &mut Vec::new()) {
+            Offer::Start(_) => Ok(Entered::Now(Hold::FREE)),
+            Offer::Wait(ticket) => {
+                Ok(Entered::Waits(desk.seats.sit(Place { line: 0, ticket }), ticket.number()))
+            }
+            Offer::Refused(_, why) => Err(desk.refuse(&self.line, why, None)),
+        }
     }
 
     pub(super) fn try_enter(&mut self, call: &Call<'_>) -> Option<Hold> {

@@ -164,7 +164,19 @@ impl Seats {
         Some(left)
     }
 
+    /// Who waits there leaves, for there is a permit: where it waited, and what wakes it.
+    #[inline]
+    pub(super) fn serve(&mut self, at: usize) -> Option<(Place, Option<Waker>)> {
+        let seat = self.seats.get_mut(at)?;
+        let Seat::Waits(place, waker) = seat else { return None };
+        let served = (*place, waker.take());
+        *seat = Seat::Free(self.free);
+        self.left(at);
+        Some(served)
+    }
+
     /// That one is free.
+    #[inline]
     fn left(&mut self, at: usize) {
         self.free = at;
         self.taken -= 1;

@@ -1,4 +1,6 @@
 //! What is decided under the lock: who starts, who waits, who is turned away.
+//!
+//! Longer than other files: whatever is asked, both kinds of places answer it here, and nowhere else is told which there are.
 
 use std::task::Waker;
 
@@ -38,12 +40,15 @@ enum Inside {
 /// Who is admitted.
 pub(super) enum Entered {
     Now(Hold),
-    Waits(usize),
+    /// In such a seat, with a ticket of such a number.
+    Waits(usize, u64),
 }
 
 impl State {
-    pub(super) fn new(settings: Settings) -> Self {
+    /// `timeless`: nobody looks at a time, now or later.
+    pub(super) fn new(settings: Settings, timeless: bool) -> Self {
         let Settings { places, line, names } = settings;
+        let in_order = timeless && line.keeps_order();
         let places = match places {
             Places::Fixed(concurrency) => Inside::Fixed(Fixed::new(concurrency, &line)),
             Places::Adaptive { settings, algorithm } => {
@@ -53,6 +58,8 @@ impl State {
         Self {
             desk: Desk {
                 seats: Seats::new(),
+                in_order,
+                served: 0,
                 refused: Refusals::default(),
                 untold: 0,
                 generation: 0,
@@ -98,6 +105,7 @@ impl State {
     }
 
     /// Somebody asks. A time is there if anybody looks at it.
+    #[inline(never)]
     pub(super) fn enter(
         &mut self,
         who: &Who,
@@ -108,6 +116,15 @@ impl State {
             (Inside::Fixed(fixed), mut call) => fixed.enter(who, &mut call),
             (Inside::Adaptive(adaptive), mut call) => adaptive.enter(who, &mut call),
         }
+    }
+
+    /// The same where all are served in order: then nobody else has to hear of it.
+    #[inline]
+    pub(super) fn enter_in_order(&mut self, who: &Who) -> Result<Entered, Rejected> {
+        let Self { places: Inside::Fixed(fixed), desk, .. } = self else {
+            return self.enter(who, None, &mut Told::new());
+        };
+        fixed.enter_in_order(who, desk)
     }
 
     /// Takes a permit if one is free; a spare one is not missed if not.
@@ -159,6 +176,15 @@ impl State {
         }
     }
 
+    /// The same where all are served in order: the one who is next, if there is any, is to be woken by this.
+    #[inline]
+    pub(super) fn hand_on_in_order(&mut self) -> Option<Waker> {
+        let Inside::Fixed(fixed) = &mut self.places else { return None };
+        // Such a line sheds nobody.
+        let next = fixed.line.ready(ANY_TIME, &mut Vec::new())?;
+        self.desk.serve(next)
+    }
+
     /// Whether the service had somebody who was late for as long as a good answer takes there, or where that is not known for as long as is
     /// said: both in nanoseconds.
     pub(super) fn is_long(&self, partition: usize, times: [u64; 2], now: u64) -> bool {
@@ -200,7 +226,17 @@ impl State {
     }
 
     /// Whoever sits there leaves, and passes on what it was given. Out comes what would have woken it.
-    pub(super) fn leave(&mut self, seat: usize, now: Option<u64>, told: &mut Told) -> Option<Waker> {
+    pub(super) fn leave(
+        &mut self,
+        seat: usize,
+        number: u64,
+        now: Option<u64>,
+        told: &mut Told,
+    ) -> Option<Waker> {
+        if number < self.desk.served {
+            self.hand_on(told);
+            return None;
+        }
         match self.desk.seats.leave(seat)? {
             Left::Waited(place, waker) => {
                 match &mut self.places {
@@ -238,6 +274,7 @@ impl State {
     /// From now on these settings hold.
     pub(super) fn apply(&mut self, settings: Settings, now: Option<u64>, told: &mut Told) {
         let Settings { places, line, names } = settings;
+        self.desk.in_order &= line.keeps_order();
         let same_names = self.names == names;
         let places = match (places, now) {
             // Without a clock there is nothing to be found out.

@@ -50,6 +50,55 @@ impl Wake for Wakes {
     }
 }
 
+/// While all are served in order, the number of a ticket says who has a permit; from another line on, what lies in a seat does.
+#[test]
+fn who_was_served_in_order_keeps_that_when_the_line_is_another() {
+    let permits = Permits::new(1, 3);
+    let held = permits.try_enter().unwrap();
+    let [mut first, mut second, mut third, fourth] = std::array::from_fn(|at| {
+        permits.resize(1, at + 1);
+        permits.enter().unwrap()
+    });
+    drop(fourth);
+    assert!(poll(&mut first).is_pending() && poll(&mut third).is_pending());
+    drop(held);
+    assert!(first.is_ready() && !second.is_ready());
+    permits.apply(Settings::new(1, queue::Settings::new(2).displacing_oldest()));
+    // Sits where the first did.
+    let mut fifth = permits.enter().unwrap();
+    assert_eq!((why(&poll(&mut second)), permits.waiting()), (Refusal::Displaced, 2));
+    assert!(!third.is_ready() && !fifth.is_ready());
+    let asked = poll(&mut first);
+    assert!(matches!(asked, Poll::Ready(Ok(_))));
+    drop(asked);
+    assert!(third.is_ready() && !fifth.is_ready());
+    // Never asked again: it is passed on.
+    drop(third);
+    let asked = poll(&mut fifth);
+    assert!(matches!(asked, Poll::Ready(Ok(_))));
+    drop(asked);
+    assert_eq!((permits.in_flight(), permits.waiting()), (0, 0));
+}
+
+#[test]
+fn who_has_left_is_no_gap_for_those_who_are_served_in_order() {
+    let permits = Permits::new(2, 10);
+    let held = [permits.try_enter().unwrap(), permits.try_enter().unwrap()];
+    let mut all: Vec<_> = (0..6).map(|_| Some(permits.enter().unwrap())).collect();
+    assert!(all.iter_mut().flatten().all(|enter| poll(enter).is_pending()));
+    (all[0], all[3]) = (None, None);
+    drop(held);
+    let ready: Vec<_> = all.iter().map(|enter| enter.as_ref().map(Enter::is_ready)).collect();
+    assert_eq!(ready, [None, Some(true), Some(true), None, Some(false), Some(false)]);
+    // One passes on what it was given and never took; then the other two come, all at once.
+    all[1] = None;
+    permits.resize(3, 10);
+    assert!(all.iter().flatten().all(Enter::is_ready));
+    let got: Vec<_> = all.iter_mut().flatten().map(poll).collect();
+    assert!(got.iter().all(|asked| matches!(asked, Poll::Ready(Ok(_)))));
+    assert_eq!((got.len(), permits.in_flight(), permits.waiting()), (3, 3, 0));
+}
+
 #[test]
 fn who_waits_wakes_at_its_deadline_though_nobody_else_moves() {
     let (permits, time) = fixed(1, queue::Settings::new(5));

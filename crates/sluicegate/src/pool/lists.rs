@@ -78,7 +78,7 @@ struct Stack<B> {
 
 /// How many buffers change hands at once: so few that all threads' lists together are a part of what is kept, in count and in bytes.
 fn batch(class: Class) -> usize {
-    (class.most.min(class.most_bytes / class.size) / 128).clamp(1, 8)
+    (class.most.min(class.most_bytes / class.size) / 64).clamp(1, 8)
 }
 
 /// A list has room for so many batches at the most, and borrows room for half of that.
@@ -101,6 +101,8 @@ struct Own<B> {
 
 /// What is kept of a class in one place.
 struct List<B> {
+    /// How many change hands at once.
+    batch: usize,
     borrowed: Borrowed,
     buffers: Vec<Box<Node<B>>>,
     fewest: usize,
@@ -120,7 +122,7 @@ pub(super) struct Seats<B> {
 
 impl<B: Buffer> Lists<B> {
     pub(super) fn new(common: Arc<Common<B>>) -> Self {
-        let lists = common.settings.classes().iter().map(|_| List::new()).collect();
+        let lists = common.settings.classes().iter().map(|class| List::new(*class)).collect();
         Self { common, own: Mutex::new(Own { lists, counts: Counts::default(), tallies: Vec::new() }) }
     }
 
@@ -193,10 +195,12 @@ impl<B: Buffer> Lists<B> {
     }
 
     /// A thread has no seat for one of this class that comes back: makes some, by taking in the half of its buffers if it has as many as
-    /// it may, each where it is looked for, and by borrowing. Whether there is one; if not, one came back and is dropped.
-    pub(super) fn relieve(&self, seats: &mut Seats<B>, class: usize) -> bool {
-        // The half, so that not each that comes back has another go; those that have lain there for longest.
-        let mut gone = if seats.seats < seats.most { 0 } else { seats.most.div_ceil(2) };
+    /// it may, or all if it takes none itself, each where it is looked for, and by borrowing. Whether there is one; if not, one came back and
+    /// is dropped.
+    pub(super) fn relieve(&self, seats: &mut Seats<B>, class: usize, takes: bool) -> bool {
+        // Several, so that not each that comes back has another go; those that have lain there for longest.
+        let several = if takes { seats.most.div_ceil(2) } else { seats.most };
+        let mut gone = if seats.seats < seats.most { 0 } else { several };
         let mut more = 1;
         {
             let mut own = lock(&self.own);
@@ -280,6 +284,13 @@ impl<B: Buffer> Lists<B> {
 }
 
 impl Tally {
+    /// So many of this class are there now.
+    #[inline(always)]
+    pub(super) fn keep(&self, class: usize, buffers: usize) {
+        // It is less; said in a way that can't fail.
+        self.kept[class % Settings::MOST_CLASSES].store(buffers, Relaxed);
+    }
+
     /// What was counted, and what is there.
     fn counts<B>(&self, common: &Common<B>) -> Counts {
         let (hits, returned) = (self.hits.load(Relaxed), self.returned.load(Relaxed));
@@ -322,7 +333,7 @@ impl<B: Buffer> Own<B> {
         let Self { lists, counts, .. } = self;
         let list = &mut lists[class];
         if list.buffers.is_empty() {
-            list.fetch(home, class, batch(home.common.settings.classes()[class]));
+            list.fetch(home, class);
         }
         let kept = list.pop();
         *(if kept.is_some() { &mut counts.hits } else { &mut counts.misses }) += 1;
@@ -331,8 +342,8 @@ impl<B: Buffer> Own<B> {
 }
 
 impl<B> List<B> {
-    fn new() -> Self {
-        Self { borrowed: Borrowed::default(), buffers: Vec::new(), fewest: 0 }
+    fn new(class: Class) -> Self {
+        Self { batch: batch(class), borrowed: Borrowed::default(), buffers: Vec::new(), fewest: 0 }
     }
 
     /// One that is here. Its room can be used again.
@@ -346,8 +357,7 @@ impl<B> List<B> {
     /// Whether there is room for one, which is used then; if none is left, some is borrowed.
     fn has_room(&mut self, common: &Common<B>, class: usize, room: usize) -> bool {
         self.borrowed.keep(room) || {
-            let batch = batch(common.settings.classes()[class]);
-            self.borrowed.renew(&mut lock(&common.shelves[class]).shelf, batch, room);
+            self.borrowed.renew(&mut lock(&common.shelves[class]).shelf, self.batch, room);
             self.borrowed.keep(room)
         }
     }
@@ -363,9 +373,9 @@ impl<B> List<B> {
     }
 
     /// Some of the common ones, for those who come back to `home`; their room goes with them.
-    fn fetch(&mut self, home: &Arc<Lists<B>>, class: usize, most: usize) {
+    fn fetch(&mut self, home: &Arc<Lists<B>>, class: usize) {
         let mut stack = lock(&home.common.shelves[class]);
-        let from = stack.buffers.len().saturating_sub(most);
+        let from = stack.buffers.len().saturating_sub(self.batch);
         self.buffers.extend(stack.buffers.drain(from..).map(|mut node| {
             if !Arc::ptr_eq(&node.home, home) {
                 node.home = Arc::clone(home);
@@ -376,19 +386,25 @@ impl<B> List<B> {
     }
 
     /// What is too much here is for others: buffers, and room that is borrowed and unused.
+    #[inline]
     fn settle(&mut self, common: &Common<B>, class: usize) {
-        let settings = common.settings.classes()[class];
-        let batch = batch(settings);
-        let too_many = self.buffers.len() > LIST * batch;
-        if too_many || self.borrowed.free().buffers > LIST / 2 * batch {
-            let mut stack = lock(&common.shelves[class]);
-            if too_many {
-                // Those that have lain here for longest, which no cache remembers.
-                stack.buffers.extend(self.buffers.drain(..batch));
-                self.fewest = self.fewest.min(self.buffers.len());
-            }
-            stack.shelf.take_back(self.borrowed.beyond(LIST / 2 * batch, settings.size));
+        let too_many = self.buffers.len() > LIST * self.batch;
+        if too_many || self.borrowed.free().buffers > LIST / 2 * self.batch {
+            self.give_away(common, class, too_many);
         }
+    }
+
+    /// Half of the buffers that may be here, if there are too many, and room.
+    #[inline(never)]
+    fn give_away(&mut self, common: &Common<B>, class: usize, too_many: bool) {
+        let mut stack = lock(&common.shelves[class]);
+        if too_many {
+            // Those that have lain here for longest, which no cache remembers.
+            stack.buffers.extend(self.buffers.drain(..LIST / 2 * self.batch));
+            self.fewest = self.fewest.min(self.buffers.len());
+        }
+        let size = common.settings.classes()[class].size;
+        stack.shelf.take_back(self.borrowed.beyond(LIST / 2 * self.batch, size));
     }
 
     /// Gives away what nobody has needed since the last time, to the end of `unused`, and what is borrowed and not used.

@@ -3,14 +3,14 @@
 //! Found by the pool's number. Room for them is borrowed like that of every list, so all bounds hold. Nobody else reaches what lies
 //! here: where it is to be freed, a global number grows, which each thread compares with what it has seen.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use super::buffer::Buffer;
-use super::lists::{Common, Lists, Node, Seats, Tally, Unused};
+use super::lists::{Lists, Node, Seats, Tally, Unused};
 
 /// So many pools' buffers a thread has of its own. Those of others it shares: what is asked for of many pools is not asked for often.
 const POOLS: usize = 8;
@@ -53,29 +53,25 @@ struct Local<B: Buffer> {
     /// By class.
     seats: Vec<Seats<B>>,
     tally: Arc<Tally>,
+    /// Whether it takes any, or only brings back.
+    takes: bool,
     /// How many had been asked for when it was last trimmed.
     trims: u64,
 }
 
-/// Takes a buffer of this class, of the thread's own if it can have any; `home` says which lists are its own.
-#[inline]
-pub(super) fn take<'p, B: Buffer>(
-    common: &Common<B>,
-    class: usize,
-    home: impl FnOnce() -> &'p Arc<Lists<B>>,
-) -> Option<Box<Node<B>>> {
-    match with(common.number, (), |local: &mut Local<B>, ()| local.take(class).ok_or(())) {
-        Ok(node) => Some(node),
-        Err(()) => take_elsewhere(class, home()),
-    }
+/// Takes a buffer of this class, if the thread has one of its own.
+#[inline(always)]
+pub(super) fn take<B: Buffer>(pool: u64, class: usize) -> Option<Box<Node<B>>> {
+    with(pool, (), |local: &mut Local<B>, ()| local.take(class).ok_or(())).ok()
 }
 
-/// The same by a thread that has none of its own just now, nothing at all so far, or can't have it.
-#[inline(never)]
-fn take_elsewhere<B: Buffer>(class: usize, home: &Arc<Lists<B>>) -> Option<Box<Node<B>>> {
-    catch_up();
-    join(home);
-    let taken = with(home.common.number, (), |local: &mut Local<B>, ()| Ok(local.supply(class, home)));
+/// The same by a thread that has none of its own just now, nothing at all so far, or can't have it; `home` are the lists that are its own.
+pub(super) fn take_elsewhere<B: Buffer>(class: usize, home: &Arc<Lists<B>>) -> Option<Box<Node<B>>> {
+    let supply = || with(home.common.number, (), |local: &mut Local<B>, ()| Ok(local.supply(class, home)));
+    let taken = supply().or_else(|()| {
+        prepare(home);
+        supply()
+    });
     taken.unwrap_or_else(|()| home.take(class))
 }
 
@@ -90,9 +86,10 @@ pub(super) fn put<B: Buffer>(node: Box<Node<B>>) {
 /// The same where there may be no seat, or something to be freed first.
 #[inline(never)]
 pub(super) fn put_other<B: Buffer>(node: Box<Node<B>>) {
-    catch_up();
-    join(&node.home);
-    let kept = with(node.pool, node, Local::put_after_all);
+    let kept = with(node.pool, node, Local::put_after_all).or_else(|node| {
+        prepare(&node.home);
+        with(node.pool, node, Local::put_after_all)
+    });
     // Dropped here, where foreign code may run.
     drop(kept.unwrap_or_else(|node| Arc::clone(&node.home).put(node)));
 }
@@ -130,8 +127,14 @@ fn with<B: Buffer, G, R>(
     }
 }
 
-/// From now on this thread has buffers of this pool of its own, if it may.
+/// Has this thread do what keeps it from having buffers of this pool of its own.
 #[cold]
+fn prepare<B: Buffer>(home: &Arc<Lists<B>>) {
+    catch_up();
+    join(home);
+}
+
+/// From now on this thread has buffers of this pool of its own, if it may.
 fn join<B: Buffer>(home: &Arc<Lists<B>>) {
     let _ = HERE.try_with(|here| {
         let Ok(mut pools) = here.pools.try_borrow_mut() else { return };
@@ -180,6 +183,8 @@ impl Held {
             Self::Vec(local) => (local as &mut dyn Any).downcast_mut(),
             #[cfg(feature = "bytes")]
             Self::Bytes(local) => (local as &mut dyn Any).downcast_mut(),
+            // Known when it is compiled: else there would be a call in what has none.
+            Self::Other(_) if has_variant::<B>() => None,
             Self::Other(local) => (&mut **local as &mut dyn Any).downcast_mut(),
         }
     }
@@ -194,19 +199,30 @@ impl Held {
     }
 }
 
+/// Whether buffers of this type are never [`Held::Other`].
+#[inline(always)]
+fn has_variant<B: Buffer>() -> bool {
+    let this = TypeId::of::<B>();
+    #[cfg(feature = "bytes")]
+    if this == TypeId::of::<bytes::BytesMut>() {
+        return true;
+    }
+    this == TypeId::of::<Vec<u8>>()
+}
+
 impl<B: Buffer> Local<B> {
     fn new(home: Arc<Lists<B>>) -> Self {
         let (seats, tally) = home.join();
-        Self { seats, tally, trims: home.common.trims(), home }
+        Self { seats, tally, takes: false, trims: home.common.trims(), home }
     }
 
     #[inline(always)]
     fn take(&mut self, class: usize) -> Option<Box<Node<B>>> {
-        let seats = &mut self.seats[class];
+        let seats = self.seats.get_mut(class)?;
         let node = seats.buffers.pop()?;
         let left = seats.buffers.len();
         seats.fewest = seats.fewest.min(left);
-        self.tally.kept[class].store(left, Relaxed);
+        self.tally.keep(class, left);
         add_one(&self.tally.hits);
         Some(node)
     }
@@ -217,9 +233,10 @@ impl<B: Buffer> Local<B> {
             // No foreign code: what it had is left to others, since its pool is there.
             *self = Self::new(Arc::clone(home));
         }
+        self.takes = true;
         self.take(class).or_else(|| {
             let taken = self.home.supply(&mut self.seats[class], class);
-            self.tally.kept[class].store(self.seats[class].buffers.len(), Relaxed);
+            self.tally.keep(class, self.seats[class].buffers.len());
             taken
         })
     }
@@ -228,12 +245,14 @@ impl<B: Buffer> Local<B> {
     #[inline(always)]
     fn put(&mut self, node: Box<Node<B>>) -> Result<(), Box<Node<B>>> {
         let class = node.class;
-        let seats = &mut self.seats[class];
-        if node.room != seats.size || seats.buffers.len() >= seats.seats {
+        let Some(seats) = self.seats.get_mut(class) else { return Err(node) };
+        let here = seats.buffers.len();
+        // There is memory for all that may be here, so that nothing is called.
+        if node.room != seats.size || here >= seats.seats || here >= seats.buffers.capacity() {
             return Err(node);
         }
         seats.buffers.push(node);
-        self.tally.kept[class].store(seats.buffers.len(), Relaxed);
+        self.tally.keep(class, here + 1);
         add_one(&self.tally.returned);
         Ok(())
     }
@@ -245,7 +264,7 @@ impl<B: Buffer> Local<B> {
         if node.room != seats.size {
             return Err(node);
         }
-        if seats.buffers.len() >= seats.seats && !self.home.relieve(seats, class) {
+        if seats.buffers.len() >= seats.seats && !self.home.relieve(seats, class, self.takes) {
             return Ok(Some(node));
         }
         self.put(node).map(|()| None)
@@ -272,7 +291,7 @@ impl<B: Buffer> OfPool for Local<B> {
         let mut unused: Vec<Box<Node<B>>> = Vec::new();
         for (class, seats) in self.seats.iter_mut().enumerate() {
             seats.trim(common, class, &mut unused);
-            self.tally.kept[class].store(seats.buffers.len(), Relaxed);
+            self.tally.keep(class, seats.buffers.len());
         }
         Some(Box::new(Unused(unused)))
     }

@@ -22,6 +22,13 @@ use crate::heartbeat::{self, Heart};
 use crate::timer::{Alarm, Timer};
 use crate::wake::{Wakers, hushed};
 
+/// The number after this one; neither is 0 (Marsaglia's xorshift).
+pub(super) const fn next_random(mut number: u64) -> u64 {
+    number ^= number << 13;
+    number ^= number >> 7;
+    number ^ number << 17
+}
+
 /// A fence, whatever is committed there.
 pub(super) trait Gate: Send + Sync {
     fn close(&self);
@@ -305,9 +312,7 @@ impl<T: Timer> Running<T> {
 
     /// A generation is of no more use.
     fn failed(&mut self, ward: usize, generation: u64, cause: Cause, now: u64) {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
+        self.random = next_random(self.random);
         let exit = if matches!(cause, Cause::Done) { Exit::Done } else { Exit::Failed };
         let next = match self.machine.ended(ward, generation, exit, now, self.random) {
             Verdict::Restart { at } => Next::Restart(at),

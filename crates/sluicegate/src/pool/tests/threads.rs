@@ -54,6 +54,28 @@ fn threads_together_stay_within_the_bounds() {
     assert_eq!(pool.counts().kept, 0);
 }
 
+/// A thread that takes none keeps as few as it must from the one that took them.
+#[test]
+fn who_only_brings_back_hands_on_all_it_has_at_once() {
+    let pool = pool(&[100], 1024);
+    let out: Vec<_> = (0..17).map(|_| pool.get(1)).collect();
+    let (bring, brought) = std::sync::mpsc::channel::<Vec<_>>();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for buffers in brought {
+                drop(buffers);
+                done.send(()).unwrap();
+            }
+        });
+        bring.send(out).unwrap();
+        is_done.recv().unwrap();
+        let again: Vec<_> = (0..17).map(|_| pool.get(1)).collect();
+        assert_eq!((pool.counts().hits, pool.counts().kept), (16, 1), "one came when its seats were full");
+        drop((bring, again));
+    });
+}
+
 /// The same with buffers that grow, that are taken out for good, and with trims in between: then there is room for as many as there
 /// was at first, neither more nor fewer.
 #[test]

@@ -6,15 +6,14 @@ use sluicegate_core::clock::Clock;
 use sluicegate_core::detector::Phi;
 
 use super::*;
+use crate::supervise::running::next_random;
 
 /// Numbers that are spread evenly and are the same each time.
 struct Random(u64);
 
 impl Random {
     fn share(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
+        self.0 = next_random(self.0);
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
