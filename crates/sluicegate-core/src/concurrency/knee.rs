@@ -48,6 +48,10 @@ const FEW: f64 = 10.0;
 ///   use on the average, and in the end reach from just above the knee to just below it: what they refuse beyond what the service
 ///   can't do anyway is that little, for that short. A load that is less than the service can do may bring a dip too, where so much
 ///   of it comes at once that some is turned away.
+///   A dip keeps out as many as it is deep, and where the line is full as many more are turned away. So there is none before as many were
+///   turned away without it, in windows one after the other, or some in each of eight: a burst that just overflows the line is left alone.
+/// * **Changes**: a window with other times than the one before at the same limit is partly of the service as it was. It is not compared;
+///   if the next one differs as well, that is how its times are.
 /// * **Growth**: at first, and after drops, the limit doubles each window for as long as nothing takes longer. Where it has doubled in
 ///   vain, it goes back to where the knee seems to be by those two windows.
 /// * **Bursts**: if requests are refused but the limit is not kept full on the average, or if those refused wait and none of them is turned
@@ -93,6 +97,11 @@ pub struct Knee {
     unhindered: Option<f64>,
     /// Where the knee was last time.
     knee: f64,
+    /// Whether times were others in the last window that was no dip than in the one before, at the same limit.
+    changed: bool,
+    /// In how many windows one after the other some were turned away, and how many; dips are left out.
+    in_a_row: u32,
+    away: u64,
 }
 
 impl Default for Knee {
@@ -113,6 +122,9 @@ impl Default for Knee {
             usual: None,
             unhindered: None,
             knee: 0.0,
+            changed: false,
+            in_a_row: 0,
+            away: 0,
         }
     }
 }
@@ -152,25 +164,43 @@ impl Knee {
 
     /// The next window is a dip, if there is anything below the limit.
     fn dip(&mut self, bounds: Bounds) -> Option<Next> {
-        let level = whole(bounds.hold(self.limit));
-        let limit = whole(bounds.hold((f64::from(level) - self.depth()).max(1.0)));
-        if limit >= level {
-            return None;
-        }
+        let (level, limit) = self.dips_to(bounds)?;
         self.dips = true;
         let samples = limit.saturating_mul(SAMPLES).clamp(10, 1000);
         Some(Next { after: Some(level), ..Next::new(limit, samples, Why::Dip) })
     }
 
+    /// The limit, and how many may be in flight in a dip from there, if that is less.
+    fn dips_to(&self, bounds: Bounds) -> Option<(u32, u32)> {
+        let level = whole(bounds.hold(self.limit));
+        let limit = whole(bounds.hold((f64::from(level) - self.depth()).max(1.0)));
+        (limit < level).then_some((level, limit))
+    }
+
+    /// Whether a dip would keep out more than were turned away without it, and that might soon be over.
+    fn may_pass(&self, bounds: Bounds) -> bool {
+        let deep = self.dips_to(bounds).map_or(0, |(level, limit)| u64::from(level - limit));
+        self.away < deep && self.in_a_row < PATIENCE
+    }
+
     /// A window at the limit is over.
     fn leveled(&mut self, window: &Window, bounds: Bounds) -> Next {
         let level = Pool::of(window);
-        if let Some((limit, usual)) = self.usual.replace((window.limit(), level))
-            && limit == window.limit()
-            && level.differs(&usual)
-        {
+        (self.away, self.in_a_row) = match window.turned_away() {
+            0 => (0, 0),
+            away => (self.away.saturating_add(away), self.in_a_row.saturating_add(1)),
+        };
+        let usual = self.usual.replace((window.limit(), level)).filter(|(limit, _)| *limit == window.limit());
+        let changed = usual.is_some_and(|(_, usual)| level.differs(&usual));
+        if changed {
             (self.rest, self.calm, self.calmer) = (0, 0, None);
             self.forget();
+        }
+        let goes_on = std::mem::replace(&mut self.changed, changed);
+        if changed && !goes_on && window.good() > 0 {
+            // Some of it is of the service as it was: beside a dip into what it is now, it would tell of what has changed meanwhile.
+            self.before = None;
+            return self.at_limit(Why::Held, bounds);
         }
         let before = self.before.take();
         if window.refused() == 0 || window.most() < window.limit().div_ceil(2) {
@@ -215,6 +245,9 @@ impl Knee {
         }
         if self.rest > 0 {
             self.rest -= 1;
+            return self.at_limit(Why::Held, bounds);
+        }
+        if self.may_pass(bounds) {
             return self.at_limit(Why::Held, bounds);
         }
         self.high.add(&level);
@@ -289,7 +322,7 @@ impl Knee {
         let why = if whole(bounds.hold(self.limit)) < whole(from) { Why::Waiting } else { Why::DipOver };
         let next = self.at_limit(why, bounds);
         let settled = whole(self.limit) == whole(from);
-        if self.far && !settled && may_dip {
+        if self.far && !settled && may_dip && !self.may_pass(bounds) {
             // The dip was where the limit is now, so the next one follows at once.
             self.high = low;
             return self.dip(bounds).map_or(next, |dip| Next { why, ..dip });
