@@ -50,8 +50,8 @@ const FEW: f64 = 10.0;
 ///   of it comes at once that some is turned away.
 ///   A dip keeps out as many as it is deep, and where the line is full as many more are turned away. So there is none before as many were
 ///   turned away without it, in windows one after the other, or some in each of eight: a burst that just overflows the line is left alone.
-/// * **Changes**: a window with other times than the one before at the same limit is partly of the service as it was. It is not compared;
-///   if the next one differs as well, that is how its times are.
+/// * **Changes**: a window with other times than the one before at the same limit is partly of the service as it was. It is not compared.
+///   If eight in a row differ, that is how its times are.
 /// * **Growth**: at first, and after drops, the limit doubles each window for as long as nothing takes longer. Where it has doubled in
 ///   vain, it goes back to where the knee seems to be by those two windows.
 /// * **Bursts**: if requests are refused but the limit is not kept full on the average, or if those refused wait and none of them is turned
@@ -59,8 +59,9 @@ const FEW: f64 = 10.0;
 ///   kept full later while requests are turned away, and those in flight only wait for one another, all of that growth is undone at once;
 ///   where times vary too much to tell, or have changed since, dips undo it.
 /// * **Not found out**: where bursts are turned away, but pauses keep the average below three quarters of the limit in each window, the
-///   limit is not looked for. If it is too high then, because the service was quicker once, it stays so until some window is full, or
-///   requests are dropped.
+///   limit is not looked for. If it is high then, because the service was quicker once, it stays so until some window is full, or
+///   requests are dropped. A lower one would lose work there: what waits in the service is worked on in the pause. Who would rather have
+///   it turned away sets a `max`.
 /// * **Pauses**: a window in which the limit was kept full, then nothing came, and requests were turned away changes nothing.
 /// * **What was dropped** counts as time spent in vain; if half is dropped, the limit is halved with that window, and if all are, it is a quarter.
 ///
@@ -97,8 +98,8 @@ pub struct Knee {
     unhindered: Option<f64>,
     /// Where the knee was last time.
     knee: f64,
-    /// Whether times were others in the last window that was no dip than in the one before, at the same limit.
-    changed: bool,
+    /// In how many windows one after the other times were others than in the one before, at the same limit; dips are left out.
+    changes: u32,
     /// In how many windows one after the other some were turned away, and how many; dips are left out.
     in_a_row: u32,
     away: u64,
@@ -122,7 +123,7 @@ impl Default for Knee {
             usual: None,
             unhindered: None,
             knee: 0.0,
-            changed: false,
+            changes: 0,
             in_a_row: 0,
             away: 0,
         }
@@ -191,16 +192,17 @@ impl Knee {
             away => (self.away.saturating_add(away), self.in_a_row.saturating_add(1)),
         };
         let usual = self.usual.replace((window.limit(), level)).filter(|(limit, _)| *limit == window.limit());
-        let changed = usual.is_some_and(|(_, usual)| level.differs(&usual));
-        if changed {
+        if usual.is_some_and(|(_, usual)| level.differs(&usual)) {
             (self.rest, self.calm, self.calmer) = (0, 0, None);
             self.forget();
-        }
-        let goes_on = std::mem::replace(&mut self.changed, changed);
-        if changed && !goes_on && window.good() > 0 {
-            // Some of it is of the service as it was: beside a dip into what it is now, it would tell of what has changed meanwhile.
-            self.before = None;
-            return self.at_limit(Why::Held, bounds);
+            self.changes = self.changes.saturating_add(1);
+            if self.changes < PATIENCE && window.good() > 0 {
+                // Some of it is of the service as it was: beside a dip into what it is now, it would tell of what has changed meanwhile.
+                self.before = None;
+                return self.at_limit(Why::Held, bounds);
+            }
+        } else {
+            self.changes = 0;
         }
         let before = self.before.take();
         if window.refused() == 0 || window.most() < window.limit().div_ceil(2) {
