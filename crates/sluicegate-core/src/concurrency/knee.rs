@@ -50,6 +50,10 @@ const FEW: f64 = 10.0;
 ///   use on the average, and in the end reach from just above the knee to just below it: what they refuse beyond what the service
 ///   can't do anyway is that little, for that short. A load that is less than the service can do may bring a dip too, where so much
 ///   of it comes at once that some is turned away.
+///   A dip keeps out as many as it is deep, and where the line is full as many more are turned away. So there is none before as many were
+///   turned away without it, in windows one after the other, or some in each of eight: a burst that just overflows the line is left alone.
+/// * **Changes**: a window with other times than the one before at the same limit is partly of the service as it was. It is not compared.
+///   If eight in a row differ, that is how its times are.
 /// * **Growth**: at first, and after drops, the limit doubles each window for as long as nothing takes longer. Where it has doubled in
 ///   vain, it goes back to where the knee seems to be by those two windows.
 /// * **Bursts**: if requests are refused but the limit is not kept full on the average, or if those refused wait and none of them is turned
@@ -57,8 +61,9 @@ const FEW: f64 = 10.0;
 ///   kept full later while requests are turned away, and those in flight only wait for one another, all of that growth is undone at once;
 ///   where times vary too much to tell, or have changed since, dips undo it.
 /// * **Not found out**: where bursts are turned away, but pauses keep the average below three quarters of the limit in each window, the
-///   limit is not looked for. If it is too high then, because the service was quicker once, it stays so until some window is full, or
-///   requests are dropped.
+///   limit is not looked for. If it is high then, because the service was quicker once, it stays so until some window is full, or
+///   requests are dropped. A lower one would lose work there: what waits in the service is worked on in the pause. Who would rather have
+///   it turned away sets a `max`.
 /// * **Pauses**: a window in which the limit was kept full, then nothing came, and requests were turned away changes nothing.
 /// * **What was dropped** counts as time spent in vain; if half is dropped, the limit is halved with that window, and if all are, it is a quarter.
 ///
@@ -95,6 +100,11 @@ pub struct Knee {
     unhindered: Option<f64>,
     /// Where the knee was last time.
     knee: f64,
+    /// In how many windows one after the other times were others than in the one before, at the same limit; dips are left out.
+    changes: u32,
+    /// In how many windows one after the other some were turned away, and how many; dips are left out.
+    in_a_row: u32,
+    away: u64,
 }
 
 impl Default for Knee {
@@ -115,6 +125,9 @@ impl Default for Knee {
             usual: None,
             unhindered: None,
             knee: 0.0,
+            changes: 0,
+            in_a_row: 0,
+            away: 0,
         }
     }
 }
@@ -154,25 +167,44 @@ impl Knee {
 
     /// The next window is a dip, if there is anything below the limit.
     fn dip(&mut self, bounds: Bounds) -> Option<Next> {
-        let level = whole(bounds.hold(self.limit));
-        let limit = whole(bounds.hold((f64::from(level) - self.depth()).max(1.0)));
-        if limit >= level {
-            return None;
-        }
+        let (level, limit) = self.dips_to(bounds)?;
         self.dips = true;
         let samples = limit.saturating_mul(SAMPLES).clamp(10, 1000);
         Some(Next { after: Some(level), ..Next::new(limit, samples, Why::Dip) })
     }
 
+    /// The limit, and how many may be in flight in a dip from there, if that is less.
+    fn dips_to(&self, bounds: Bounds) -> Option<(u32, u32)> {
+        let level = whole(bounds.hold(self.limit));
+        let limit = whole(bounds.hold((f64::from(level) - self.depth()).max(1.0)));
+        (limit < level).then_some((level, limit))
+    }
+
+    /// Whether a dip would keep out more than were turned away without it, and that might soon be over.
+    fn may_pass(&self, bounds: Bounds) -> bool {
+        let deep = self.dips_to(bounds).map_or(0, |(level, limit)| u64::from(level - limit));
+        self.away < deep && self.in_a_row < PATIENCE
+    }
+
     /// A window at the limit is over.
     fn leveled(&mut self, window: &Window, bounds: Bounds) -> Next {
         let level = Pool::of(window);
-        if let Some((limit, usual)) = self.usual.replace((window.limit(), level))
-            && limit == window.limit()
-            && level.differs(&usual)
-        {
+        (self.away, self.in_a_row) = match window.turned_away() {
+            0 => (0, 0),
+            away => (self.away.saturating_add(away), self.in_a_row.saturating_add(1)),
+        };
+        let usual = self.usual.replace((window.limit(), level)).filter(|(limit, _)| *limit == window.limit());
+        if usual.is_some_and(|(_, usual)| level.differs(&usual)) {
             (self.rest, self.calm, self.calmer) = (0, 0, None);
             self.forget();
+            self.changes = self.changes.saturating_add(1);
+            if self.changes < PATIENCE && window.good() > 0 {
+                // Some of it is of the service as it was: beside a dip into what it is now, it would tell of what has changed meanwhile.
+                self.before = None;
+                return self.at_limit(Why::Held, bounds);
+            }
+        } else {
+            self.changes = 0;
         }
         let before = self.before.take();
         if window.refused() == 0 || window.most() < window.limit().div_ceil(2) {
@@ -217,6 +249,9 @@ impl Knee {
         }
         if self.rest > 0 {
             self.rest -= 1;
+            return self.at_limit(Why::Held, bounds);
+        }
+        if self.may_pass(bounds) {
             return self.at_limit(Why::Held, bounds);
         }
         self.high.add(&level);
@@ -291,7 +326,7 @@ impl Knee {
         let why = if whole(bounds.hold(self.limit)) < whole(from) { Why::Waiting } else { Why::DipOver };
         let next = self.at_limit(why, bounds);
         let settled = whole(self.limit) == whole(from);
-        if self.far && !settled && may_dip {
+        if self.far && !settled && may_dip && !self.may_pass(bounds) {
             // The dip was where the limit is now, so the next one follows at once.
             self.high = low;
             return self.dip(bounds).map_or(next, |dip| Next { why, ..dip });

@@ -167,6 +167,33 @@ fn a_lower_limit_is_looked_for_only_while_somebody_is_turned_away() {
     }
 }
 
+/// A hundred places of ten workers of 10 ms, always full. `away` says how many are turned away in a round, each of which is a tenth of a second.
+fn dips_when(away: impl Fn(u64) -> u64) -> u64 {
+    let mut limits = Concurrency::new(Settings::default().with_first(100).unwrap(), Knee::default());
+    let mut now = 0;
+    for round in 0..300 {
+        let tickets: Vec<_> = std::iter::from_fn(|| limits.begin_or_wait(now, 0).ok()).collect();
+        limits.turn_away(away(round));
+        now += tickets.len() as u64 * MILLI;
+        for ticket in tickets {
+            limits.end(ticket, now, Outcome::Good);
+        }
+    }
+    limits.changes().of(Why::Dip)
+}
+
+#[test]
+fn no_dip_keeps_out_more_than_were_turned_away_without_it() {
+    assert_eq!(
+        dips_when(|round| u64::from(round % 30 < 3)),
+        0,
+        "a burst that just overflows the line, now and then"
+    );
+    assert_eq!(dips_when(|round| if round < 3 { 15 } else { 0 }), 0, "the first dip would be of fifty");
+    assert!(dips_when(|_| 1) > 0, "it goes on");
+    assert!(dips_when(|round| if round < 3 { 20 } else { 0 }) > 0, "as many at once");
+}
+
 #[test]
 fn growth_for_those_who_wait_goes_to_twice_the_knee_and_is_undone_at_once() {
     let mut limits = Concurrency::new(Settings::default(), Knee::default());

@@ -32,8 +32,11 @@ fn h9_without_controls_the_service_stays_down_when_the_trigger_has_gone() {
 
 #[test]
 fn h9_with_ours_it_is_back_within_two_deadlines() {
-    // The last seed is one with which a limit that dips though all are served was too low just then.
-    for (trigger, seeds) in [(Trigger::Slow, 1..4), (Trigger::Burst, 1..4), (Trigger::Long, 59..60)] {
+    // With seed 47 a limit that compares a window of the slow service with a dip into the quick one was too low just then; with the last one, a limit
+    // that dips though all are served.
+    let runs =
+        [(Trigger::Slow, 1..4), (Trigger::Slow, 47..48), (Trigger::Burst, 1..4), (Trigger::Long, 59..60)];
+    for (trigger, seeds) in runs {
         for seed in seeds {
             let outcome = play(ours(), Some(careful()), trigger, seed);
             assert!(outcome.soon >= 0.95 * outcome.before, "{trigger:?} {seed}: {}", outcome.soon);

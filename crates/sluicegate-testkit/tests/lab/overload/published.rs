@@ -66,6 +66,22 @@ fn h10_nobody_is_turned_away_to_find_the_limit_out_and_it_is_right_after_a_step(
     let away = |subject, load| seen.at("turned away though all could be served", subject, load);
     assert_eq!((away(OURS, 0.8).2, away(OURS, 0.9).2), (0.0, 0.0));
     assert!(away("probing", 0.8).1 > 10.0, "it must show");
+    let probed = |subject, load| seen.at("turned away so that the limit is found out", subject, load);
+    assert_eq!((probed(OURS, 0.8).2, probed(OURS, 0.9).2), (0.0, 0.0));
+    assert!(probed("probing", 0.8).1 > 10.0, "it must show here too");
     let limit = seen.at("limit after the step, of the best", OURS, 2.0);
     assert!((0.9..1.1).contains(&limit.0), "{limit:?}");
+}
+
+#[test]
+fn h10_a_burst_that_overflows_the_line_is_no_reason_to_look_for_a_lower_limit() {
+    // With this seed chance alone overflows the line.
+    let readings = Learned { calm: &[0.9], step: &[], quick: true }.run(9, &[]);
+    let of = |measure: &str| {
+        let ours = readings.iter().find(|it| it.measure == measure && it.subject == OURS).unwrap();
+        println!("{measure}: {}", ours.value);
+        ours.value
+    };
+    assert!(of("turned away though all could be served") > 0.0, "else this shows nothing");
+    assert_eq!(of("turned away so that the limit is found out"), 0.0);
 }
