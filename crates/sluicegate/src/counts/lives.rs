@@ -1,5 +1,7 @@
 //! Lives of threads, for the models.
 
+use std::fmt;
+
 use super::Stripes;
 use crate::numbers::Numbers;
 
@@ -25,5 +27,11 @@ impl Lives {
             }
         }
         number.inspect(|number| self.0.give(*number))
+    }
+}
+
+impl fmt::Debug for Lives {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lives").finish_non_exhaustive()
     }
 }
