@@ -3,7 +3,10 @@
 //! of its failures another one may make good.
 //!
 //! * **What may be sent twice**: where the method promises that twice is as good as once (RFC 9110, section 9.2.2), or the request
-//!   has one `Idempotency-Key` that says something. Anything else goes once; but where nothing of it was sent, since the upstream could not be reached,
+//!   has one `Idempotency-Key` that says something, one time after the other. At once, as a hedge is, only what is safe (section
+//!   9.2.1) and has no such key, or what the operator promises: who has lost is only disconnected, and may write its version
+//!   over what the client has sent since; and a service that knows requests by a key answers 409 to the second, which for that reason
+//!   is no answer where another attempt is under way or has ended without one. Anything else goes once; but where nothing of it was sent, since the upstream could not be reached,
 //!   another one may have it.
 //! * **A change of protocols** is asked for once.
 //! * **What holds a place in the queue** is the request, through all its attempts and the pauses between them; but where no
@@ -58,7 +61,7 @@ pub struct Attempts {
     pub(super) drops: Arc<[StatusCode]>,
     /// The clock, and what sleeps.
     pub(super) time: TokioTime,
-    settings: AttemptSettings,
+    pub(super) settings: AttemptSettings,
     queue: String,
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::hedge::Hedge;
@@ -17,6 +17,7 @@ use sluicegate::idempotent::Idempotent;
 use sluicegate::retry::Failed;
 use sluicegate::timer::TokioTime;
 
+use sluicegate_tower::http::again::idempotency_key;
 use sluicegate_tower::http::judge::retry_after;
 
 use super::activity::Activity;
@@ -45,8 +46,12 @@ pub(super) struct Course<'a> {
     headers: HeaderMap,
     /// The client names none, so that each upstream is told its own.
     without_host: bool,
-    /// It may be sent twice.
+    /// It may be sent twice, one time after the other.
     twice: bool,
+    /// It may be under way twice.
+    at_once: bool,
+    /// The service knows it again by a key.
+    has_key: bool,
     body: Supply,
     /// Where waiting for the client's body is noted.
     activity: Arc<Activity>,
@@ -63,6 +68,10 @@ struct State {
     told: Vec<(usize, u64)>,
     /// What the last try came to, if it failed.
     last: Option<Fail>,
+    /// How many attempts were sent, or nobody knows.
+    sent: usize,
+    /// Why an earlier try has no answer, though the service may still work on it.
+    open: Option<Refusal>,
     /// One of them took too long, or an upstream had too much to do.
     dropped: bool,
 }
@@ -86,8 +95,6 @@ type Answer = (Response<()>, Exchange);
 /// An attempt that is under way.
 type Begun<'a> = Pin<Box<dyn Future<Output = Result<Answer, Fail>> + Send + 'a>>;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
 impl<'a> Course<'a> {
     /// A request that was admitted.
     pub(super) fn begin(route: &'a Attempts, asked: Asked) -> (Self, Reply) {
@@ -97,14 +104,27 @@ impl<'a> Course<'a> {
         let (way, request, reply) = ready(asked, &HeaderValue::from_static("unknown"));
         let (parts, body) = request.into_parts();
         let (method, target, headers) = (parts.method, parts.uri, parts.headers);
-        let may = method.is_idempotent() || has_key(&headers);
-        let twice = may && !headers.contains_key(header::UPGRADE);
-        let body = Supply::of(body, if twice { route.replay } else { 0 });
-        let state = Mutex::default();
-        (
-            Self { route, way, method, target, headers, without_host, twice, body, activity, said, state },
-            reply,
-        )
+        let twice = route.settings.may_repeat(&method, &headers);
+        let at_once = route.settings.may_hedge(&method, &headers);
+        let has_key = idempotency_key(&headers).is_some();
+        let is_kept = at_once || (twice && route.retry.is_some());
+        let body = Supply::of(body, if is_kept { route.replay } else { 0 });
+        let course = Self {
+            route,
+            way,
+            method,
+            target,
+            headers,
+            without_host,
+            twice,
+            at_once,
+            has_key,
+            body,
+            activity,
+            said,
+            state: Mutex::default(),
+        };
+        (course, reply)
     }
 
     /// No panic can leave it half changed.
@@ -136,13 +156,21 @@ impl<'a> Course<'a> {
         if let Ok(answer) = outcome {
             return Ok(answer);
         }
-        let last = self.state().last.take();
-        match last {
+        let (last, open) = {
+            let mut state = self.state();
+            (state.last.take(), state.open.take())
+        };
+        match (last, open) {
+            // It says nothing of what will become of the one that is under way.
+            (Some(Fail::Runs(answer)), Some(open)) => {
+                answer.1.discard();
+                Err(open)
+            }
             // An answer that nobody has a better one for is the upstream's own, and passed on.
-            Some(Fail::Answer(answer)) => Ok(*answer),
-            Some(Fail::Error(refusal, _)) => Err(refusal),
+            (Some(Fail::Answer(answer) | Fail::Runs(answer)), _) => Ok(*answer),
+            (Some(Fail::Error(refusal, _)), _) => Err(refusal),
             // The deadline came first.
-            Some(Fail::Idle) | None => Err(Refusal::Deadline(Stage::Upstream)),
+            (Some(Fail::Idle) | None, _) => Err(Refusal::Deadline(Stage::Upstream)),
         }
     }
 
@@ -150,12 +178,18 @@ impl<'a> Course<'a> {
     async fn attempt(&self, number: usize) -> Result<Answer, Failed> {
         if number > 0 {
             count(&self.route.counts.retries);
-            let last = self.state().last.take();
-            if let Some(last) = last {
-                last.discard();
+            let mut state = self.state();
+            let last = state.last.take();
+            match last {
+                Some(Fail::Error(refusal, false)) if self.has_key => state.open = Some(refusal),
+                Some(last) => {
+                    drop(state);
+                    last.discard();
+                }
+                None => {}
             }
         }
-        let hedge = self.route.hedge.as_ref().filter(|_| self.twice && self.body.is_shared());
+        let hedge = self.route.hedge.as_ref().filter(|_| self.at_once && self.body.is_shared());
         let outcome = match hedge {
             None => self.once(false).await,
             Some(hedge) if self.is_whole() => self.race(hedge, None).await,
@@ -220,7 +254,7 @@ impl<'a> Course<'a> {
     /// Whether another try may make it good.
     fn judge(&self, fail: &Fail) -> Failed {
         let (listed, unsent) = match fail {
-            Fail::Answer(_) => (true, false),
+            Fail::Answer(_) | Fail::Runs(_) => (true, false),
             Fail::Error(Refusal::Upstream(error), unsent) => {
                 (on(error).is_some_and(|on| self.route.on.contains(&on)), *unsent)
             }
@@ -233,9 +267,14 @@ impl<'a> Course<'a> {
         let now = self.route.time.now();
         let state = self.state();
         let all_do = state.put_off(now).count() == self.route.group.all().len();
-        let first = state.put_off(now).map(|(_, at)| at).min().filter(|_| all_do);
+        let first = state.put_off(now).map(|(_, at)| at - now).min().filter(|_| all_do);
         drop(state);
-        match first.map(|at| at - now) {
+        // Who knows it by its key is behind all of them.
+        let told = match fail {
+            Fail::Runs(answer) => retry_after(answer.0.headers()).map(nanos),
+            _ => None,
+        };
+        match told.or(first) {
             None => Failed::Perhaps,
             // It holds a place in the meantime, which others need.
             Some(wait) if self.route.is_long(wait) && self.route.is_full() => Failed::After(u64::MAX),
@@ -288,6 +327,7 @@ impl<'a> Course<'a> {
             }
         };
         count(&route.counts.attempts);
+        self.state().sent += 1;
         let attempt = self.said.begun(chosen, now);
         // Without a timeout nothing has an end of its own.
         let timeout = route.timeout.unwrap_or_default();
@@ -308,6 +348,10 @@ impl<'a> Course<'a> {
                     return Err(Fail::Error(Refusal::Upstream(error), false));
                 }
                 exchange.hold(place);
+                if head.status() == StatusCode::CONFLICT && self.has_key && self.state().sent > 1 {
+                    self.said.failed(attempt, "409, as it still works on an earlier attempt");
+                    return Err(Fail::Runs(Box::new((head, exchange))));
+                }
                 if route.on.contains(&On::Status(head.status())) {
                     self.said.failed(attempt, head.status());
                     self.state().dropped |= route.drops.contains(&head.status());
@@ -331,6 +375,7 @@ impl<'a> Course<'a> {
                 self.state().dropped |= took_too_long(&error) && (is_unreachable || self.was_of_service(now));
                 let is_unsent = unsent.is_some();
                 if let Some(request) = unsent {
+                    self.state().sent -= 1;
                     self.body.give_back(request.into_body());
                 }
                 Err(Fail::Error(Refusal::Upstream(error), is_unsent))
@@ -364,11 +409,4 @@ impl<'a> Course<'a> {
         let Some(body) = self.body.next() else { return Ok(None) };
         Ok(Some(outgoing(self.method.clone(), self.target.clone(), headers, body)))
     }
-}
-
-/// Whether a service can know the request again. It can't by a key that says nothing, nor by several.
-fn has_key(headers: &HeaderMap) -> bool {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let says = |key: &HeaderValue| key.as_bytes().iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'"'));
-    keys.next().is_some_and(says) && keys.next().is_none()
 }

@@ -10,6 +10,8 @@ use crate::gateway::upstream::UpstreamError;
 pub(super) enum Fail {
     /// An answer with a status that another attempt may better.
     Answer(Box<Answer>),
+    /// An answer to a second attempt that says that an earlier one is still worked on.
+    Runs(Box<Answer>),
     /// None. Whether nothing was sent.
     Error(Refusal, bool),
     /// It was a hedge, and there was no place for it, or nothing to send.
@@ -19,7 +21,7 @@ pub(super) enum Fail {
 impl Fail {
     /// Nobody wants it.
     pub(super) fn discard(self) {
-        if let Self::Answer(answer) = self {
+        if let Self::Answer(answer) | Self::Runs(answer) = self {
             answer.1.discard();
         }
     }
@@ -31,8 +33,9 @@ pub(super) fn last_of(fails: impl Iterator<Item = Fail>) -> Fail {
     let rank = |fail: &Fail| match fail {
         Fail::Idle => 0,
         Fail::Error(Refusal::Upstream(UpstreamError::ClientSlow(_) | UpstreamError::ClientBody(_)), _) => 1,
-        Fail::Error(..) => 2,
-        Fail::Answer(_) => 3,
+        Fail::Runs(_) => 2,
+        Fail::Error(..) => 3,
+        Fail::Answer(_) => 4,
     };
     let mut best = Fail::Idle;
     for fail in fails {
