@@ -75,9 +75,9 @@ impl<T: Timer> Shared<T> {
     }
 
     /// Whether to make a hedge, and when to look again.
-    fn is_due(&self, primary: &mut Primary) -> (bool, Option<u64>) {
+    fn is_due(&self, primary: &mut Primary, overloaded: bool) -> (bool, Option<u64>) {
         // Foreign code, so not under the lock.
-        let overloaded = (self.overloaded)();
+        let overloaded = overloaded || (self.overloaded)();
         let now = self.timer.now();
         let mut state = self.state();
         let due = state.machine.due(primary, now, overloaded);

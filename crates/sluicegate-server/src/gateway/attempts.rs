@@ -21,7 +21,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use sluicegate::clock::nanos;
 use sluicegate::hedge::{self, Hedge};
-use sluicegate::permits::Permits;
+use sluicegate::permits::{Permit, Permits};
 use sluicegate::retry::{self, Retry, Why};
 use sluicegate::timer::TokioTime;
 
@@ -62,7 +62,6 @@ pub struct Attempts {
     /// The clock, and what sleeps.
     pub(super) time: TokioTime,
     pub(super) settings: AttemptSettings,
-    queue: String,
 }
 
 /// What has happened on a route.
@@ -119,12 +118,9 @@ impl Attempts {
             had.or_else(|| retry_settings(settings).map(|settings| Retry::new(settings, time)))
         };
         let machine = retry.as_ref().and_then(made);
-        let same_hedge =
-            before.filter(|before| before.settings.hedge == *hedge && before.queue == route.queue);
-        let permits = places.permits.clone();
-        // More work is no help then.
-        let overloaded = move || is_full(&permits);
-        let made = || Some(Hedge::unless(&hedge.as_ref().and_then(hedge_settings)?, time, overloaded));
+        let same_hedge = before.filter(|before| before.settings.hedge == *hedge);
+        // Whether there is room for one, each request asks for itself.
+        let made = || Some(Hedge::new(&hedge.as_ref().and_then(hedge_settings)?, time));
         let hedges = same_hedge.map_or_else(made, |before| before.hedge.clone());
         let on = match (retry, hedge) {
             (Some(retry), _) => retry.on.clone(),
@@ -144,7 +140,6 @@ impl Attempts {
             drops: places.settings.drops(),
             time,
             settings: settings.clone(),
-            queue: route.queue.clone(),
         }))
     }
 
@@ -179,11 +174,6 @@ impl Attempts {
     }
 }
 
-/// Whether somebody waits for a place, or would have to.
-fn is_full(places: &Permits) -> bool {
-    places.waiting() > 0 || places.in_flight() >= places.concurrency()
-}
-
 /// None only where the settings are not checked.
 fn retry_settings(settings: &RetrySettings) -> Option<retry::Settings> {
     let RetrySettings { attempts, budget, pause, max_pause, .. } = settings;
@@ -213,6 +203,11 @@ impl Attempts {
 
     /// Whether somebody waits for a place at the upstreams, or would have to.
     pub(super) fn is_full(&self) -> bool {
-        is_full(&self.permits)
+        self.permits.waiting() > 0 || self.permits.in_flight() >= self.permits.concurrency()
+    }
+
+    /// A place for a hedge; none while somebody waits, or none is free in this route's part: more work is no help then.
+    pub(super) fn spare(&self) -> Option<Permit> {
+        (self.permits.waiting() == 0).then(|| self.permits.try_enter_spare_of(self.partition)).flatten()
     }
 }

@@ -68,12 +68,18 @@ impl<T: Timer> Course<T> {
 
     /// Whether to make a hedge now. It is paid then.
     pub fn is_due(&mut self) -> bool {
+        self.is_due_unless(false)
+    }
+
+    /// The same, for who knows whether this request could have one: where nobody has room for it, that is an overload too, and it is neither
+    /// made nor paid.
+    pub fn is_due_unless(&mut self, overloaded: bool) -> bool {
         if self.deadline.is_some_and(|deadline| self.shared.timer.now() >= deadline) {
             // It woke too late.
             self.next = None;
             return false;
         }
-        let (due, next) = self.shared.is_due(&mut self.primary);
+        let (due, next) = self.shared.is_due(&mut self.primary, overloaded);
         self.look_again(next);
         due
     }
