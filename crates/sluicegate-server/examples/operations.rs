@@ -30,6 +30,7 @@ use sluicegate::clock::nanos;
 use sluicegate::failure::{Boundary, FailureOf, Lasting};
 use sluicegate::operations::{Id, Key, Operations, Refused, Settings, Started, Status, Work};
 use sluicegate::timer::{Timer, TokioTime};
+use sluicegate_tower::http::again::idempotency_key;
 use sluicegate_tower::http::problem::{Problem, REDUCED_CAPACITY};
 use tokio::net::TcpListener;
 
@@ -167,9 +168,12 @@ async fn start<T: Timer + Sync>(
 ) -> Response {
     // A server that knows its users takes their names: an address may be shared.
     let client = peer.ip().to_canonical().to_string();
-    // One that can't be read is not taken for none: then the same work would be done twice.
-    let Ok(key) = headers.get("idempotency-key").map(HeaderValue::to_str).transpose() else {
-        return problem(StatusCode::BAD_REQUEST, "The Idempotency-Key has to be visible ASCII characters.");
+    // One that can't be read, or that is no key, is not taken for none: then the same work would be done twice.
+    let key = idempotency_key(&headers).map(HeaderValue::to_str).transpose();
+    let is_meant = headers.contains_key("idempotency-key");
+    let Some(key) = key.ok().filter(|key| key.is_some() == is_meant) else {
+        let detail = "The Idempotency-Key has to be one, not blank, of visible ASCII characters.";
+        return problem(StatusCode::BAD_REQUEST, detail);
     };
     match reports.start(&client, key, &body) {
         Ok(Started { id, .. }) => match reports.operations.status(id) {

@@ -4,8 +4,10 @@ use std::fmt;
 
 /// Makes further attempts of a request, or says that it goes once.
 ///
-/// Whoever implements it promises for what it repeats that this, done twice, even at once, has the same effect as done once: it
-/// reads, or it writes the same, or it carries a key by which the other side knows it again. Nobody checks.
+/// Whoever implements it promises for what it repeats that this, done twice, has the same effect as done once: it reads, or it writes
+/// the same, or it carries a key by which the other side knows it again. What is done twice [at once](Self::at_once) needs more:
+/// an attempt that has lost a race is not called back, and may still write when the answer of the other was long since acted
+/// upon. Nobody checks.
 ///
 /// Each layer numbers its attempts from 0 on, and the first is the request as it came. The number is to reach the service below,
 /// in the request, where each attempt is to go somewhere else. Where layers stand one over the other, numbers that go on through
@@ -16,6 +18,20 @@ pub trait Again<Req> {
 
     /// Keeps of a request what another attempt needs, before the first is made. None: it goes once, and is served all the same.
     fn keep(&self, request: &Req) -> Option<Self::Kept>;
+
+    /// Whether attempts may be under way at once, as a [hedge](crate::hedge) has them; if not, one only follows another that has failed, as
+    /// in a [retry](crate::retry). Unless you say otherwise, all that can be repeated may.
+    fn at_once(&self, request: &Req) -> bool {
+        let _ = request;
+        true
+    }
+
+    /// Whether the other side knows this request again by a key, so that it may [refuse](crate::judge::Judge::still_runs) one attempt
+    /// because another is still worked on. Unless you say otherwise, no.
+    fn has_key(&self, request: &Req) -> bool {
+        let _ = request;
+        false
+    }
 
     /// The attempt of this number, 1 or more, which is made now or soon. None if there can be no other after all, such as when
     /// too much of a body has passed for it to be kept.
@@ -162,6 +178,14 @@ where
 
     fn again(&self, kept: &A::Kept, attempt: usize) -> Option<Req> {
         self.again.again(kept, attempt)
+    }
+
+    fn at_once(&self, request: &Req) -> bool {
+        self.again.at_once(request)
+    }
+
+    fn has_key(&self, request: &Req) -> bool {
+        self.again.has_key(request)
     }
 
     fn begins(&self, request: &mut Req, attempt: usize) {

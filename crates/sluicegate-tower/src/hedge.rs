@@ -93,8 +93,8 @@ impl<S, T: Timer, A, J, W, K> Layer<S> for HedgeLayer<T, A, J, W, K> {
 
 /// A service that is asked again where it is slow. Made by [`HedgeLayer`].
 ///
-/// The first attempt is the request as it came, and goes in any case; hedges are made by an [`Again`], and only if that kept what
-/// they need. When, and whether at all, the library's [`Hedge`](sluicegate::hedge::Hedge) says: not under overload, and within
+/// The first attempt is the request as it came, and goes in any case; hedges are made by an [`Again`], and only if that allows them
+/// [at once](Again::at_once) and kept what they need. When, and whether at all, the library's [`Hedge`](sluicegate::hedge::Hedge) says: not under overload, and within
 /// its budget. The delay runs from when the first attempt reaches the inner service; who still waits for that to be ready is not
 /// hedged.
 ///

@@ -21,6 +21,15 @@ pub trait Judge<Res, E> {
     /// What kind of failure it is; none if it is an answer to hand on. What is a failure [for good](Failed::ForGood) is handed on
     /// too, and so is any other when there is no other attempt.
     fn judge(&self, outcome: Result<&Res, &E>) -> Option<Failed>;
+
+    /// Whether this says that an earlier attempt of the same request, which the other side knows by its
+    /// [key](crate::again::Again::has_key), is still worked on; and when to ask again. It is asked of a second attempt or a later one. Such an
+    /// outcome is no answer: it does not win while another attempt is under way, and is tried again. Unless you say otherwise,
+    /// nothing says so.
+    fn still_runs(&self, outcome: Result<&Res, &E>) -> Option<Failed> {
+        let _ = outcome;
+        None
+    }
 }
 
 impl<Res, E, F> Judge<Res, E> for F

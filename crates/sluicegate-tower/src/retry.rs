@@ -100,6 +100,9 @@ impl<S, T: Timer, A, J, W, K> Layer<S> for RetryLayer<T, A, J, W, K> {
 /// response before it is dropped, and so is its connection; an error is kept. If the wait then ends too late for a try, the caller
 /// gets that error, or [`Refused::Late`] where it was a response.
 ///
+/// A try that is refused because an [earlier one is still worked on](Judge::still_runs) is tried again; when there is no other try, the caller gets the
+/// earlier one's error, if it had one, since that refusal says nothing of what will become of it.
+///
 /// An error of the inner service's readiness is not tried again, since such a service is done with. A response whose body breaks off
 /// is not either: it was handed on with its head.
 ///

@@ -116,9 +116,9 @@ impl<T: Timer> Shared<T> {
     }
 
     /// Whether to make a hedge.
-    fn is_due(&self, primary: &mut Primary) -> bool {
+    fn is_due(&self, primary: &mut Primary, overloaded: bool) -> bool {
         // Foreign code, so not under the lock.
-        let overloaded = (self.overloaded)();
+        let overloaded = overloaded || (self.overloaded)();
         let now = self.timer.now();
         self.change(|state| {
             let due = state.machine.due(primary, now, overloaded);
@@ -231,7 +231,7 @@ impl<T: Timer> Hedge<T> {
                     field.as_mut().pause();
                     return Poll::Pending;
                 }
-                if course.is_due(shared) {
+                if course.is_due(shared, false) {
                     let now = field.as_mut().now();
                     field.as_mut().start(made, now, work.attempt(made));
                     made += 1;

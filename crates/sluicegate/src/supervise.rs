@@ -80,7 +80,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 /// What a task of a ward is.
 type Task = Pin<Box<dyn Future<Output = Result<(), Failed>> + Send>>;
 /// Told of everything.
-type Reporter = Box<dyn FnMut(&Report) + Send>;
+type Reporter = Box<dyn FnMut(Report) + Send>;
 /// Makes a task for each generation.
 type Start<T> = Box<dyn Fn(Born<T>) -> Task + Send>;
 
@@ -160,7 +160,7 @@ impl<T: Timer> Steward<T> {
 
     /// Calls `report` with everything that happens to a ward: each failure and what comes of it, each start, each leak. It runs in
     /// the steward's task, so it must neither block nor panic.
-    pub fn with_report(self, report: impl FnMut(&Report) + Send + 'static) -> Self {
+    pub fn with_report(self, report: impl FnMut(Report) + Send + 'static) -> Self {
         Self { report: Some(Box::new(report)), ..self }
     }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::{HeaderMap, UPGRADE};
+use http::{Method, StatusCode};
+use sluicegate_tower::http::again::{idempotency_key, is_safe};
 
 use super::cost::{bytes, in_units};
 use crate::flags::timeout;
@@ -25,6 +27,28 @@ pub struct AttemptSettings {
 impl Default for AttemptSettings {
     fn default() -> Self {
         Self { retry: None, hedge: None, replay: 64 * 1024, timeout: None }
+    }
+}
+
+impl AttemptSettings {
+    /// Whether such a request may be sent a second time, once the first has failed: by its method (RFC 9110, section 9.2.2), by a
+    /// key, or by the operator's promise. A change of protocols is asked for once.
+    #[must_use]
+    pub fn may_repeat(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let may = method.is_idempotent() || idempotency_key(headers).is_some() || self.is_promised(method);
+        may && !headers.contains_key(UPGRADE)
+    }
+
+    /// Whether it may also be under way twice: what has lost is not called back, so only what is safe, or what the operator promises.
+    #[must_use]
+    pub fn may_hedge(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let Some(hedge) = &self.hedge else { return false };
+        let may = if hedge.methods.is_empty() { is_safe(method, headers) } else { self.is_promised(method) };
+        may && !headers.contains_key(UPGRADE)
+    }
+
+    fn is_promised(&self, method: &Method) -> bool {
+        self.hedge.as_ref().is_some_and(|hedge| hedge.methods.contains(method))
     }
 }
 
@@ -67,13 +91,16 @@ pub struct HedgeSettings {
     pub after: After,
     /// How many hedges there may be for each try of a request; [`SAVED_HEDGES`] can be saved up.
     pub budget: Share,
+    /// Which methods are hedged: the operator promises that for these, twice at once is as good as once. If there are none, those that
+    /// are safe.
+    pub methods: Vec<Method>,
 }
 
 impl HedgeSettings {
     /// After this, with the usual budget.
     #[must_use]
     pub const fn new(after: After) -> Self {
-        Self { after, budget: Share::percent(5) }
+        Self { after, budget: Share::percent(5), methods: Vec::new() }
     }
 }
 

@@ -3,7 +3,10 @@
 //! of its failures another one may make good.
 //!
 //! * **What may be sent twice**: where the method promises that twice is as good as once (RFC 9110, section 9.2.2), or the request
-//!   has one `Idempotency-Key` that says something. Anything else goes once; but where nothing of it was sent, since the upstream could not be reached,
+//!   has one `Idempotency-Key` that says something, one time after the other. At once, as a hedge is, only what is safe (section
+//!   9.2.1) and has no such key, or what the operator promises: who has lost is only disconnected, and may write its version
+//!   over what the client has sent since; and a service that knows requests by a key answers 409 to the second, which for that reason
+//!   is no answer where another attempt is under way or has ended without one. Anything else goes once; but where nothing of it was sent, since the upstream could not be reached,
 //!   another one may have it.
 //! * **A change of protocols** is asked for once.
 //! * **What holds a place in the queue** is the request, through all its attempts and the pauses between them; but where no
@@ -15,11 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::{Response, StatusCode};
 use sluicegate::clock::nanos;
 use sluicegate::hedge::{self, Hedge};
-use sluicegate::permits::Permits;
+use sluicegate::permits::{Permit, Permits};
 use sluicegate::retry::{self, Retry, Why};
 use sluicegate::timer::TokioTime;
 
@@ -43,8 +45,6 @@ pub struct Attempts {
     pub retry: Option<Retry<TokioTime>>,
     /// When to somebody else as well.
     pub hedge: Option<Hedge<TokioTime>>,
-    /// Whose places say whether more work is no help: to hedges of this route that are under way, too.
-    overload: Arc<ArcSwap<Permits>>,
     /// What has happened. It outlives a configuration.
     pub counts: Arc<Counts>,
     /// What is no answer to be content with.
@@ -63,7 +63,7 @@ pub struct Attempts {
     pub(super) drops: Arc<[StatusCode]>,
     /// The clock, and what sleeps.
     pub(super) time: TokioTime,
-    settings: AttemptSettings,
+    pub(super) settings: AttemptSettings,
 }
 
 /// What has happened on a route.
@@ -120,15 +120,10 @@ impl Attempts {
             had.or_else(|| retry_settings(settings).map(|settings| Retry::new(settings, time)))
         };
         let machine = retry.as_ref().and_then(made);
-        let had = before.and_then(|before| Some((before.hedge.clone()?, Arc::clone(&before.overload))));
-        let (had, overload) = had.unzip();
-        let overload = overload.unwrap_or_else(|| Arc::new(ArcSwap::from_pointee(places.permits.clone())));
-        let made = |settings: &HedgeSettings| {
-            let asked = Arc::clone(&overload);
-            // More work is no help then.
-            let overloaded = move || is_full(&asked.load());
-            had.or_else(|| Some(Hedge::unless(&hedge_settings(settings)?, time, overloaded)))
-        };
+        let had = before.and_then(|before| before.hedge.clone());
+        // Whether there is room for one, each request asks for itself.
+        let made =
+            |settings: &HedgeSettings| had.or_else(|| Some(Hedge::new(&hedge_settings(settings)?, time)));
         let hedges = hedge.as_ref().and_then(made);
         let on = match (retry, hedge) {
             (Some(retry), _) => retry.on.clone(),
@@ -139,7 +134,6 @@ impl Attempts {
             group,
             retry: machine,
             hedge: hedges,
-            overload,
             counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),
             on,
             timeout: *timeout,
@@ -162,7 +156,6 @@ impl Attempts {
         let settings = self.settings.hedge.as_ref().and_then(hedge_settings);
         if let Some((hedge, settings)) = self.hedge.as_ref().zip(settings) {
             hedge.apply(&settings);
-            self.overload.store(Arc::new(self.permits.clone()));
         }
     }
 
@@ -187,11 +180,6 @@ impl Attempts {
         }
         reply.answer(head, exchange).map_err(denied)
     }
-}
-
-/// Whether somebody waits for a place, or would have to.
-fn is_full(places: &Permits) -> bool {
-    places.waiting() > 0 || places.in_flight() >= places.concurrency()
 }
 
 /// None only where the settings are not checked.
@@ -223,6 +211,11 @@ impl Attempts {
 
     /// Whether somebody waits for a place at the upstreams, or would have to.
     pub(super) fn is_full(&self) -> bool {
-        is_full(&self.permits)
+        self.permits.waiting() > 0 || self.permits.in_flight() >= self.permits.concurrency()
+    }
+
+    /// A place for a hedge; none while somebody waits, or none is free in this route's part: more work is no help then.
+    pub(super) fn spare(&self) -> Option<Permit> {
+        (self.permits.waiting() == 0).then(|| self.permits.try_enter_spare_of(self.partition)).flatten()
     }
 }

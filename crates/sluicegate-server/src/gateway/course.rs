@@ -4,24 +4,28 @@ mod fail;
 mod supply;
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use sluicegate::clock::{Clock, nanos};
 use sluicegate::hedge::Hedge;
 use sluicegate::idempotent::Idempotent;
+use sluicegate::permits::Permit;
 use sluicegate::retry::Failed;
 use sluicegate::timer::TokioTime;
 
+use sluicegate_tower::http::again::idempotency_key;
 use sluicegate_tower::http::judge::retry_after;
+use tokio::task::coop::unconstrained;
 
 use super::activity::Activity;
 use super::attempts::Attempts;
 use super::body::RequestBody;
-use super::forward::{Reply, Way, outgoing, ready, repeatable};
+use super::choice::Place;
+use super::forward::{self, Reply, Way, outgoing, repeatable};
 use super::headers::can_pass;
 use super::metrics::count;
 use super::places::took_too_long;
@@ -30,7 +34,7 @@ use super::request::Asked;
 use super::said::Said;
 use super::upstream::{Exchange, Terms, Unanswered, Upstream, UpstreamError};
 use crate::config::attempts::On;
-use fail::{Fail, last_of, on};
+use fail::{Fail, last_of_two, on};
 use supply::Supply;
 
 /// One request.
@@ -43,8 +47,12 @@ pub(super) struct Course<'a> {
     headers: HeaderMap,
     /// The client names none, so that each upstream is told its own.
     without_host: bool,
-    /// It may be sent twice.
+    /// It may be sent twice, one time after the other.
     twice: bool,
+    /// It may be under way twice.
+    at_once: bool,
+    /// The service knows it again by a key.
+    has_key: bool,
     body: Supply,
     /// Where waiting for the client's body is noted.
     activity: Arc<Activity>,
@@ -61,6 +69,10 @@ struct State {
     told: Vec<(usize, u64)>,
     /// What the last try came to, if it failed.
     last: Option<Fail>,
+    /// How many attempts were sent, or nobody knows.
+    sent: usize,
+    /// Why an earlier try has no answer, though the service may still work on it.
+    open: Option<Refusal>,
 }
 
 impl State {
@@ -82,7 +94,14 @@ type Answer = (Response<()>, Exchange);
 /// An attempt that is under way.
 type Begun<'a> = Pin<Box<dyn Future<Output = Result<Answer, Fail>> + Send + 'a>>;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// An attempt that can be sent.
+struct Prepared<'a> {
+    /// Its number in the route's group.
+    chosen: usize,
+    upstream: &'a Arc<Upstream>,
+    place: Place,
+    request: Request<RequestBody>,
+}
 
 impl<'a> Course<'a> {
     /// A request that was admitted.
@@ -90,17 +109,30 @@ impl<'a> Course<'a> {
         let without_host = !asked.parts.headers.contains_key(header::HOST);
         let activity = Arc::clone(&asked.activity);
         let said = asked.said.clone().unwrap_or_default();
-        let (way, request, reply) = ready(asked, &HeaderValue::from_static("unknown"));
+        let (way, request, reply) = forward::ready(asked, &HeaderValue::from_static("unknown"));
         let (parts, body) = request.into_parts();
         let (method, target, headers) = (parts.method, parts.uri, parts.headers);
-        let may = method.is_idempotent() || has_key(&headers);
-        let twice = may && !headers.contains_key(header::UPGRADE);
-        let body = Supply::of(body, if twice { route.replay } else { 0 });
-        let state = Mutex::default();
-        (
-            Self { route, way, method, target, headers, without_host, twice, body, activity, said, state },
-            reply,
-        )
+        let twice = route.settings.may_repeat(&method, &headers);
+        let at_once = route.settings.may_hedge(&method, &headers);
+        let has_key = idempotency_key(&headers).is_some();
+        let is_kept = at_once || (twice && route.retry.is_some());
+        let body = Supply::of(body, if is_kept { route.replay } else { 0 });
+        let course = Self {
+            route,
+            way,
+            method,
+            target,
+            headers,
+            without_host,
+            twice,
+            at_once,
+            has_key,
+            body,
+            activity,
+            said,
+            state: Mutex::default(),
+        };
+        (course, reply)
     }
 
     /// No panic can leave it half changed.
@@ -132,13 +164,21 @@ impl<'a> Course<'a> {
         if let Ok(answer) = outcome {
             return Ok(answer);
         }
-        let last = self.state().last.take();
-        match last {
+        let (last, open) = {
+            let mut state = self.state();
+            (state.last.take(), state.open.take())
+        };
+        match (last, open) {
+            // It says nothing of what will become of the one that is under way.
+            (Some(Fail::Runs(answer)), Some(open)) => {
+                answer.1.discard();
+                Err(open)
+            }
             // An answer that nobody has a better one for is the upstream's own, and passed on.
-            Some(Fail::Answer(answer)) => Ok(*answer),
-            Some(Fail::Error(refusal, _)) => Err(refusal),
+            (Some(Fail::Answer(answer) | Fail::Runs(answer)), _) => Ok(*answer),
+            (Some(Fail::Error(refusal, _)), _) => Err(refusal),
             // The deadline came first.
-            Some(Fail::Idle) | None => Err(Refusal::Deadline(Stage::Upstream)),
+            (Some(Fail::Idle) | None, _) => Err(Refusal::Deadline(Stage::Upstream)),
         }
     }
 
@@ -146,20 +186,25 @@ impl<'a> Course<'a> {
     async fn attempt(&self, number: usize) -> Result<Answer, Failed> {
         if number > 0 {
             count(&self.route.counts.retries);
-            let last = self.state().last.take();
-            if let Some(last) = last {
-                last.discard();
+            let mut state = self.state();
+            let last = state.last.take();
+            match last {
+                Some(Fail::Error(refusal, false)) if self.has_key => state.open = Some(refusal),
+                Some(last) => {
+                    drop(state);
+                    last.discard();
+                }
+                None => {}
             }
         }
-        let hedge = self.route.hedge.as_ref().filter(|_| self.twice && self.body.is_shared());
+        let hedge = self.route.hedge.as_ref().filter(|_| self.at_once && self.body.is_shared());
         let outcome = match hedge {
-            None => self.once(false).await,
-            Some(hedge) if self.is_whole() => self.race(hedge, None).await,
+            None => self.once().await,
             Some(hedge) => {
-                let mut first: Begun<'_> = Box::pin(self.once(false));
-                match self.until_body_is_whole(&mut first).await {
+                let mut first = pin!(self.once());
+                match self.until_body_is_whole(first.as_mut()).await {
                     Some(outcome) => outcome,
-                    None => self.race(hedge, Some(first)).await,
+                    None => self.race(hedge, first).await,
                 }
             }
         };
@@ -174,12 +219,20 @@ impl<'a> Course<'a> {
 
     /// What comes of an attempt before all of the client's body is here, if anything does: what is slow until then is the client, and
     /// says nothing of the upstream.
-    async fn until_body_is_whole(&self, first: &mut Begun<'_>) -> Option<Result<Answer, Fail>> {
-        poll_fn(|context| match first.as_mut().poll(context) {
-            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            // It is read by nobody else.
-            Poll::Pending if self.is_whole() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+    async fn until_body_is_whole(
+        &self,
+        mut first: Pin<&mut impl Future<Output = Result<Answer, Fail>>>,
+    ) -> Option<Result<Answer, Fail>> {
+        poll_fn(|context| {
+            if self.is_whole() {
+                return Poll::Ready(None);
+            }
+            match first.as_mut().poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                // It is read by nobody else.
+                Poll::Pending if self.is_whole() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }
@@ -193,30 +246,73 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// One attempt, which may have begun, and others beside it if it is slow.
-    async fn race(&self, hedge: &Hedge<TokioTime>, first: Option<Begun<'_>>) -> Result<Answer, Fail> {
-        let first = Mutex::new(first);
-        let (course, first) = (self, &first);
-        let work = Idempotent::promise(move |number: usize| async move {
-            let begun = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match begun {
-                Some(begun) => begun.await,
-                None => course.once(number > 0).await,
+    /// One attempt, which may have begun, and another beside it if it is slow.
+    async fn race(
+        &self,
+        hedge: &Hedge<TokioTime>,
+        first: Pin<&mut impl Future<Output = Result<Answer, Fail>>>,
+    ) -> Result<Answer, Fail> {
+        let mut course = hedge.begin(None);
+        let (mut first, mut second) = (Some(first), None::<Begun<'_>>);
+        let mut sleep = pin!(course.sleep().map(unconstrained));
+        let mut failed = None;
+        let (winner, answer) = poll_fn(|context| {
+            loop {
+                let mut lost = None;
+                if let Some(running) = &mut first
+                    && let Poll::Ready(outcome) = running.as_mut().poll(context)
+                {
+                    first = None;
+                    match outcome {
+                        Ok(answer) => return Poll::Ready((0, Ok(answer))),
+                        Err(fail) => lost = Some(fail),
+                    }
+                }
+                if let Some(running) = &mut second
+                    && let Poll::Ready(outcome) = running.as_mut().poll(context)
+                {
+                    second = None;
+                    match outcome {
+                        Ok(answer) => {
+                            failed = last_of_two(failed.take(), lost);
+                            return Poll::Ready((1, Ok(answer)));
+                        }
+                        Err(fail) => lost = last_of_two(lost, Some(fail)),
+                    }
+                }
+                failed = last_of_two(failed.take(), lost);
+                if first.is_none() && second.is_none() {
+                    return Poll::Ready((0, Err(failed.take().unwrap_or(Fail::Idle))));
+                }
+                let Some(alarm) = sleep.as_mut().as_pin_mut() else { return Poll::Pending };
+                ready!(alarm.poll(context));
+                // First whether it can be sent: what is not is neither paid nor counted.
+                let prepared = self.hedge();
+                let is_due = course.is_due_unless(prepared.is_none());
+                sleep.set(course.sleep().map(unconstrained));
+                if let Some((spare, prepared)) = prepared.filter(|_| is_due) {
+                    second = Some(Box::pin(async move {
+                        let outcome = self.sent(prepared).await;
+                        drop(spare);
+                        outcome
+                    }));
+                }
             }
-        });
-        match hedge.run(&work).await {
-            Ok(won) => {
-                won.failures.into_iter().for_each(|failure| failure.value.discard());
-                Ok(won.first.value)
+        })
+        .await;
+        if answer.is_ok() {
+            course.answered(winner);
+            if let Some(failed) = failed {
+                failed.discard();
             }
-            Err(lost) => Err(last_of(lost.failures.into_iter().map(|failure| failure.value))),
         }
+        answer
     }
 
     /// Whether another try may make it good.
     fn judge(&self, fail: &Fail) -> Failed {
         let (listed, unsent) = match fail {
-            Fail::Answer(_) => (true, false),
+            Fail::Answer(_) | Fail::Runs(_) => (true, false),
             Fail::Error(Refusal::Upstream(error), unsent) => {
                 (on(error).is_some_and(|on| self.route.on.contains(&on)), *unsent)
             }
@@ -229,9 +325,14 @@ impl<'a> Course<'a> {
         let now = self.route.time.now();
         let state = self.state();
         let all_do = state.put_off(now).count() == self.route.group.all().len();
-        let first = state.put_off(now).map(|(_, at)| at).min().filter(|_| all_do);
+        let first = state.put_off(now).map(|(_, at)| at - now).min().filter(|_| all_do);
         drop(state);
-        match first.map(|at| at - now) {
+        // Who knows it by its key is behind all of them.
+        let told = match fail {
+            Fail::Runs(answer) => retry_after(answer.0.headers()).map(nanos),
+            _ => None,
+        };
+        match told.or(first) {
             None => Failed::Perhaps,
             // It holds a place in the meantime, which others need.
             Some(wait) if self.route.is_long(wait) && self.route.is_full() => Failed::After(u64::MAX),
@@ -240,8 +341,59 @@ impl<'a> Course<'a> {
     }
 
     /// One attempt, on the next upstream.
-    async fn once(&self, is_hedge: bool) -> Result<Answer, Fail> {
-        let outcome = self.sent(is_hedge).await;
+    async fn once(&self) -> Result<Answer, Fail> {
+        match self.prepared(&self.put_off()) {
+            Ok(prepared) => self.sent(prepared).await,
+            Err(fail) => {
+                self.activity.request_body(false);
+                Err(fail)
+            }
+        }
+    }
+
+    /// All that a hedge needs, and its place. None if it can't be sent now; nobody is asked sooner than it has said for one.
+    fn hedge(&self) -> Option<(Permit, Prepared<'_>)> {
+        let put_off = self.put_off();
+        if put_off.len() == self.route.group.all().len() {
+            return None;
+        }
+        let spare = self.route.spare()?;
+        Some((spare, self.prepared(&put_off).ok()?))
+    }
+
+    /// The upstreams that have asked to be left alone for now.
+    fn put_off(&self) -> Vec<usize> {
+        self.state().put_off(self.route.time.now()).map(|(upstream, _)| upstream).collect()
+    }
+
+    /// What is sent next, and where to. Dropped, nothing of it has happened but that an upstream whose answer would come too late is not
+    /// asked any more.
+    fn prepared(&self, put_off: &[usize]) -> Result<Prepared<'_>, Fail> {
+        let route = self.route;
+        let now = route.time.now();
+        let until = route.until(now, self.way.deadline);
+        loop {
+            let tried = self.state().tried.clone();
+            let Some((chosen, upstream, place)) = route.group.enter(&tried, put_off) else {
+                return Err(Fail::Idle);
+            };
+            let is_new = !tried.contains(&chosen);
+            match self.request(upstream, until) {
+                Ok(Some(request)) => return Ok(Prepared { chosen, upstream, place, request }),
+                Ok(None) => return Err(Fail::Idle),
+                // The answer of another may take less.
+                Err(_) if is_new => {
+                    self.state().tried.push(chosen);
+                    let left_out = self.said.begun(chosen, self.activity.moment());
+                    self.said.failed(left_out, "its deadline-reserve leaves it no time");
+                }
+                Err(refusal) => return Err(Fail::Error(refusal, true)),
+            }
+        }
+    }
+
+    async fn sent(&self, prepared: Prepared<'_>) -> Result<Answer, Fail> {
+        let outcome = self.answered(prepared).await;
         if outcome.is_err() {
             // Until somebody reads on, the client is not waited for: what is kept of its body keeps the note as well. Where
             // several read, all of it is here.
@@ -250,39 +402,17 @@ impl<'a> Course<'a> {
         outcome
     }
 
-    async fn sent(&self, is_hedge: bool) -> Result<Answer, Fail> {
+    async fn answered(&self, prepared: Prepared<'_>) -> Result<Answer, Fail> {
         let route = self.route;
         let now = route.time.now();
-        let put_off: Vec<usize> = self.state().put_off(now).map(|(upstream, _)| upstream).collect();
-        // Nobody is asked sooner than it has said for a hedge.
-        if is_hedge && put_off.len() == route.group.all().len() {
-            return Err(Fail::Idle);
-        }
-        let place_of_hedge = is_hedge.then(|| route.permits.try_enter_spare_of(route.partition));
-        if matches!(place_of_hedge, Some(None)) {
-            return Err(Fail::Idle);
-        }
-        let until = route.until(now, self.way.deadline);
-        let (chosen, upstream, place, request) = loop {
-            let tried = self.state().tried.clone();
-            let Some((chosen, upstream, place)) = route.group.enter(&tried, &put_off) else {
-                return Err(Fail::Idle);
-            };
-            let is_new = !tried.contains(&chosen);
-            if is_new {
-                self.state().tried.push(chosen);
+        let Prepared { chosen, upstream, place, request } = prepared;
+        {
+            let mut state = self.state();
+            state.sent += 1;
+            if !state.tried.contains(&chosen) {
+                state.tried.push(chosen);
             }
-            match self.request(upstream, until) {
-                Ok(Some(request)) => break (chosen, upstream, place, request),
-                Ok(None) => return Err(Fail::Idle),
-                // The answer of another may take less.
-                Err(_) if is_new => {
-                    let left_out = self.said.begun(chosen, self.activity.moment());
-                    self.said.failed(left_out, "its deadline-reserve leaves it no time");
-                }
-                Err(refusal) => return Err(Fail::Error(refusal, true)),
-            }
-        };
+        }
         count(&route.counts.attempts);
         let began = self.activity.moment();
         let attempt = self.said.begun(chosen, began);
@@ -305,6 +435,10 @@ impl<'a> Course<'a> {
                     return Err(Fail::Error(Refusal::Upstream(error), false));
                 }
                 exchange.hold(place);
+                if head.status() == StatusCode::CONFLICT && self.has_key && self.state().sent > 1 {
+                    self.said.failed(attempt, "409, as it still works on an earlier attempt");
+                    return Err(Fail::Runs(Box::new((head, exchange))));
+                }
                 if route.on.contains(&On::Status(head.status())) {
                     self.said.failed(attempt, head.status());
                     if route.drops.contains(&head.status()) {
@@ -334,6 +468,7 @@ impl<'a> Course<'a> {
                 }
                 let is_unsent = unsent.is_some();
                 if let Some(request) = unsent {
+                    self.state().sent -= 1;
                     self.body.give_back(request.into_body());
                 }
                 Err(Fail::Error(Refusal::Upstream(error), is_unsent))
@@ -360,11 +495,4 @@ impl<'a> Course<'a> {
         let Some(body) = self.body.next() else { return Ok(None) };
         Ok(Some(outgoing(self.method.clone(), self.target.clone(), headers, body)))
     }
-}
-
-/// Whether a service can know the request again. It can't by a key that says nothing, nor by several.
-fn has_key(headers: &HeaderMap) -> bool {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let says = |key: &HeaderValue| key.as_bytes().iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'"'));
-    keys.next().is_some_and(says) && keys.next().is_none()
 }

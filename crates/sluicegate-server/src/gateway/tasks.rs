@@ -187,31 +187,39 @@ impl Counts {
     /// A steward for tasks of this kind of need, of `part` of the gateway.
     pub fn steward(self: &Arc<Self>, task: Task, part: impl Display, time: TokioTime) -> Steward {
         let (counts, part) = (Arc::clone(self), part.to_string());
-        Steward::new(task.need().settings(), time).with_report(move |report| counts.told(&part, report))
+        Steward::new(task.need().settings(), time)
+            .with_report(move |report| counts.told(&part, report, |failure, level| failure.log(level)))
     }
 
-    fn told(&self, part: &str, report: &Report) {
+    /// Counts it, and has `log` what is to be.
+    fn told(&self, part: &str, report: Report, log: impl FnOnce(&FailureOf<Tasks>, Level)) {
         let Some(task) = Task::named(report.ward()) else { return };
-        let bug = || {
-            let generation = report.generation();
-            let failure = FailureOf::<Tasks>::bug("a background task failed").with("report", report);
-            failure.with("part", part).with("generation", generation)
-        };
-        match report.event() {
-            Event::Started if report.generation() > 1 => {
+        let level = match report.event() {
+            Event::Ended { next: Next::Restart(_), .. } => Level::WARN,
+            Event::Ended { cause: Cause::Done, .. } => return,
+            Event::Started if report.generation() == 1 => return,
+            Event::Started => {
                 count(&self.restarts[task as usize]);
-                tracing::info!("{report} ({part})");
+                Level::INFO
             }
-            Event::Ended { next: Next::Restart(_), .. } => bug().log(Level::WARN),
-            Event::Ended { cause: Cause::Done, .. } => {}
+            Event::Returned => Level::INFO,
             Event::Leaked { .. } => {
                 count(&self.leaks[task as usize]);
-                bug().log(Level::ERROR);
+                Level::ERROR
             }
-            Event::Started => {}
-            Event::Returned => tracing::info!("{report} ({part})"),
-            _ => bug().log(Level::ERROR),
+            _ => Level::ERROR,
+        };
+        if level == Level::INFO {
+            return tracing::info!("{report} ({part})");
         }
+        let failure = FailureOf::<Tasks>::bug("a background task failed").with("report", &report);
+        let failure = failure.with("part", part).with("generation", report.generation());
+        let failure = match report.into_event() {
+            // The error itself: what it says, its causes, and where and when it was, if it is a failure.
+            Event::Ended { cause: Cause::Failed(error), .. } => failure.because(error),
+            _ => failure,
+        };
+        log(&failure, level);
     }
 
     /// Where a test has a task panic.

@@ -3,6 +3,7 @@ mod bodies;
 mod deadlines;
 mod ends;
 mod hedges;
+mod keys;
 mod pool;
 mod reload;
 mod retries;

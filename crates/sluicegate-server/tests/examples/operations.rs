@@ -206,6 +206,13 @@ async fn where_all_run_no_more_is_started_and_a_key_starts_one() {
     let key = HeaderValue::from_bytes(b"7f3\xe4").unwrap();
     unreadable.headers_mut().insert("idempotency-key", key);
     is_problem(&server.client.send(unreadable).await, StatusCode::BAD_REQUEST);
+    for keys in [&[""][..], &["\"\""], &["7f3a", "7f3b"]] {
+        let mut unknown = request(Method::POST, "/operations", Script::bytes(body.to_owned()));
+        for key in keys {
+            unknown.headers_mut().append("idempotency-key", HeaderValue::from_static(key));
+        }
+        is_problem(&server.client.send(unknown).await, StatusCode::BAD_REQUEST);
+    }
 
     let other = server.begin(3).await;
     let refused = server.post(body, None).await;

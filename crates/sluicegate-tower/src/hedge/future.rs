@@ -47,6 +47,8 @@ pin_project! {
         deadline: Option<u64>,
         // How many hedges were made.
         made: usize,
+        // The other side knows it by a key, and may refuse one attempt because of another.
+        has_key: bool,
         // An attempt that is gone has reached the innermost service.
         admitted: bool,
         kind: PhantomData<fn() -> (W, K)>,
@@ -61,7 +63,8 @@ where
 {
     pub(super) fn begin(service: S, mut request: Req, rules: &Arc<Rules<T, A, J>>) -> Self {
         rules.again.begins(&mut request, 0);
-        let kept = rules.again.keep(&request);
+        let kept = rules.again.at_once(&request).then(|| rules.again.keep(&request)).flatten();
+        let has_key = kept.is_some() && rules.again.has_key(&request);
         let deadline = kept.as_ref().and_then(|_| rules.again.deadline(&request));
         Self {
             readying: Some((0, request)),
@@ -74,6 +77,7 @@ where
             course: None,
             deadline,
             made: 0,
+            has_key,
             admitted: false,
             kind: PhantomData,
         }
@@ -220,7 +224,9 @@ where
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            let well = self.rules.judge.judge(outcome.as_ref()).is_none();
+            let is_refused = self.has_key && self.made > 0;
+            let well = self.rules.judge.judge(outcome.as_ref()).is_none()
+                && !(is_refused && self.rules.judge.still_runs(outcome.as_ref()).is_some());
             if !well && self.is_under_way() {
                 continue;
             }

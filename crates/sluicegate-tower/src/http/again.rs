@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Method, Request, header};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request};
 
 use super::deadline::DueAt;
 use super::replay::{Replay, ReplayBody};
@@ -42,7 +43,11 @@ struct Begun(Arc<AtomicUsize>);
 pub struct Promised;
 
 /// Repeats requests that may be made more than once: those whose method is idempotent (RFC 9110, section 9.2.2: GET, HEAD, OPTIONS, TRACE,
-/// PUT, DELETE), that have a field `Idempotency-Key`, or that are [`Promised`].
+/// PUT, DELETE), that have an [`Idempotency-Key`](idempotency_key), or that are [`Promised`].
+///
+/// **At once**, as a hedge has them, only those that [are safe](is_safe), or promised. A PUT that has lost a race may be written after the
+/// caller has had the other's answer, and over what he has put since; and a service that knows requests by their key answers 409 to
+/// one whose first attempt it still works on. So these follow one another, after a failure.
 ///
 /// None of them, whatever their method, if it is to change protocols (`CONNECT`, `Upgrade`) or waits for `100 Continue` (`Expect`); nor
 /// once its [body](super::replay) can't be read again. Attempts have their number among the extensions ([`Attempt`]), and the
@@ -54,6 +59,35 @@ pub struct ByMethod;
 pub struct KeptRequest<B> {
     head: Request<()>,
     body: Replay<B>,
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The key by which a service knows a request again (draft-ietf-httpapi-idempotency-key-header): exactly one, and not blank. By
+/// one that says nothing, or by several, nobody can.
+///
+/// ```
+/// use http::Request;
+/// use sluicegate_tower::http::again::idempotency_key;
+///
+/// let pay = Request::post("/").header("idempotency-key", "\"7f1c\"").body(())?;
+/// assert!(idempotency_key(pay.headers()).is_some_and(|key| key == "\"7f1c\""));
+/// let blank = Request::post("/").header("idempotency-key", "\"\"").body(())?;
+/// assert_eq!(idempotency_key(blank.headers()), None);
+/// # Ok::<(), http::Error>(())
+/// ```
+#[must_use]
+pub fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let says = |key: &&HeaderValue| key.as_bytes().iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'"'));
+    keys.next().filter(says).filter(|_| keys.next().is_none())
+}
+
+/// Whether attempts of such a request may be under way at once: its method is safe (RFC 9110, section 9.2.1: GET, HEAD, OPTIONS, TRACE),
+/// so that it asks for no effect, and it has no field `Idempotency-Key`, so that nobody refuses the second because of the first.
+#[must_use]
+pub fn is_safe(method: &Method, headers: &HeaderMap) -> bool {
+    method.is_safe() && !headers.contains_key(IDEMPOTENCY_KEY)
 }
 
 /// Whether a request may be made more than once, whatever its body.
@@ -77,7 +111,7 @@ pub fn may_repeat<B>(request: &Request<B>) -> bool {
         || headers.contains_key(header::EXPECT);
     !once
         && (idempotent.contains(method)
-            || headers.contains_key("idempotency-key")
+            || idempotency_key(headers).is_some()
             || request.extensions().get::<Promised>().is_some())
 }
 
@@ -96,6 +130,14 @@ impl<B> Again<Request<ReplayBody<B>>> for ByMethod {
         *head.headers_mut() = request.headers().clone();
         *head.extensions_mut() = request.extensions().clone();
         Some(KeptRequest { head, body })
+    }
+
+    fn at_once(&self, request: &Request<ReplayBody<B>>) -> bool {
+        is_safe(request.method(), request.headers()) || request.extensions().get::<Promised>().is_some()
+    }
+
+    fn has_key(&self, request: &Request<ReplayBody<B>>) -> bool {
+        idempotency_key(request.headers()).is_some()
     }
 
     fn again(&self, kept: &KeptRequest<B>, attempt: usize) -> Option<Request<ReplayBody<B>>> {

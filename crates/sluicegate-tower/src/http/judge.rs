@@ -22,6 +22,9 @@ use crate::throttle::{Accepts, Answer, Responses};
 ///
 /// An error is judged as by [`Errors`].
 ///
+/// To a further attempt of a request with an `Idempotency-Key`, 409 says that an earlier one [is still worked
+/// on](Judge::still_runs), as in draft-ietf-httpapi-idempotency-key-header, section 2.7.
+///
 /// A [throttle](crate::throttle) or a [queue](crate::queue::QueueLayer::judged_by) counts a response of these statuses as a refusal, whether it says when to come back or not; any
 /// other as accepted; and an error as [`Responses`] does, but for one because of the request's own body, which says nothing of the other
 /// side. That is seen where the error is a [`ReplayError`], or a [`BoxError`] one of whose causes is.
@@ -93,6 +96,11 @@ impl<B, E: 'static> Judge<Response<B>, E> for Statuses {
             Some(wait) => Some(Failed::after(wait)),
             None => (status != StatusCode::TOO_MANY_REQUESTS).then_some(Failed::Perhaps),
         }
+    }
+
+    fn still_runs(&self, outcome: Result<&Response<B>, &E>) -> Option<Failed> {
+        let response = outcome.ok().filter(|response| response.status() == StatusCode::CONFLICT)?;
+        Some(retry_after(response.headers()).map_or(Failed::Perhaps, Failed::after))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use sluicegate::retry::Course;
+use sluicegate::retry::{Course, Failed};
 use sluicegate::timer::Timer;
 use tokio::task::coop::{Unconstrained, unconstrained};
 use tower_service::Service;
@@ -36,7 +36,11 @@ pin_project! {
         rules: Arc<Rules<T, A, J>>,
         // None if it goes once, or no other try can follow.
         repeat: Option<Repeat<A::Kept, T>>,
-        // Of the last try, while another is waited for.
+        // The other side knows it by a key, and may refuse one try because of an earlier one.
+        has_key: bool,
+        // It is not the first try.
+        is_again: bool,
+        // Of the last try, while another is waited for; and while one is made, of a try that the other side may still work on.
         error: Option<S::Error>,
         // Whether a try before this one has reached the innermost service; none where that is not known.
         admitted: Option<bool>,
@@ -74,11 +78,14 @@ where
             let course = rules.retry.begin(rules.again.deadline(&request));
             (!course.is_last()).then_some(Repeat { kept, course, attempt: 0 })
         });
+        let has_key = repeat.is_some() && rules.again.has_key(&request);
         Self {
             state: State::Readying { request: Some(request) },
             service,
             rules: Arc::clone(rules),
             repeat,
+            has_key,
+            is_again: false,
             error: None,
             admitted: None,
             kind: PhantomData,
@@ -125,7 +132,10 @@ where
                     ready!(sleep.poll(context));
                     let mut request = taken(request);
                     if let Some(attempt) = start(this.repeat) {
-                        *this.error = None;
+                        *this.is_again = true;
+                        if !*this.has_key {
+                            *this.error = None;
+                        }
                         this.rules.again.begins(&mut request, attempt);
                         this.state.set(State::Readying { request: Some(request) });
                         continue;
@@ -138,15 +148,21 @@ where
             };
             // The service's future is gone before its outcome is handed out, or another try waited for.
             this.state.set(State::Done);
-            match next(this.rules, this.repeat, outcome.as_ref()) {
+            let may_be_refused = *this.has_key && *this.is_again;
+            let still_runs = may_be_refused.then(|| this.rules.judge.still_runs(outcome.as_ref())).flatten();
+            let failed = still_runs.or_else(|| this.rules.judge.judge(outcome.as_ref()));
+            match next(this.rules, this.repeat, failed) {
                 Some((request, sleep)) => {
-                    *this.error = outcome.err();
+                    if still_runs.is_none() {
+                        *this.error = outcome.err();
+                    }
                     let sleep = unconstrained(sleep);
                     this.state.set(State::Waiting { sleep, request: Some(request) });
                 }
                 None => {
                     *this.repeat = None;
-                    return Poll::Ready(outcome.map_err(Into::into));
+                    let earlier = this.error.take().filter(|_| still_runs.is_some());
+                    return Poll::Ready(earlier.map_or(outcome, Err).map_err(Into::into));
                 }
             }
         }
@@ -163,18 +179,16 @@ fn start<P, T: Timer>(repeat: &mut Option<Repeat<P, T>>) -> Option<usize> {
 }
 
 /// The next try, and what to wait for before it; none if the outcome is to be handed on.
-fn next<Req, T, A, J, Res, E>(
+fn next<Req, T, A, J>(
     rules: &Rules<T, A, J>,
     repeat: &mut Option<Repeat<A::Kept, T>>,
-    outcome: Result<&Res, &E>,
+    failed: Option<Failed>,
 ) -> Option<(Req, T::Sleep)>
 where
     T: Timer,
     A: Again<Req>,
-    J: Judge<Res, E>,
 {
-    let repeat = repeat.as_mut()?;
-    let failed = rules.judge.judge(outcome)?;
+    let (repeat, failed) = (repeat.as_mut()?, failed?);
     let request = rules.again.again(&repeat.kept, repeat.attempt + 1)?;
     let sleep = repeat.course.failed(failed).ok()?;
     repeat.attempt += 1;

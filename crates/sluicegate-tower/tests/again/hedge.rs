@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use sluicegate::hedge::{Hedge, Settings};
 use sluicegate::timer::{ManualTime, Timer};
 use sluicegate_tower::hedge::HedgeLayer;
-use sluicegate_tower::http::again::{Attempt, ByMethod};
+use sluicegate_tower::http::again::{Attempt, ByMethod, Promised};
 use sluicegate_tower::http::judge::Statuses;
 use sluicegate_tower::http::replay::{ReplayBody, ReplayingLayer};
 use sluicegate_tower::retry::RetryLayer;
@@ -62,7 +62,7 @@ async fn a_hedge_reads_the_body_while_the_first_attempt_does_and_the_loser_is_dr
     let time = ManualTime::new();
     let hedge = hedge(&time);
     let client = client!(&time, hedge, 100);
-    let request = Request::put(&server.address).body(body).unwrap();
+    let request = Request::put(&server.address).extension(Promised).body(body).unwrap();
     let answered = tokio::spawn(client.oneshot(request));
     // The first attempt has arrived; now it is slow.
     hedged.notified().await;
@@ -85,7 +85,8 @@ async fn a_quick_refusal_does_not_win_against_an_answer() {
     let time = ManualTime::new();
     let hedge = hedge(&time);
     let client = client!(&time, hedge, 100);
-    let request = Request::put(&server.address).body(Full::<Bytes>::from("hello")).unwrap();
+    let request =
+        Request::put(&server.address).extension(Promised).body(Full::<Bytes>::from("hello")).unwrap();
     let answer = settle(&time, client.oneshot(request)).await;
     assert_eq!(told(answer).await, (200, "hello".into()));
 }
@@ -109,7 +110,7 @@ async fn over_the_bound_there_is_no_hedge() {
     let time = ManualTime::new();
     let hedge = hedge(&time);
     let client = client!(&time, hedge, 7);
-    let request = Request::put(&server.address).body(body).unwrap();
+    let request = Request::put(&server.address).extension(Promised).body(body).unwrap();
     let answered = tokio::spawn(client.oneshot(request));
     arrived.notified().await;
     time.set(10_000_000);

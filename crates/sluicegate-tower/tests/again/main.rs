@@ -4,6 +4,7 @@
 mod deadline;
 mod every_await;
 mod hedge;
+mod keys;
 mod retry;
 mod support;
 mod throttle;

@@ -68,13 +68,13 @@ impl Steps {
         self.next
     }
 
-    pub(super) fn is_due<T: Timer>(&mut self, shared: &Shared<T>) -> bool {
+    pub(super) fn is_due<T: Timer>(&mut self, shared: &Shared<T>, overloaded: bool) -> bool {
         if self.deadline.is_some_and(|deadline| shared.timer.now() >= deadline) {
             // It woke too late.
             self.next = None;
             return false;
         }
-        let due = shared.is_due(&mut self.primary);
+        let due = shared.is_due(&mut self.primary, overloaded);
         self.look_again();
         due
     }
@@ -104,7 +104,13 @@ impl<T: Timer> Course<T> {
 
     /// Whether to make a hedge now. It is paid then.
     pub fn is_due(&mut self) -> bool {
-        self.steps.is_due(&self.shared)
+        self.is_due_unless(false)
+    }
+
+    /// The same, for who knows whether this request could have one: where nobody has room for it, that is an overload too, and it is neither
+    /// made nor paid.
+    pub fn is_due_unless(&mut self, overloaded: bool) -> bool {
+        self.steps.is_due(&self.shared, overloaded)
     }
 
     /// The attempt of this number has won.

@@ -39,6 +39,12 @@ impl Report {
     pub const fn event(&self) -> &Event {
         &self.event
     }
+
+    /// What, to keep: with the error itself that a ward has failed with, whose causes and ID belong to whatever is made of it.
+    #[must_use]
+    pub fn into_event(self) -> Event {
+        self.event
+    }
 }
 
 /// One line, for a log.

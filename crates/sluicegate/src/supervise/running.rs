@@ -411,7 +411,7 @@ impl<T: Timer> Running<T> {
 
     fn tell(&mut self, ward: usize, generation: u64, at: u64, event: Event) {
         if let Some(report) = &mut self.report {
-            report(&Report { ward: Arc::clone(&self.seats[ward].name), generation, at, event });
+            report(Report { ward: Arc::clone(&self.seats[ward].name), generation, at, event });
         }
     }
 }

@@ -46,7 +46,7 @@ fn patient() -> Settings {
 struct Lines(Arc<Mutex<Vec<(u64, String)>>>);
 
 impl Lines {
-    fn listener(&self) -> impl FnMut(&Report) + Send + 'static {
+    fn listener(&self) -> impl FnMut(Report) + Send + 'static {
         let lines = self.clone();
         move |report| lines.0.lock().unwrap().push((report.at() / MILLI, report.to_string()))
     }

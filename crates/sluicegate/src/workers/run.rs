@@ -230,7 +230,7 @@ pub(super) fn keep<T: Timer>(
             // Whom it wakes is foreign, and no reason to leave all the others without workers.
             hushed(|| theirs.hung(seat));
         }
-        report(happened);
+        report(&happened);
     });
     let (handle, over) = (steward.handle(), Over(Arc::clone(pool)));
     let run = steward.run();

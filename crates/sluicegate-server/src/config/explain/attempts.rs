@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{HeaderMap, UPGRADE};
+use http::header::UPGRADE;
 use serde::Serialize;
 
 use super::Asked;
@@ -26,6 +26,8 @@ pub struct AttemptsMet {
     /// Whether this request may be sent twice: by its method or its key, and if it asks for no other protocol. Another is sent again
     /// only where nothing was sent.
     pub twice: bool,
+    /// Whether it may be under way twice, as a hedge has it.
+    pub at_once: bool,
     /// Whether there is a bound on how many requests have a body kept at once: the places of the queue.
     pub bounded: bool,
     /// Whether another attempt can go to another upstream.
@@ -57,6 +59,8 @@ pub struct HedgeMet {
     pub after: String,
     /// How many hedges there may be for each try of a request.
     pub budget: String,
+    /// Of which methods; none is of those that are safe.
+    pub methods: Vec<String>,
 }
 
 impl AttemptsMet {
@@ -71,19 +75,13 @@ impl AttemptsMet {
             hedge: hedge.as_ref().map(HedgeMet::of),
             replay: replay_text(*replay),
             idempotent,
-            twice: (idempotent || has_key(&asked.headers)) && !upgrade,
+            twice: route.attempts.may_repeat(&asked.method, &asked.headers),
+            at_once: route.attempts.may_hedge(&asked.method, &asked.headers),
             bounded: queue.concurrency.most().is_some(),
             elsewhere: route.upstreams.len() > 1,
             upgrade,
         })
     }
-}
-
-/// Whether a service can know the request again: by exactly one key that says something.
-fn has_key(headers: &HeaderMap) -> bool {
-    let mut keys = headers.get_all("idempotency-key").iter();
-    let key = keys.next().filter(|key| !key.as_bytes().trim_ascii().is_empty());
-    key.is_some() && keys.next().is_none()
 }
 
 impl RetryMet {
@@ -106,7 +104,25 @@ impl HedgeMet {
                 format!("what {share} of the answers take, {} until that is known", time(first))
             }
         };
-        Self { after, budget: settings.budget.to_string() }
+        let methods = settings.methods.iter().map(ToString::to_string).collect();
+        Self { after, budget: settings.budget.to_string(), methods }
+    }
+}
+
+impl AttemptsMet {
+    fn hedged(&self, hedge: &HedgeMet, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HedgeMet { after, budget, methods } = hedge;
+        if self.at_once {
+            return writeln!(f, "hedge     after {after}, {budget} more than tries");
+        }
+        match &methods[..] {
+            _ if self.upgrade => writeln!(f, "hedge     no change of protocols"),
+            [] => writeln!(
+                f,
+                "hedge     not this one: only GET, HEAD, OPTIONS and TRACE, without an Idempotency-Key"
+            ),
+            methods => writeln!(f, "hedge     not this method, only {}", methods.join(", ")),
+        }
     }
 }
 
@@ -123,8 +139,8 @@ impl fmt::Display for AttemptsMet {
             )?;
             writeln!(f, "          waits {pause} at the most, then twice as long each, up to {max_pause}")?;
         }
-        if let Some(HedgeMet { after, budget }) = &self.hedge {
-            writeln!(f, "hedge     after {after}, {budget} more than tries")?;
+        if let Some(hedge) = &self.hedge {
+            self.hedged(hedge, f)?;
         }
         if self.retry.is_none() && self.hedge.is_none() {
             return Ok(());
@@ -134,21 +150,20 @@ impl fmt::Display for AttemptsMet {
         }
         let (replay, has_retry) = (&self.replay, self.retry.is_some());
         match (self.twice, has_retry) {
-            (true, _) => writeln!(f, "          with a body of up to {replay}")?,
+            (true, true) => writeln!(f, "          with a body of up to {replay}")?,
+            (true, false) if self.at_once => writeln!(f, "          with a body of up to {replay}")?,
             (false, true) if self.upgrade => {
                 writeln!(f, "          a change of protocols only if nothing was sent")?;
             }
-            (false, false) if self.upgrade => writeln!(f, "          no change of protocols: it goes once")?,
             (false, true) => writeln!(
                 f,
                 "          this method only if nothing was sent, or with an Idempotency-Key and a body of up to {replay}"
             )?,
-            (false, false) => writeln!(
-                f,
-                "          not this method, which goes once, but with an Idempotency-Key and a body of up to {replay}"
-            )?,
+            // The hedge has said that there is none.
+            (_, false) => {}
         }
-        if !self.bounded && self.twice && replay != "0" {
+        let kept = self.at_once || (self.twice && has_retry);
+        if !self.bounded && kept && replay != "0" {
             writeln!(f, "          nothing bounds how many bodies are kept: the queue has no concurrency")?;
         }
         Ok(())

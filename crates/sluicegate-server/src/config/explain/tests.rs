@@ -194,15 +194,21 @@ fn whether_this_request_is_sent_again_is_told() {
         explain(&settings, &asked).to_string()
     };
     let (hedge, retry) = ("hedge = '50ms'", "retry = true");
+    let promised = "hedge = { after = '50ms', methods = ['PUT', 'POST'] }";
     let key = ("idempotency-key", "a");
     for (text, method, fields, part) in [
-        (hedge, Method::POST, &[][..], "not this method, which goes once, but with an Idempotency-Key"),
-        (hedge, Method::POST, &[key], "          with a body of up to 64KiB\n"),
+        (hedge, Method::POST, &[][..], "hedge     not this one: only GET, HEAD, OPTIONS and TRACE, without"),
+        (hedge, Method::PUT, &[], "hedge     not this one: only GET"),
+        (hedge, Method::GET, &[key], "hedge     not this one: only GET"),
+        (hedge, Method::GET, &[], "hedge     after 50ms, 5% more than tries\n"),
+        (promised, Method::PUT, &[], "hedge     after 50ms, 5% more than tries\n"),
+        (promised, Method::PUT, &[], "          with a body of up to 64KiB\n"),
+        (promised, Method::GET, &[], "hedge     not this method, only PUT, POST\n"),
         (retry, Method::POST, &[key], "          with a body of up to 64KiB\n"),
         (retry, Method::POST, &[key, key], "this method only if nothing was sent"),
-        (retry, Method::POST, &[("idempotency-key", "")], "this method only if nothing was sent"),
+        (retry, Method::POST, &[("idempotency-key", "\"\"")], "this method only if nothing was sent"),
         (retry, Method::GET, &[("upgrade", "websocket")], "a change of protocols only if nothing was sent"),
-        (hedge, Method::GET, &[("upgrade", "websocket")], "no change of protocols: it goes once"),
+        (hedge, Method::GET, &[("upgrade", "websocket")], "hedge     no change of protocols\n"),
         (hedge, Method::GET, &[], "          by the same upstream, as there is no other\n"),
         (retry, Method::PUT, &[], "nothing bounds how many bodies are kept: the queue has no concurrency"),
     ] {

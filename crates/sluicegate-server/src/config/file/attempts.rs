@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::route::method;
 use super::set;
 use crate::config::attempts::{
     After, AttemptSettings, FIRST, HedgeSettings, On, RetrySettings, Share, replay,
@@ -81,6 +82,12 @@ fn hedge<'t>(
     let percentile = percentile(reading, &mut section);
     let first = reading.text(&mut section, "first", timeout);
     let budget = reading.text(&mut section, "budget", str::parse::<Share>);
+    let methods = reading.list(&mut section, "methods", "`[\"GET\", \"PUT\"]`", method);
+    if section.is_empty_list("methods") {
+        let place = reading.places.find(&section.at("methods"));
+        let message = format!("`{}` can't be empty", section.at("methods"));
+        reading.wrong(place, message, "at least one; for those that are safe, no `methods`");
+    }
     let path = section.path().to_owned();
     match (has_after, has_percentile) {
         (true, true) => both(reading, &path, "percentile", "after"),
@@ -99,6 +106,7 @@ fn hedge<'t>(
     let percentile = percentile.map(|share| After::Percentile { share, first: first.unwrap_or(FIRST) });
     let mut hedge = HedgeSettings::new(after.map(After::Fixed).or(percentile)?);
     set(&mut hedge.budget, budget);
+    hedge.methods = methods.into_iter().map(|(method, _)| method).collect();
     Some(hedge)
 }
 

@@ -107,7 +107,7 @@ fn matches<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>, at: usize) 
     Match { host, path, methods: methods.into_iter().map(|(method, _)| method).collect() }
 }
 
-fn method(text: &str) -> Result<Method, String> {
+pub(super) fn method(text: &str) -> Result<Method, String> {
     let upper = !text.bytes().any(|byte| byte.is_ascii_lowercase());
     let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| upper);
     method.ok_or_else(|| "a method in upper case, such as `GET` or `POST`".to_owned())

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sluicegate::supervise::{Spec, Ward};
 use sluicegate_testkit::client::{Answer, Client, get};
 use sluicegate_testkit::metrics::Metrics;
 use sluicegate_testkit::upstream::Upstream;
@@ -156,6 +157,36 @@ async fn a_connection_that_panics_is_counted() {
     aborted.abort();
     counts.died(Passing::Request, aborted.await.unwrap_err());
     assert_eq!(Passing::ALL.map(|kind| counts.panics(kind)), [1, 0, 0]);
+}
+
+/// What a task has failed with is handed on: its ID finds it, and its causes are there.
+#[tokio::test]
+async fn a_task_s_own_failure_is_told_with_its_causes_and_its_id() {
+    enum Disk {}
+    impl Boundary for Disk {
+        const NAME: &'static str = "disk";
+    }
+    let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let failure = FailureOf::<Disk>::bug("can't write").because(full());
+    let (id, failure) = (failure.id(), std::sync::Mutex::new(Some(failure)));
+    let (counts, told) = (Counts::default(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let heard = Arc::clone(&told);
+    let settings = Settings::default().with_intensity(1, Duration::from_secs(60)).unwrap();
+    let mut steward = Steward::new(settings, TokioTime::new()).with_report(move |report| {
+        counts.told("here", report, |failure, level| {
+            heard.lock().unwrap().push((failure.id(), level, failure.record()));
+        });
+    });
+    let _ = steward.add(Spec::new(Task::Ledger.name()), move |_: Ward<()>| {
+        let failed = failure.lock().unwrap().take();
+        async move { failed.map_or(Ok(()), Err) }
+    });
+    let _ = within("its end", steward.run()).await;
+    let told = told.lock().unwrap();
+    let (told_id, level, record) = &told[0];
+    assert_eq!((*told_id, *level), (id, Level::WARN));
+    assert!(record.contains("because [bug] can't write"), "{record}");
+    assert!(record.contains(&format!("because {}", full())), "{record}");
 }
 
 #[test]

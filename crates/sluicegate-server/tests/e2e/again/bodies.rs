@@ -1,6 +1,7 @@
 //! Bodies that are sent again, up to a bound.
 use super::{Canned, counted, serve_all};
 use crate::fields;
+use crate::reload::{Configured, config};
 use http::{Method, StatusCode};
 use sluicegate_testkit::body::{Script, Step};
 use sluicegate_testkit::client::{get, request};
@@ -55,10 +56,17 @@ async fn over_the_bound_a_body_is_sent_once() {
 async fn two_attempts_read_the_same_body_at_once() {
     let (slow, quick) = (Upstream::start(), Upstream::start());
     quick.open_all();
-    let gateway = serve_all(&[&slow.url(), &quick.url()], &["--hedge", "50ms"]).await;
+    // That it may be under way twice, only an operator can know.
+    let more = format!(
+        "[upstream.quick]\nurl = \"{}\"\n[[route]]\nupstreams = [\"main\", \"quick\"]\n\
+         hedge = {{ after = \"50ms\", methods = [\"PUT\"] }}\n",
+        quick.url()
+    );
+    let served = Configured::serve(&config(&slow, 1, &more)).await;
     while slow.counters().total < 3 {
         let text = "a".repeat(30_000);
-        let answer = gateway.client().send(request(Method::PUT, "/gated", Script::bytes(text.clone()))).await;
+        let answer =
+            served.gateway.client().send(request(Method::PUT, "/gated", Script::bytes(text.clone()))).await;
         assert_eq!(answer.json::<sluicegate_testkit::upstream::Echo>().body, text);
     }
     // Who reads nothing sees that nobody is there any more once it does.

@@ -1,9 +1,11 @@
 //! Somebody else as well where an answer is late.
 use super::{counted, serve_all};
+use crate::reload::{Configured, config};
 use crate::{spawn_get, until_idle};
 use http::StatusCode;
 use sluicegate_testkit::client::{Raw, get};
 use sluicegate_testkit::upstream::Upstream;
+use sluicegate_testkit::wait::eventually;
 
 const OK: StatusCode = StatusCode::OK;
 
@@ -83,6 +85,34 @@ async fn a_hedge_takes_a_place_of_its_own_for_as_long_as_it_lasts() {
     assert_eq!(hedged.await.unwrap().status, OK);
     other.until("the loser to be closed", |seen| seen.in_flight == 0).await;
     until_idle(&gateway).await;
+}
+
+/// The queue has a free place, but it is kept for others: then there is no hedge, and none is counted or paid.
+#[tokio::test]
+async fn what_can_not_be_sent_is_no_hedge() {
+    let (one, other) = (Upstream::start(), Upstream::start());
+    let more = format!(
+        "[upstream.other]\nurl = \"{}\"\n[queue.all]\nconcurrency = 2\nwaiting = 10\n\
+         [[route]]\nname = \"pay\"\npath = \"/pay\"\nupstream = \"main\"\nqueue = \"all\"\nshare = 0.5\n\
+         [[route]]\nname = \"default\"\nqueue = \"all\"\nupstreams = [\"main\", \"other\"]\nhedge = \"50ms\"\n",
+        other.url()
+    );
+    let served = Configured::serve(&config(&one, 1, &more)).await;
+    let gateway = &served.gateway;
+    // What this has wanted is kept for it, for a while.
+    assert_eq!(gateway.client().get("/pay").await.status, OK);
+    let asked = spawn_get(gateway.client(), "/gated");
+    eventually("the delay to pass", async || {
+        let kept_back = counted(gateway, "sluicegate_hedges_kept_back_total", Some("overload")).await;
+        (kept_back + counted(gateway, "sluicegate_hedges_total", None).await > 0).then_some(())
+    })
+    .await;
+    // On a busy machine it may be kept no longer; then there is one.
+    let hedges = counted(gateway, "sluicegate_hedges_total", None).await;
+    gateway.until_metric("sluicegate_attempts_total", &[("route", "default")], 1 + hedges).await;
+    one.open_all();
+    other.open_all();
+    assert_eq!(asked.await.unwrap().status, OK);
 }
 
 /// An event stream is raced for until its head is here, and from then on it is one.

@@ -49,6 +49,7 @@ fn a_hedge_has_a_time_or_a_percentile() {
     assert_eq!(hedge("hedge = '50ms'"), HedgeSettings::new(after));
     assert_eq!(hedge("hedge = { after = '50ms' }"), HedgeSettings::new(after));
     assert_eq!(hedge("hedge = { after = '50ms', budget = '1%' }").budget, Share::percent(1));
+    assert_eq!(hedge("hedge = { after = '50ms', methods = ['PUT'] }").methods, ["PUT"]);
     assert_eq!(hedge("hedge = { percentile = 95 }").after, "p95".parse().unwrap());
     assert_eq!(hedge("hedge = { percentile = 99.9 }").after, "p99.9".parse().unwrap());
     let share = Share::of_percentile("90").unwrap();
@@ -118,6 +119,14 @@ fn each_mistake_is_shown_in_its_place() {
         ),
         ("hedge = 'p100'", &["can't be `p100`; "]),
         ("hedge = true", &["`route.route-1.hedge` can't be true or false; expected a time such as"]),
+        (
+            "hedge = { after = '50ms', methods = [] }",
+            &["`route.route-1.hedge.methods` can't be empty; expected at least one"],
+        ),
+        (
+            "hedge = { after = '50ms', methods = ['put'] }",
+            &["`route.route-1.hedge.methods.0` can't be `put`; expected a method in upper case"],
+        ),
         ("hedge = {}", &["`route.route-1.hedge` has neither `after` nor `percentile`"]),
         (
             "hedge = { after = '1s', percentile = 95 }",
