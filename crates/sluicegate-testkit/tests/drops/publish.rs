@@ -9,6 +9,7 @@ use sluicegate::publish::{Attempt, Published, Results, Unpublished};
 use sluicegate_testkit::drops::{Drops, Left, Turn};
 
 type Made = Result<Published<u8>, Unpublished>;
+type Rule = fn() -> Results<u8>;
 
 struct State {
     results: Arc<Results<u8>>,
@@ -23,7 +24,7 @@ impl State {
     }
 }
 
-fn fresh(results: fn() -> Results<u8>) -> (State, impl Future<Output = Made>) {
+fn fresh(results: Rule) -> (State, impl Future<Output = Made>) {
     let results = Arc::new(results());
     let attempts = vec![results.attempt(), results.attempt()];
     let theirs = Arc::clone(&results);
@@ -32,7 +33,7 @@ fn fresh(results: fn() -> Results<u8>) -> (State, impl Future<Output = Made>) {
 
 #[test]
 fn a_result() {
-    let rules: [(fn() -> Results<u8>, bool); 3] =
+    let rules: [(Rule, bool); 3] =
         [(Results::first_wins, false), (Results::last_wins, true), (Results::by_permission, false)];
     for (results, again) in rules {
         let seen = Drops::new().keeping_no_waker().run_now(
