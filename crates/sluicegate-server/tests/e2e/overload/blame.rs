@@ -43,9 +43,9 @@ async fn a_client_that_waits_for_no_time_or_sends_slowly_is_not_the_services_fau
         assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
         assert_eq!(usual_service(&patient).await, 0, "{more:?}");
 
-        let gateway = serve(&upstream, &[&fields[..], &["--deadline", "100ms"], more].concat()).await;
+        let gateway = serve(&upstream, &[&fields[..], &["--deadline", "3s"], more].concat()).await;
         assert_eq!(gateway.client().get("/gated/late").await.status, LATE);
-        assert!(usual_service(&gateway).await >= 90, "{more:?}: it had all the time of its route");
+        assert!(usual_service(&gateway).await >= 1500, "{more:?}: it had all the time of its route");
     }
 }
 
@@ -251,7 +251,7 @@ async fn work_that_takes_most_of_the_deadline_may_not_take_longer() {
 #[tokio::test]
 async fn a_proxy_that_waits_for_a_little_less_is_in_no_hurry() {
     let upstream = Upstream::start();
-    for (deadline, waits, least) in [("300s", "190", 0), ("400ms", "300", 280)] {
+    for (deadline, waits, least) in [("300s", "190", 0), ("5s", "4000", 2500)] {
         let args = ["--concurrency", "adaptive", "--deadline", deadline, "--deadline-header", "x-timeout-ms"];
         let gateway = serve(&upstream, &args).await;
         let asked = gateway.client().send(get_with("/gated", "x-timeout-ms", waits)).await;
