@@ -4,8 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use sluicegate::permits::Permits;
+use sluicegate::permits::{Permits, Settings};
+use sluicegate::queue::{self, Codel};
+use sluicegate::timer::TokioTime;
 use tokio::sync::Semaphore;
 
 use super::{NO_DEARER, Subject};
@@ -16,6 +19,8 @@ use crate::error::Error;
 const PLACES: usize = 16;
 /// Room to wait.
 const QUEUE: usize = 16;
+/// What a wait may be.
+const TARGET: Duration = Duration::from_millis(5);
 
 const OWNED: &str = "Semaphore, owned";
 const BORROWED: &str = "Semaphore, borrowed";
@@ -26,12 +31,27 @@ pub(super) fn subjects() -> Result<Vec<Subject>, Error> {
         let name = |what: &str| {
             format!("admission, {what}, {threads} thread{}", if threads == 1 { "" } else { "s" })
         };
-        free(&name("free"), threads, &mut all);
+        free(&name("free"), &Permits::new(PLACES, QUEUE), threads, &mut all);
+        for (kind, line) in lines()? {
+            let permits = Permits::with(Settings::new(PLACES, line), TokioTime::new());
+            free(&name(&format!("{kind}, free")), &permits, threads, &mut all);
+        }
         taken(&name("none free, refused"), threads, &mut all);
     }
     tried(&mut all);
-    handed(&mut all);
+    handed("admission, waited and handed over, 1 thread", &Permits::new(1, QUEUE), &mut all);
+    for (kind, line) in lines()? {
+        let permits = Permits::with(Settings::new(1, line), TokioTime::new());
+        handed(&format!("admission, {kind}, waited and handed over, 1 thread"), &permits, &mut all);
+    }
     Ok(all)
+}
+
+/// Lines that look at the time: those of the layers, where deadlines and waits count, and one that sheds.
+fn lines() -> Result<[(&'static str, queue::Settings); 2], Error> {
+    let line = queue::Settings::new(QUEUE);
+    let codel = Codel::new(TARGET, 2 * TARGET, 20 * TARGET).map_err(Error::setting("the line"))?;
+    Ok([("with a clock", line.clone()), ("CoDel", line.with_codel(codel))])
 }
 
 /// Polled once: whether it is there, and what.
@@ -43,8 +63,8 @@ fn at_once<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// By the way that waits if need be.
-fn free(case: &str, threads: u64, all: &mut Vec<Subject>) {
-    let permits = Permits::new(PLACES, QUEUE);
+fn free(case: &str, permits: &Permits, threads: u64, all: &mut Vec<Subject>) {
+    let permits = permits.clone();
     all.push(Subject::new(case, move |operations| {
         turn::take(threads, operations, || {
             permits.enter().is_ok_and(|enter| at_once(enter).is_some_and(|got| got.is_ok()))
@@ -111,9 +131,8 @@ fn tried(all: &mut Vec<Subject>) {
 }
 
 /// One is held, another waits, gets it when it comes back, and gives it back.
-fn handed(all: &mut Vec<Subject>) {
-    let case = "admission, waited and handed over, 1 thread";
-    let permits = Permits::new(1, QUEUE);
+fn handed(case: &str, permits: &Permits, all: &mut Vec<Subject>) {
+    let permits = permits.clone();
     all.push(Subject::new(case, move |operations| {
         turn::take(1, operations, || {
             let (Some(held), Ok(waits)) = (permits.try_enter(), permits.enter()) else { return false };

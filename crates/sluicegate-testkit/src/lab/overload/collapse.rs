@@ -81,8 +81,8 @@ pub fn ours() -> Gate {
     Gate::new(&queue, concurrency::Settings::default(), Knee::default()).telling()
 }
 
-/// What is shipped, for callers: retries have a budget, and who is refused much sends less. What was refused is remembered for as
-/// long as two deadlines.
+/// For callers: retries have a budget, as is shipped, and who is refused much sends less. What was refused is remembered for as
+/// long as two deadlines; the two minutes that a throttle has if nothing is said, as published, stand beside it.
 #[must_use]
 pub fn careful() -> throttle::Settings {
     throttle::Settings::new(2.0, Duration::from_nanos(2 * DEADLINE)).unwrap()

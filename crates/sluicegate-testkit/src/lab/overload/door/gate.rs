@@ -123,7 +123,13 @@ impl Door for Gate {
 
     fn ended(&mut self, number: usize, outcome: Outcome, now: u64, out: &mut Vec<Verdict>) {
         self.time.set(now);
-        self.inside.remove(&number).unwrap().end(outcome);
+        let permit = self.inside.remove(&number).unwrap();
+        match outcome {
+            // As in a gateway: a deadline that has passed, where there is one, else a client that left.
+            Outcome::Dropped if self.tells => permit.late(),
+            Outcome::Dropped => permit.end(Outcome::Cancelled),
+            outcome => permit.end(outcome),
+        }
         self.go_on(out);
     }
 
