@@ -267,7 +267,7 @@ pub(crate) async fn serve<T: Timer + Sync>(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Four at once or kept; results for ten minutes; none takes longer than five.
-    let settings = Settings::new(4, Duration::from_secs(600))?.with_longest(Duration::from_secs(300));
+    let settings = Settings::new(4, Duration::from_secs(600))?.with_longest(Duration::from_secs(300))?;
     let listener = TcpListener::bind("127.0.0.1:9004").await?;
     let stop = async {
         // An error means that there is no such signal: then it can only be killed.

@@ -14,6 +14,9 @@
 //!   until the race is over, and is not made where none is free. Where the number of places is found out, the time of the whole
 //!   counts, and one attempt that the upstream had too much to do for makes it a drop, though another one was answered.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -45,7 +45,7 @@ impl Server {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         let client = Client::new(listener.local_addr().unwrap());
         let settings = Settings::new(most, Duration::from_secs(600)).unwrap();
-        let settings = settings.with_longest(Duration::from_secs(300));
+        let settings = settings.with_longest(Duration::from_secs(300)).unwrap();
         let (time, (stop, stopped)) = (ManualTime::new(), oneshot::channel::<()>());
         let stopped = async { stopped.await.unwrap_or(()) };
         let log = Log::default();

@@ -9,13 +9,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use http_body::{Body, Frame};
+use http_body_util::Empty;
+use sluicegate::permits::Permits;
 use sluicegate::timer::{ManualSleep, ManualTime, Timer};
 use sluicegate_testkit::drops::{Drops, Left, Seen, Turn};
+use sluicegate_tower::deadline::DeadlineLayer;
+use sluicegate_tower::due::After;
+use sluicegate_tower::http::answering::AnsweringLayer;
 use sluicegate_tower::http::deadline::{DueAt, Field, ReceivingLayer, SendingLayer};
 use sluicegate_tower::http::replay::ReplayingLayer;
-use tower::{Layer, Service};
+use sluicegate_tower::queue::QueueLayer;
+use tower::{Layer, Service, ServiceBuilder};
 
 /// When the service is ready, when it reads, and when it has its answer; and what a step takes. All in nanoseconds.
 const READY: u64 = 10;
@@ -158,4 +164,48 @@ fn sending() {
 fn replaying() {
     let seen = everywhere(|_| ReplayingLayer::new(100));
     assert_eq!(seen.polls, 4);
+}
+
+/// A request that waits for its place, is served, and is answered; or is refused, at once or late, which is an answer too.
+#[test]
+fn answering() {
+    /// When the place is free that somebody else has.
+    const FREE: u64 = 5;
+    for (line, due, status, polls) in [(1, 1_000, 200, 5), (1, READ - STEP, 504, 4), (0, 1_000, 503, 1)] {
+        let seen = Drops::new().keeping_no_waker().run_now(
+            || {
+                let (time, counts, permits) = (ManualTime::new(), Counts::default(), Permits::new(1, line));
+                let held = permits.try_enter();
+                let reads = Reads { time: time.clone(), counts: counts.clone(), readying: None };
+                let body =
+                    Slow { time: time.clone(), left: 2, sleep: None, _alive: Arc::clone(&counts.alive) };
+                let after = After::new(Duration::from_nanos(due), time.clone());
+                let future = ServiceBuilder::new()
+                    .layer(AnsweringLayer::new())
+                    .layer(DeadlineLayer::new(after).over_queue())
+                    .layer(QueueLayer::new(permits.clone()))
+                    .map_response(|_| Response::new(Empty::<Bytes>::new()))
+                    .service(reads)
+                    .call(Request::new(body));
+                ((time, counts, permits, held), future)
+            },
+            |(time, _, _, held), step| {
+                let now = STEP * u64::try_from(step).unwrap();
+                time.set(now);
+                if now == FREE {
+                    *held = None;
+                }
+                if [FREE, READY, READ, ANSWERED, due].contains(&now) { Turn::MustWake } else { Turn::MayWait }
+            },
+            |(time, counts, permits, held), left| {
+                assert_eq!((counts.bodies(), time.next()), (0, None), "a body or a sleep is left behind");
+                let others = usize::from(held.is_some());
+                assert_eq!((permits.in_flight(), permits.waiting()), (others, 0), "permits");
+                if let Left::Output(outcome) = left {
+                    assert_eq!(outcome.as_ref().unwrap().status(), status);
+                }
+            },
+        );
+        assert_eq!(seen.polls, polls, "{status}");
+    }
 }

@@ -13,12 +13,12 @@ use sluicegate_core::shelf;
 /// use std::time::Duration;
 /// use sluicegate::operations::Settings;
 ///
-/// let settings = Settings::new(100, Duration::from_secs(600))
-///     .unwrap()
-///     .with_longest(Duration::from_secs(60))
+/// let settings = Settings::new(100, Duration::from_secs(600))?
+///     .with_longest(Duration::from_secs(60))?
 ///     .with_grace(Duration::from_secs(2));
 /// assert!(Settings::new(0, Duration::from_secs(600)).is_err());
-/// # let _ = settings;
+/// assert_eq!(settings.with_longest(Duration::ZERO).unwrap_err().field(), "longest");
+/// # Ok::<(), sluicegate::setting::SettingsError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -40,9 +40,15 @@ impl Settings {
     }
 
     /// From its start, an operation may take so long. Then it is told to stop, and [expired](crate::cancel::Outcome::Expired).
-    #[must_use]
-    pub fn with_longest(self, longest: Duration) -> Self {
-        Self { longest: Some(longest), ..self }
+    ///
+    /// # Errors
+    /// If that is zero.
+    pub fn with_longest(self, longest: Duration) -> Result<Self, SettingsError> {
+        if longest.is_zero() {
+            let expected = "longer than 0: every operation would expire at once";
+            return Err(SettingsError::new("longest", format_args!("{longest:?}"), expected));
+        }
+        Ok(Self { longest: Some(longest), ..self })
     }
 
     /// One that is told to stop has so long to end by itself. Zero unless said.

@@ -180,9 +180,16 @@ async fn who_is_cancelled_is_dropped_at_once_or_when_its_grace_time_is_over() {
     }
 }
 
+#[test]
+fn no_operation_may_be_given_no_time() {
+    let error = settings(9).with_longest(Duration::ZERO).unwrap_err();
+    assert_eq!(error.field(), "longest");
+    assert!(settings(9).with_longest(Duration::from_nanos(1)).is_ok());
+}
+
 #[tokio::test]
 async fn what_takes_too_long_has_expired() {
-    let (time, jobs) = jobs(settings(9).with_longest(Duration::from_secs(10)));
+    let (time, jobs) = jobs(settings(9).with_longest(Duration::from_secs(10)).unwrap());
     time.set(2 * SECOND);
     let id = jobs.start(|_| pending::<Result<u64, Failure>>()).unwrap();
     settle().await;
