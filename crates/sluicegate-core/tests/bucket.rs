@@ -15,6 +15,7 @@ use proptest::test_runner::FileFailurePersistence;
 use sluicegate_core::bucket::{Bucket, State};
 use sluicegate_core::decision::Decision;
 use sluicegate_core::quota::{Quota, Refill};
+use sluicegate_core::units::{CAPACITY_MAX, RATE_MAX};
 
 const YEAR: u64 = 31_536_000_000_000_000;
 
@@ -127,10 +128,16 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// What a flow that is rounded may withhold, as a numerator: a unit for the idle time it forgot and one for the instant
-/// it looks at, of which a token has at least 8, unless the capacity is so large that a token has fewer.
+/// it looks at, of which a token has at least 8, unless the capacity is so large or the flow so fast that a token has fewer.
 fn withheld(bucket: &Bucket, model: &Model) -> u128 {
-    let whole = u128::from(bucket.quota().capacity() >> 59) + 1;
-    whole * model.interval / 4 + 1
+    let units = match bucket.quota().refill() {
+        Refill::Smooth { tokens, interval } => {
+            let by_flow = u128::from(RATE_MAX) * u128::from(interval.get()) / u128::from(tokens);
+            by_flow.min(u128::from(CAPACITY_MAX / bucket.quota().capacity())).min(8)
+        }
+        _ => 8,
+    };
+    (2 * model.interval).div_ceil(units) + 1
 }
 
 /// Checks the answer to a take of `n` against the model, and tells the model.
@@ -238,6 +245,15 @@ fn run(quota: &Quota, ops: &[Op]) {
         }
         assert!(!bucket.take(state, available + 1, now).0.is_granted(), "and no more");
     }
+}
+
+/// A token is one unit there: what idle time and the instant are rounded by is a whole one each.
+#[test]
+fn beyond_four_tokens_a_nanosecond_rounding_withholds_whole_tokens_and_no_more() {
+    let quota =
+        Quota::per(143_230_291, Duration::from_nanos(4_714_082)).and_then(|quota| quota.burst(32)).unwrap();
+    let ops = [Op::Advance(4415), Op::TakeUpTo(31), Op::AdvanceToRetry(1), Op::TakeUpTo(30), Op::Take(1)];
+    run(&quota, &ops);
 }
 
 proptest! {

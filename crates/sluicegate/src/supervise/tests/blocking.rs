@@ -146,7 +146,8 @@ async fn nobody_is_started_beside_a_publication() {
     assert_eq!((handle.counts().restarts, committed.last()), (0, Some(1)));
     assert!(lines.texts().pop().unwrap().ends_with("0 task, 1 blocking, 1 publishing"));
     release.send(()).unwrap();
-    drive(&time, 10_000 * MILLI, || committed.last() == Some(2)).await;
+    // The thread has still to end once the publication has.
+    drive(&time, 10_000 * MILLI, || committed.last() == Some(2) && handle.counts().leaking == 0).await;
     handle.shut_down();
     drive(&time, 20_000 * MILLI, || run.is_finished()).await;
     assert_eq!(run.await.unwrap().unwrap(), Finished { shut_down: true, leaking: 0 });

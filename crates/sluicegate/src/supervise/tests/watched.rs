@@ -3,13 +3,17 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 
+use tokio::sync::Notify;
+
+use super::blocking::drive;
 use super::*;
 use crate::timer::ManualTime;
 
-/// In its first life it does this; after that nothing, for as long as it may.
+/// In its first life it does this; after that nothing, until it is to end.
 struct Once<F> {
     first: Arc<F>,
     lives: Arc<AtomicUsize>,
+    end: Arc<Notify>,
 }
 
 impl<F, A> Chore for Once<F>
@@ -23,19 +27,22 @@ where
 
     fn work_watched(&self, pulse: Pulse) -> impl Future<Output = ()> + Send + 'static {
         let (first, lives) = (Arc::clone(&self.first), Arc::clone(&self.lives));
+        let end = Arc::clone(&self.end);
         async move {
             if lives.fetch_add(1, Ordering::Relaxed) == 0 {
                 first(pulse).await;
             }
-            pending().await
+            end.notified().await;
         }
     }
 
-    fn finish(&self) {}
+    fn finish(&self) {
+        self.end.notify_one();
+    }
 }
 
 fn once<F>(first: F) -> Once<F> {
-    Once { first: Arc::new(first), lives: Arc::default() }
+    Once { first: Arc::new(first), lives: Arc::default(), end: Arc::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,21 +92,16 @@ async fn a_chore_that_blocks_its_thread_is_told_of_and_the_next_begins() {
     steward.keep_watched("blocks", ms(1000), blocks);
     let handle = steward.handle();
     let run = tokio::spawn(steward.run());
-    while lives.load(Ordering::Relaxed) < 2 {
-        time.advance(ms(10));
-        yield_now().await;
-    }
+    // The time moves only where somebody sleeps: once the first has its thread that is the steward alone.
+    drive(&time, 0, || lives.load(Ordering::Relaxed) == 1).await;
+    drive(&time, 10_000 * MILLI, || lives.load(Ordering::Relaxed) == 2).await;
     let texts = lines.texts();
     assert!(texts.iter().any(|text| text.contains("no sign")), "{texts:?}");
     assert_eq!((handle.counts().leaked, handle.counts().leaking), (1, 1));
     drop(release);
-    while handle.counts().leaking > 0 {
-        yield_now().await;
-    }
+    drive(&time, 0, || handle.counts().leaking == 0).await;
+    // Nobody is cut off: at its end the next does what it is to, and that takes no time.
     handle.shut_down();
-    while !run.is_finished() {
-        time.advance(ms(10));
-        yield_now().await;
-    }
-    assert_eq!(run.await.unwrap().unwrap().leaking, 0);
+    drive(&time, 0, || run.is_finished()).await;
+    assert_eq!(run.await.unwrap().unwrap(), Finished { shut_down: true, leaking: 0 });
 }
