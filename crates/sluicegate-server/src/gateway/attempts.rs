@@ -167,12 +167,12 @@ impl Attempts {
     /// # Errors
     /// Why there is no answer, and what came of each attempt.
     pub async fn send(&self, asked: Asked) -> Result<Response<UpstreamBody>, Denial> {
-        let activity = Arc::clone(&asked.activity);
+        let (activity, allowed) = (Arc::clone(&asked.activity), asked.allowed());
         let (course, reply) = Course::begin(self, asked);
         let denied = |refusal| {
             let said = course.said();
             let dropped = match &refusal {
-                Refusal::Deadline(Stage::Upstream) => self.rule.fault(&activity, Some(said)),
+                Refusal::Deadline(Stage::Upstream) => self.rule.fault(&activity, Some(said), allowed),
                 _ => said.dropped(),
             };
             Denial { attempts: course.lines(), dropped, ..Denial::from(refusal) }

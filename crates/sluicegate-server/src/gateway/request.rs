@@ -127,6 +127,14 @@ pub struct Asked {
     pub said: Option<Arc<Said>>,
 }
 
+impl Asked {
+    /// How long after it came its answer must have begun at the latest, in nanoseconds: what its route allows, or less if its client says so.
+    #[must_use]
+    pub const fn allowed(&self) -> u64 {
+        self.deadline.saturating_sub(self.arrived)
+    }
+}
+
 /// Answers a request: from the upstream, or with a refusal, rendered here and nowhere else. What it waits for is noted in
 /// the activity that `busy` is of.
 pub async fn answer(

@@ -145,7 +145,7 @@ impl fmt::Display for AttemptsMet {
         if self.retry.is_none() && self.hedge.is_none() {
             return Ok(());
         }
-        if !self.elsewhere {
+        if !self.elsewhere && (self.retry.is_some() || self.at_once) {
             writeln!(f, "          by the same upstream, as there is no other")?;
         }
         let (replay, has_retry) = (&self.replay, self.retry.is_some());

@@ -31,7 +31,7 @@ pub struct QueueMet {
     pub wait_of_services: Option<f64>,
     /// Who is next.
     pub order: &'static str,
-    /// What is taken for an overload, how long one may have waited then, and how long it is looked at; none where nobody is shed for it.
+    /// What is taken for an overload, how long one may have waited then, and for how long all must have waited for more than the first; none where nobody is shed for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codel: Option<[String; 3]>,
     /// Whether who has waited longest gives way where as many wait as may.
@@ -66,7 +66,8 @@ pub struct AdaptiveMet {
     pub max: usize,
     /// Statuses of the upstream's that mean it has too much to do.
     pub drops: Vec<u16>,
-    /// A timeout is one if the service had the request for as long as good answers take there, or for so long where nobody knows that.
+    /// A timeout is one if the service had the request for as long as good answers take there, and for so long where nobody knows that or
+    /// the client allows less time than the route.
     pub long_without_answer: String,
 }
 
@@ -118,7 +119,10 @@ impl QueueMet {
             wait: queue.wait.map(time),
             wait_of_services: queue.wait_of_services(),
             order: queue.order.name(),
-            codel: queue.codel().map(|times| times.map(time)),
+            codel: queue.codel().map(|[target, most, interval]| {
+                // A line stands once all of an interval and a half have waited for too long.
+                [target, most, interval.saturating_add(interval / 2)].map(time)
+            }),
             drops_oldest: queue.full == WhenFull::DropOldest,
             fair: queue.fair.as_ref().map(|key| key.0.iter().map(part).collect()),
             share: route.share.map(Share::as_f64),
@@ -215,16 +219,16 @@ impl fmt::Display for QueueMet {
             writeln!(f, "{}{}", if drops.is_empty() { "" } else { " and " }, drops.join(", "))?;
             writeln!(
                 f,
-                "          a deadline that passes there is such a timeout if it had the request for as long as good answers take, or for {long_without_answer} where none is known"
+                "          a deadline that passes there is such a timeout if it had the request for as long as good answers take, and for {long_without_answer} where none is known or its client allows less time"
             )?;
         }
         if *waiting == 0 {
             return Ok(());
         }
-        if let Some([target, most, interval]) = &self.codel {
+        if let Some([target, most, whole]) = &self.codel {
             write!(
                 f,
-                "          while nobody has waited less than {target} for {interval}, who has waited {most} is shed"
+                "          while nobody has waited less than {target} for {whole}, who has waited {most} is shed"
             )?;
             writeln!(f, "{}", if self.order == "codel-newest" { ", and who came last is next" } else { "" })?;
         }

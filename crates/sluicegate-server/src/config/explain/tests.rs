@@ -210,10 +210,19 @@ fn whether_this_request_is_sent_again_is_told() {
         (retry, Method::GET, &[("upgrade", "websocket")], "a change of protocols only if nothing was sent"),
         (hedge, Method::GET, &[("upgrade", "websocket")], "hedge     no change of protocols\n"),
         (hedge, Method::GET, &[], "          by the same upstream, as there is no other\n"),
+        (retry, Method::POST, &[], "          by the same upstream, as there is no other\n"),
         (retry, Method::PUT, &[], "nothing bounds how many bodies are kept: the queue has no concurrency"),
     ] {
         let told = told(text, method.clone(), fields);
         assert!(told.contains(part), "{text} {method} {fields:?}: {told}");
+    }
+    for (text, method, fields) in [
+        (hedge, Method::POST, &[][..]),
+        (hedge, Method::GET, &[("upgrade", "websocket")]),
+        (promised, Method::GET, &[]),
+    ] {
+        let told = told(text, method, fields);
+        assert!(!told.contains("by the same upstream"), "nothing is sent again: {told}");
     }
     let bounded = told("retry = true\nqueue = { concurrency = 8 }", Method::PUT, &[]);
     assert!(!bounded.contains("nothing bounds"), "{bounded}");
@@ -272,8 +281,8 @@ fn what_a_request_waits_in_is_told() {
     let expected = "\
 queue     api: as many as it works on at once, 100 waiting for 50ms at the most, then 503
           from 1 to 10000, 10 at first; fewer after timeouts and 503, 504
-          a deadline that passes there is such a timeout if it had the request for as long as good answers take, or for 15s where none is known
-          while nobody has waited less than 5ms for 100ms, who has waited 10ms is shed, and who came last is next
+          a deadline that passes there is such a timeout if it had the request for as long as good answers take, and for 15s where none is known or its client allows less time
+          while nobody has waited less than 5ms for 150ms, who has waited 10ms is shed, and who came last is next
           where 100 wait, who has waited longest gives way
           each client.ip has its turn; here 10.0.0.1
           class high: 8 of 9 places while all classes want theirs; told by x-priority
@@ -350,7 +359,7 @@ fn a_share_and_what_is_learned_from_a_deadline_are_told() {
     let (shop, json) = told("/shop");
     assert!(
         shop.contains("\n          0.25 of the places are kept for this route")
-            && shop.contains(" for as long as good answers take, or for 15s where none is known\n"),
+            && shop.contains(" for as long as good answers take, and for 15s where none is known or its client allows less time\n"),
         "{shop}"
     );
     assert_eq!(json["adaptive"]["long_without_answer"], "15s");

@@ -5,7 +5,7 @@ mod queues;
 
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderMap, Uri};
 
 use crate::config::attempts::{After, AttemptSettings, On, replay_text};
 use crate::config::queue::QueueSettings;
@@ -108,6 +108,15 @@ fn of_route(route: &RouteSettings, queue: Option<&QueueSettings>, found: &mut Fo
         let expected = said.pick(&less, "a longer `--attempt-timeout`, or a time in place of the percentile");
         found.add_first(&["hedge.first", "hedge"].map(at), &why, expected);
     }
+    if let Some(hedge) = attempts.hedge.as_ref().filter(|_| is_never_hedged(route)) {
+        let why = if hedge.methods.is_empty() {
+            "the route's `methods` are none that may be under way twice: GET, HEAD, OPTIONS and TRACE may"
+        } else {
+            "the route's `methods` are none of the `methods` of its `hedge`"
+        };
+        let expected = "one of those in both, or no `hedge`";
+        found.add_first(&["hedge.methods", "hedge"].map(at), why, expected);
+    }
     let is_sent_again = attempts.retry.is_some() || attempts.hedge.is_some();
     if !is_sent_again {
         let [retry, hedge, replay] = ["retry", "hedge", "replay"].map(|setting| said.name(&at(setting)));
@@ -134,6 +143,13 @@ fn of_route(route: &RouteSettings, queue: Option<&QueueSettings>, found: &mut Fo
         );
         found.add_first(&["replay", "retry", "hedge"].map(at), &why, expected);
     }
+}
+
+/// Whether all that the route is for goes once at a time.
+fn is_never_hedged(route: &RouteSettings) -> bool {
+    let methods = &route.matches.methods;
+    let may_hedge = |method| route.attempts.may_hedge(method, &HeaderMap::new());
+    !methods.is_empty() && !methods.iter().any(may_hedge)
 }
 
 /// When a hedge is sent until the percentile is known, and when the attempt is over, if that is before.

@@ -39,6 +39,12 @@ impl Activity {
         now.at.saturating_sub(moment.at).saturating_sub(now.waited.saturating_sub(moment.waited))
     }
 
+    /// For how long the client was waited for so far, in nanoseconds.
+    #[must_use]
+    pub fn client_waited(&self) -> u64 {
+        self.moment().waited
+    }
+
     /// Whether the client was waited for since.
     #[must_use]
     pub fn has_waited_since(&self, moment: Moment) -> bool {

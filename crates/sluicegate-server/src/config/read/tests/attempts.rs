@@ -218,8 +218,23 @@ fn what_has_no_effect_is_a_warning() {
         "hedge = 'p95'",
         "attempt-timeout = '1s'",
         "hedge = 'p95'\nattempt-timeout = '101ms'",
+        "hedge = '50ms'\nmethods = ['POST', 'HEAD']",
+        "hedge = { after = '50ms', methods = ['POST'] }\nmethods = ['POST', 'HEAD']",
     ] {
         assert_eq!(warnings(&format!("{bounded}{text}")), [""; 0], "{text}");
+    }
+    for (text, part) in [
+        (
+            "hedge = '50ms'\nmethods = ['POST', 'PUT']",
+            "`route.route-1.hedge`: the route's `methods` are none that",
+        ),
+        (
+            "hedge = { after = '50ms', methods = ['POST'] }\nmethods = ['GET', 'PUT']",
+            "`route.route-1.hedge.methods`: the route's `methods` are none of",
+        ),
+    ] {
+        let lines = warnings(&format!("{bounded}{text}"));
+        assert!(lines.len() == 1 && lines[0].contains(part), "{text}: {lines:?}");
     }
     let one = warnings("upstreams = ['a', 'b']\nqueue = { concurrency = 1 }\nhedge = '50ms'");
     assert!(
