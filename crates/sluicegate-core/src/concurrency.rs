@@ -228,11 +228,9 @@ impl<A: Algorithm> Concurrency<A> {
     }
 
     /// So many that [would have waited](Self::begin_or_wait) were turned away, or have left. [`Knee`] looks for a lower limit only while
-    /// there are some.
+    /// there are some. While a window's last requests are waited for, they are counted with it.
     pub const fn turn_away(&mut self, many: u64) {
-        if self.window.is_open() {
-            self.window.turn_away(many);
-        }
+        self.window.turn_away(many);
     }
 
     /// A request that was given a place has not used it: the place is free, and nothing is learned.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::window::Window;
 
-/// A way to choose the limit. It is asked once a [window](Window), never for a single request.
+/// A way to choose the limit. It is asked once a [window](Window), never for a single request. It borrows nothing.
 ///
 /// ```
 /// use sluicegate_core::concurrency::{Algorithm, Bounds, Concurrency, Next, Settings, Why, Window};
@@ -28,7 +28,7 @@ use super::window::Window;
 /// let limits = Concurrency::new(Settings::default(), Upwards(0));
 /// assert_eq!(limits.limit(), 10);
 /// ```
-pub trait Algorithm: fmt::Debug {
+pub trait Algorithm: fmt::Debug + Concrete {
     /// The limit to begin with, and how long the first window is.
     fn first(&mut self, bounds: Bounds) -> Next;
 
@@ -55,6 +55,18 @@ pub trait Algorithm: fmt::Debug {
     }
 }
 
+/// What an algorithm is, of whatever type it is known as. All that borrow nothing are, by themselves.
+pub trait Concrete: Any {
+    /// The algorithm itself, to be told apart from others.
+    fn concrete(&self) -> &dyn Any;
+}
+
+impl<A: Any> Concrete for A {
+    fn concrete(&self) -> &dyn Any {
+        self
+    }
+}
+
 impl<A: Algorithm + ?Sized> Algorithm for Box<A> {
     fn first(&mut self, bounds: Bounds) -> Next {
         (**self).first(bounds)
@@ -73,7 +85,8 @@ impl<A: Algorithm + ?Sized> Algorithm for Box<A> {
     }
 
     fn is_same_as(&self, other: &dyn Any) -> bool {
-        (**self).is_same_as(other)
+        // Boxed or not, it is the algorithms that are compared.
+        (**self).is_same_as(other.downcast_ref::<Self>().map_or(other, |other| (**other).concrete()))
     }
 }
 

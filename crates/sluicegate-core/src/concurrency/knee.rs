@@ -51,7 +51,9 @@ const FEW: f64 = 10.0;
 ///   can't do anyway is that little, for that short. A load that is less than the service can do may bring a dip too, where so much
 ///   of it comes at once that some is turned away.
 ///   A dip keeps out as many as it is deep, and where the line is full as many more are turned away. So there is none before as many were
-///   turned away without it, in windows one after the other, or some in each of eight: a burst that just overflows the line is left alone.
+///   turned away without it, or some in each of eight windows: a burst that just overflows the line is left alone. A window in which nobody
+///   is turned away takes half of that back, and two of those eight. A dip takes back as many as it keeps out; what has gone on for eight
+///   windows needs no more of them.
 /// * **Changes**: a window with other times than the one before at the same limit is partly of the service as it was. It is not compared.
 ///   If eight in a row differ, that is how its times are.
 /// * **Growth**: at first, and after drops, the limit doubles each window for as long as nothing takes longer. Where it has doubled in
@@ -102,8 +104,8 @@ pub struct Knee {
     knee: f64,
     /// In how many windows one after the other times were others than in the one before, at the same limit; dips are left out.
     changes: u32,
-    /// In how many windows one after the other some were turned away, and how many; dips are left out.
-    in_a_row: u32,
+    /// What speaks for a dip, never more than one needs: in how many windows some were turned away, and how many that no dip has kept out since.
+    busy: u32,
     away: u64,
 }
 
@@ -126,7 +128,7 @@ impl Default for Knee {
             unhindered: None,
             knee: 0.0,
             changes: 0,
-            in_a_row: 0,
+            busy: 0,
             away: 0,
         }
     }
@@ -169,6 +171,7 @@ impl Knee {
     fn dip(&mut self, bounds: Bounds) -> Option<Next> {
         let (level, limit) = self.dips_to(bounds)?;
         self.dips = true;
+        self.away = self.away.saturating_sub((level - limit).into());
         let samples = limit.saturating_mul(SAMPLES).clamp(10, 1000);
         Some(Next { after: Some(level), ..Next::new(limit, samples, Why::Dip) })
     }
@@ -180,19 +183,29 @@ impl Knee {
         (limit < level).then_some((level, limit))
     }
 
+    /// How many a dip would keep out.
+    fn deep(&self, bounds: Bounds) -> u64 {
+        self.dips_to(bounds).map_or(0, |(level, limit)| (level - limit).into())
+    }
+
     /// Whether a dip would keep out more than were turned away without it, and that might soon be over.
     fn may_pass(&self, bounds: Bounds) -> bool {
-        let deep = self.dips_to(bounds).map_or(0, |(level, limit)| u64::from(level - limit));
-        self.away < deep && self.in_a_row < PATIENCE
+        self.away < self.deep(bounds) && self.busy < PATIENCE
+    }
+
+    /// So many were turned away in a window at the limit. One without any does not undo what was seen before: where load is just more
+    /// than the service can do, the line is full in most windows, but not in all.
+    fn gather(&mut self, away: u64, bounds: Bounds) {
+        (self.away, self.busy) = match away {
+            0 => (self.away / 2, self.busy.saturating_sub(2)),
+            away => (self.away.saturating_add(away).min(self.deep(bounds)), (self.busy + 1).min(PATIENCE)),
+        };
     }
 
     /// A window at the limit is over.
     fn leveled(&mut self, window: &Window, bounds: Bounds) -> Next {
         let level = Pool::of(window);
-        (self.away, self.in_a_row) = match window.turned_away() {
-            0 => (0, 0),
-            away => (self.away.saturating_add(away), self.in_a_row.saturating_add(1)),
-        };
+        self.gather(window.turned_away(), bounds);
         let usual = self.usual.replace((window.limit(), level)).filter(|(limit, _)| *limit == window.limit());
         if usual.is_some_and(|(_, usual)| level.differs(&usual)) {
             (self.rest, self.calm, self.calmer) = (0, 0, None);
@@ -293,6 +306,8 @@ impl Knee {
     fn dipped(&mut self, window: &Window, bounds: Bounds) -> Next {
         self.low.add(&Pool::of(window));
         self.pairs += 1;
+        // The others would have been turned away without it too.
+        self.away = self.away.saturating_add(window.turned_away().saturating_sub(self.deep(bounds)));
         let Some(slope) = self.high.against(&self.low) else { return self.at_limit(Why::DipOver, bounds) };
         let doubt = (1.0 - f64::from(self.pairs) / f64::from(PATIENCE)).max(0.0);
         let Some(way) = slope.way(self.far, doubt) else { return self.at_limit(Why::DipOver, bounds) };

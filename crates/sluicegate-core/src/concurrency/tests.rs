@@ -191,7 +191,28 @@ fn no_dip_keeps_out_more_than_were_turned_away_without_it() {
     );
     assert_eq!(dips_when(|round| if round < 3 { 15 } else { 0 }), 0, "the first dip would be of fifty");
     assert!(dips_when(|_| 1) > 0, "it goes on");
-    assert!(dips_when(|round| if round < 3 { 20 } else { 0 }) > 0, "as many at once");
+    assert_eq!(dips_when(|round| if round < 3 { 20 } else { 0 }), 1, "as many at once");
+    assert_eq!(dips_when(|round| if round < 3 { 40 } else { 0 }), 1, "and what is more does not last");
+}
+
+#[test]
+fn a_window_without_refusals_does_not_undo_all_that_spoke_for_a_dip() {
+    assert!(dips_when(|round| u64::from(round % 8 != 0)) > 0, "most rounds");
+    // Windows are of six rounds: one of four is without.
+    assert!(dips_when(|round| u64::from(round % 24 >= 6)) > 0, "most windows");
+    assert_eq!(dips_when(|round| u64::from(round % 12 >= 6)), 0, "every other window");
+}
+
+#[test]
+fn who_is_turned_away_while_a_window_s_last_requests_are_waited_for_counts() {
+    let mut limits = Concurrency::new(Settings::default().with_first(20).unwrap(), Watcher::default());
+    let tickets: Vec<_> = (0..20).map(|_| limits.begin(0, 0).unwrap()).collect();
+    limits.turn_away(2);
+    limits.begin(1, 0).unwrap_err();
+    for ticket in tickets {
+        limits.end(ticket, 2, Outcome::Good);
+    }
+    assert_eq!(limits.algorithm().0[0].turned_away(), 3);
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Window {
         self.refused
     }
 
-    /// How many were turned away meanwhile, at once or after a wait, or left while they waited.
+    /// How many were turned away until it was judged, at once or after a wait, or left while they waited.
     #[must_use]
     pub const fn turned_away(&self) -> u64 {
         self.away

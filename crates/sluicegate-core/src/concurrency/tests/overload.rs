@@ -113,6 +113,19 @@ fn a_limit_that_was_far_too_high_while_all_time_out_comes_down_in_a_few_windows(
 }
 
 #[test]
+fn a_limit_left_from_a_quicker_service_comes_down_though_hardly_more_comes_than_can_be_done() {
+    for seed in 0..SEEDS {
+        let mut world = World::of(20, 10 * MILLI, Times::Exponential);
+        (world.load, world.seconds, world.queue, world.seed) = (1.02, 240, 100, seed);
+        let (report, _) = play(world, from(1000), Knee::default());
+        let limit = report.limit(200, 240);
+        println!("{seed}: limits {:.0?}", report.limit.iter().step_by(20).collect::<Vec<_>>());
+        assert!(limit < 60.0, "{seed}: {limit}");
+        assert!(part(world, &report, (30, 240)) > 0.95, "{seed}");
+    }
+}
+
+#[test]
 fn from_one_it_finds_hundreds() {
     let mut world = World::of(200, 20 * MILLI, Times::Exponential);
     (world.load, world.seconds) = (2.0, 20);

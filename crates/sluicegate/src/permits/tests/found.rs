@@ -183,6 +183,50 @@ fn the_same_settings_again_keep_what_was_found_wherever_it_started() {
     assert_eq!(generation(), 2, "as it started, but not as was told");
 }
 
+/// Knee, as one of any that its user may choose.
+#[derive(Debug)]
+struct Chosen(Box<dyn Algorithm + Send>);
+
+impl Clone for Chosen {
+    fn clone(&self) -> Self {
+        Self(Box::new(Knee::default()))
+    }
+}
+
+impl Algorithm for Chosen {
+    fn first(&mut self, bounds: Bounds) -> Next {
+        self.0.first(bounds)
+    }
+
+    fn next(&mut self, window: &Window, bounds: Bounds) -> Next {
+        self.0.next(window, bounds)
+    }
+
+    fn is_same_as(&self, other: &dyn std::any::Any) -> bool {
+        other.downcast_ref::<Self>().is_some_and(|other| self.0.is_same_as(&other.0))
+    }
+}
+
+#[test]
+fn the_same_algorithm_in_a_box_keeps_what_was_found() {
+    fn again(algorithm: impl Algorithm + Clone + Send + 'static) {
+        let found = |algorithm| {
+            Settings::new(0, queue::Settings::new(10)).adaptive(concurrency::Settings::default(), algorithm)
+        };
+        let permits = Permits::with(found(algorithm.clone()), ManualTime::new());
+        for _ in 0..2 {
+            permits.apply(found(algorithm.clone()));
+            assert_eq!(permits.shared.lock().desk.generation, 0, "{algorithm:?}");
+        }
+        permits
+            .apply(found(algorithm).adaptive(concurrency::Settings::default(), Box::new(concurrency::Fixed)));
+        assert_eq!(permits.shared.lock().desk.generation, 1, "another one in a box");
+    }
+    again(Box::new(Knee::default()));
+    again(Box::new(Box::new(Knee::default())));
+    again(Box::new(Chosen(Box::new(Knee::default()))));
+}
+
 /// Panics when it is asked for the first limit, or for the next one.
 #[derive(Clone, Debug)]
 struct Panics {
