@@ -64,8 +64,8 @@ impl Slow {
     }
 }
 
-/// Two come for each that is answered, until told that it is over: more than can be done, however slow the machine is and whatever the limit. As many as
-/// `first` come to begin with.
+/// Two come for each that is answered, until told that it is over: more than can be done, however slow the machine is and whatever the limit.
+/// So many come to begin with.
 fn overload(gateway: &Sluicegate, first: usize) -> (Arc<AtomicBool>, JoinHandle<Vec<StatusCode>>) {
     let (client, over) = (gateway.client(), Arc::new(AtomicBool::new(false)));
     let is_over = Arc::clone(&over);
@@ -94,6 +94,20 @@ fn overload(gateway: &Sluicegate, first: usize) -> (Arc<AtomicBool>, JoinHandle<
     (over, tokio::spawn(offering))
 }
 
+/// Waits until it `is_so` with how many were answered meanwhile. A limit is found by answers: so many are enough, however long they take.
+async fn by_answers(slow: &Slow, mut is_so: impl AsyncFnMut(usize) -> bool) {
+    let before = slow.served.load(Ordering::Relaxed);
+    let mut answers = 0;
+    while !is_so(answers).await {
+        assert!(answers < 10_000, "it does not come about");
+        answers = eventually("another answer", async || {
+            let now = slow.served.load(Ordering::Relaxed) - before;
+            (now > answers).then_some(now)
+        })
+        .await;
+    }
+}
+
 /// With one worker, one is worked on and one waits: of ten places at first, few are left, since some of those who ask find no room in the
 /// line. Who waits is served, however late. When the work takes three times as long, it is as few.
 #[tokio::test]
@@ -105,12 +119,10 @@ async fn in_front_of_one_worker_few_places_are_left() {
     let (over, asking) = overload(&gateway, 36);
     for takes in [4, 12] {
         slow.takes.store(takes * 1_000_000, Ordering::Relaxed);
-        let before = slow.served.load(Ordering::Relaxed);
-        eventually("few places to be left", async || {
+        by_answers(&slow, async |answers| {
             let limit = gateway.metrics().await.count("sluicegate_concurrency_limit", &[]);
             // What was known of the work before is not what this is about.
-            let served = slow.served.load(Ordering::Relaxed) - before;
-            (limit <= 3 && served > 100).then_some(())
+            limit <= 3 && answers > 100
         })
         .await;
     }
@@ -144,10 +156,10 @@ async fn who_would_wait_much_longer_than_it_takes_is_refused() {
     let (slow, address) = Slow::start(10).await;
     let gateway = serve_url(&format!("http://{address}"), &["--concurrency", "adaptive"]).await;
     let (over, asking) = overload(&gateway, 20);
-    eventually("some to be refused, and others served", async || {
+    by_answers(&slow, async |answers| {
         let reason = [("reason", "queue_wait")];
         let refused = gateway.metrics().await.count("sluicegate_queue_refused_total", &reason);
-        (refused > 20 && slow.served.load(Ordering::Relaxed) > 100).then_some(())
+        refused > 20 && answers > 100
     })
     .await;
     over.store(true, Ordering::Relaxed);
