@@ -21,9 +21,10 @@ use tokio::task::JoinHandle;
 const OK: StatusCode = StatusCode::OK;
 const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
-/// A gateway with one place, which a request has that stands at the gate.
+/// A gateway with one place, which a request has that stands at the gate. No line is so long, and no machine so slow, that whoever comes would be
+/// refused at once, since it could not be served before its deadline.
 async fn taken(upstream: &Upstream, queue: &str, args: &[&str]) -> (Sluicegate, JoinHandle<Answer>) {
-    let fixed = ["--concurrency", "1", "--deadline", "60s", "--queue", queue];
+    let fixed = ["--concurrency", "1", "--deadline", "24h", "--queue", queue];
     let gateway = serve(upstream, &[&fixed[..], args].concat()).await;
     let first = spawn_get(gateway.client(), "/gated/first");
     upstream.until("the first at the gate", |seen| seen.in_flight == 1).await;
@@ -94,8 +95,8 @@ async fn where_the_line_is_full_who_comes_gives_way_or_who_has_waited_longest() 
     }
 }
 
-/// One is served for each that comes, and more and more wait the while, until `is_over` with how many were shed and since when.
-/// However fast the machine is, at last they wait for longer than any target.
+/// Two come for each that is served, so that more and more wait, until `is_over` with how many were shed and since when. However fast the machine
+/// is, at last they wait for longer than any target; on a fast one that takes fewer.
 async fn stand(
     (upstream, gateway): (&Upstream, &Sluicegate),
     asked: &mut Vec<JoinHandle<Answer>>,
@@ -105,7 +106,7 @@ async fn stand(
     for served in 1.. {
         let for_so_long = now() - began;
         assert!(for_so_long.as_secs() < 60, "there is no end of it");
-        let waiting = 20 + usize::try_from(for_so_long.as_millis() / 5).unwrap();
+        let waiting = 20 + served.min(usize::try_from(for_so_long.as_millis() / 5).unwrap());
         while asked.len() < served + waiting {
             asked.push(spawn_get(gateway.client(), "/gated"));
         }

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluicegate::timer::{Timer as _, TokioTime};
-use sluicegate_testkit::client::{Answer, Raw, get};
+use sluicegate_testkit::client::{Answer, Link, Raw, get};
 use sluicegate_testkit::process::Sluicegate;
 use sluicegate_testkit::upstream::Upstream;
 use sluicegate_testkit::wait::eventually;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// A service with one worker.
 struct Slow {
@@ -64,39 +64,74 @@ impl Slow {
     }
 }
 
+/// Two come for each that is answered, until told that it is over: more than can be done, however slow the machine is and whatever the limit.
+/// So many come to begin with.
+fn overload(gateway: &Sluicegate, first: usize) -> (Arc<AtomicBool>, JoinHandle<Vec<StatusCode>>) {
+    let (client, over) = (gateway.client(), Arc::new(AtomicBool::new(false)));
+    let is_over = Arc::clone(&over);
+    let offering = async move {
+        let (mut asked, mut idle, mut answers) = (JoinSet::new(), Vec::<Link>::new(), Vec::new());
+        let mut come = first;
+        loop {
+            for _ in 0..come {
+                let kept = idle.pop();
+                asked.spawn(async move {
+                    let mut link = match kept {
+                        Some(link) => link,
+                        None => client.link().await.unwrap(),
+                    };
+                    let answer = Answer::read(link.send(get("/")).await.unwrap()).await.unwrap();
+                    (link, answer.status)
+                });
+            }
+            let Some(ended) = asked.join_next().await else { return answers };
+            let (link, status) = ended.unwrap();
+            idle.push(link);
+            answers.push(status);
+            come = if status == OK && !is_over.load(Ordering::Relaxed) { 2 } else { 0 };
+        }
+    };
+    (over, tokio::spawn(offering))
+}
+
+/// Waits until it `is_so` with how many were answered meanwhile. A limit is found by answers: so many are enough, however long they take.
+async fn by_answers(slow: &Slow, mut is_so: impl AsyncFnMut(usize) -> bool) {
+    let before = slow.served.load(Ordering::Relaxed);
+    let mut answers = 0;
+    while !is_so(answers).await {
+        assert!(answers < 10_000, "it does not come about");
+        answers = eventually("another answer", async || {
+            let now = slow.served.load(Ordering::Relaxed) - before;
+            (now > answers).then_some(now)
+        })
+        .await;
+    }
+}
+
 /// With one worker, one is worked on and one waits: of ten places at first, few are left, since some of those who ask find no room in the
 /// line. Who waits is served, however late. When the work takes three times as long, it is as few.
 #[tokio::test]
 async fn in_front_of_one_worker_few_places_are_left() {
     let (slow, address) = Slow::start(4).await;
-    // There are more clients than places and room, wherever the limit goes on a slow machine: else nobody is turned away any more.
-    let queue =
-        "[queue.default]\nconcurrency = { adaptive = true, max = 12 }\nwaiting = 20\nwait = \"20s\"\n";
-    let served = Configured::serve(&format!(
-        "admin = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
-         [upstream.main]\nurl = \"http://{address}\"\n{queue}[[route]]\nqueue = \"default\"\n"
-    ))
-    .await;
-    let gateway = &served.gateway;
+    let args = ["--concurrency", "adaptive", "--queue", "20", "--queue-wait", "24h", "--deadline", "24h"];
+    let gateway = serve_url(&format!("http://{address}"), &args).await;
     gateway.until_metric("sluicegate_concurrency_limit", &[], 10).await;
-    let (over, asking) = crowd(gateway, 36);
+    let (over, asking) = overload(&gateway, 36);
     for takes in [4, 12] {
         slow.takes.store(takes * 1_000_000, Ordering::Relaxed);
-        let before = slow.served.load(Ordering::Relaxed);
-        eventually("few places to be left", async || {
+        by_answers(&slow, async |answers| {
             let limit = gateway.metrics().await.count("sluicegate_concurrency_limit", &[]);
             // What was known of the work before is not what this is about.
-            let served = slow.served.load(Ordering::Relaxed) - before;
-            (limit <= 3 && served > 100).then_some(())
+            limit <= 3 && answers > 100
         })
         .await;
     }
     over.store(true, Ordering::Relaxed);
-    let answers: Vec<StatusCode> = asking.join_all().await.concat();
-    until_idle(gateway).await;
+    let answers = asking.await.unwrap();
+    until_idle(&gateway).await;
     let with = |status| answers.iter().filter(|answer| **answer == status).count();
     assert_eq!(with(OK), slow.served.load(Ordering::Relaxed));
-    assert_eq!(refused(gateway, "queue_full").await, with(UNAVAILABLE) as u64);
+    assert_eq!(refused(&gateway, "queue_full").await, with(UNAVAILABLE) as u64);
     assert_eq!(with(OK) + with(UNAVAILABLE), answers.len());
     let metrics = gateway.metrics().await;
     assert!(metrics.count("sluicegate_concurrency_limit_changes_total", &[]) > 0);
@@ -120,15 +155,15 @@ async fn in_front_of_one_worker_few_places_are_left() {
 async fn who_would_wait_much_longer_than_it_takes_is_refused() {
     let (slow, address) = Slow::start(10).await;
     let gateway = serve_url(&format!("http://{address}"), &["--concurrency", "adaptive"]).await;
-    let (over, asking) = crowd(&gateway, 20);
-    eventually("some to be refused, and others served", async || {
+    let (over, asking) = overload(&gateway, 20);
+    by_answers(&slow, async |answers| {
         let reason = [("reason", "queue_wait")];
         let refused = gateway.metrics().await.count("sluicegate_queue_refused_total", &reason);
-        (refused > 20 && slow.served.load(Ordering::Relaxed) > 100).then_some(())
+        refused > 20 && answers > 100
     })
     .await;
     over.store(true, Ordering::Relaxed);
-    let answers: Vec<StatusCode> = asking.join_all().await.concat();
+    let answers = asking.await.unwrap();
     until_idle(&gateway).await;
     let with = |status| answers.iter().filter(|answer| **answer == status).count();
     assert_eq!(with(OK) + with(UNAVAILABLE), answers.len());

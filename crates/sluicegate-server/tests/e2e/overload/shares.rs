@@ -166,7 +166,8 @@ async fn a_hedge_is_counted_for_its_own_route_over_a_change() {
     let (upstream, other) = (Upstream::start(), Upstream::start());
     let with = |generation, ask: &str| {
         let other = format!("[upstream.other]\nurl = \"{}\"\n", other.url());
-        let hedged = "share = 0.5\nupstreams = [\"main\", \"other\"]\nhedge = { after = \"50ms\", methods = [\"PUT\"] }";
+        let hedged = "share = 0.5\nupstreams = [\"main\", \"other\"]\n\
+                      hedge = { after = \"50ms\", methods = [\"PUT\"] }";
         let ask = format!("upstream = \"main\"\n{ask}");
         let queue = three(&ask, hedged).replace("concurrency = 2", "concurrency = 8");
         let all = "name = \"all\"\n";
