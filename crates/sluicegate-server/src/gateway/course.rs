@@ -34,7 +34,7 @@ use super::request::Asked;
 use super::said::Said;
 use super::upstream::{Exchange, Terms, Unanswered, Upstream, UpstreamError};
 use crate::config::attempts::On;
-use fail::{Fail, last_of_two, on};
+use fail::{Fail, is_of_body, last_of_two, on};
 use supply::Supply;
 
 /// One request.
@@ -69,10 +69,12 @@ struct State {
     told: Vec<(usize, u64)>,
     /// What the last try came to, if it failed.
     last: Option<Fail>,
-    /// How many attempts were sent, or nobody knows.
-    sent: usize,
-    /// Why an earlier try has no answer, though the service may still work on it.
+    /// How many attempts were sent, or nobody knows, and have no answer.
+    unanswered: usize,
+    /// Why one of them has none, though the service may still work on it.
     open: Option<Refusal>,
+    /// When one that works on another attempt has said to come back: the instant.
+    back_at: Option<u64>,
 }
 
 impl State {
@@ -186,16 +188,8 @@ impl<'a> Course<'a> {
     async fn attempt(&self, number: usize) -> Result<Answer, Failed> {
         if number > 0 {
             count(&self.route.counts.retries);
-            let mut state = self.state();
-            let last = state.last.take();
-            match last {
-                Some(Fail::Error(refusal, false)) if self.has_key => state.open = Some(refusal),
-                Some(last) => {
-                    drop(state);
-                    last.discard();
-                }
-                None => {}
-            }
+            let last = self.state().last.take();
+            self.set_aside(last);
         }
         let hedge = self.route.hedge.as_ref().filter(|_| self.at_once && self.body.is_shared());
         let outcome = match hedge {
@@ -215,6 +209,24 @@ impl<'a> Course<'a> {
         let failed = self.judge(&fail);
         self.state().last = Some(fail);
         Err(failed)
+    }
+
+    /// Something else comes in its place.
+    fn set_aside(&self, fail: Option<Fail>) {
+        match fail {
+            Some(Fail::Error(refusal, false)) if self.has_key && !is_of_body(&refusal) => {
+                self.state().open = Some(refusal);
+            }
+            Some(fail) => fail.discard(),
+            None => {}
+        }
+    }
+
+    /// Of two failures the one to go on with. The other is set aside.
+    fn last_of_two(&self, earlier: Option<Fail>, later: Option<Fail>) -> Option<Fail> {
+        let (kept, gone) = last_of_two(earlier, later);
+        self.set_aside(gone);
+        kept
     }
 
     /// What comes of an attempt before all of the client's body is here, if anything does: what is slow until then is the client, and
@@ -274,13 +286,13 @@ impl<'a> Course<'a> {
                     second = None;
                     match outcome {
                         Ok(answer) => {
-                            failed = last_of_two(failed.take(), lost);
+                            failed = self.last_of_two(failed.take(), lost);
                             return Poll::Ready((1, Ok(answer)));
                         }
-                        Err(fail) => lost = last_of_two(lost, Some(fail)),
+                        Err(fail) => lost = self.last_of_two(lost, Some(fail)),
                     }
                 }
-                failed = last_of_two(failed.take(), lost);
+                failed = self.last_of_two(failed.take(), lost);
                 if first.is_none() && second.is_none() {
                     return Poll::Ready((0, Err(failed.take().unwrap_or(Fail::Idle))));
                 }
@@ -323,15 +335,12 @@ impl<'a> Course<'a> {
         }
         // What some upstreams ask for is for those who would ask them again: it is waited for where all of them do.
         let now = self.route.time.now();
-        let state = self.state();
+        let mut state = self.state();
         let all_do = state.put_off(now).count() == self.route.group.all().len();
         let first = state.put_off(now).map(|(_, at)| at - now).min().filter(|_| all_do);
-        drop(state);
         // Who knows it by its key is behind all of them.
-        let told = match fail {
-            Fail::Runs(answer) => retry_after(answer.0.headers()).map(nanos),
-            _ => None,
-        };
+        let told = state.back_at.take().map(|at| at.saturating_sub(now));
+        drop(state);
         match told.or(first) {
             None => Failed::Perhaps,
             // It holds a place in the meantime, which others need.
@@ -405,10 +414,10 @@ impl<'a> Course<'a> {
     async fn answered(&self, prepared: Prepared<'_>) -> Result<Answer, Fail> {
         let route = self.route;
         let now = route.time.now();
-        let Prepared { chosen, upstream, place, request } = prepared;
+        let Prepared { chosen, upstream, mut place, request } = prepared;
+        place.begin();
         {
             let mut state = self.state();
-            state.sent += 1;
             if !state.tried.contains(&chosen) {
                 state.tried.push(chosen);
             }
@@ -425,18 +434,29 @@ impl<'a> Course<'a> {
         let until = route.timeout.map(|timeout| now.saturating_add(nanos(timeout)));
         // Where retries are counted, every time it is sent is one of them.
         let copy = if route.retry.is_some() { |_: &Request<RequestBody>| None } else { repeatable };
-        let terms = Terms { copy, until, late: &late, reached: &|| place.reached() };
+        let sends = |is_sent: bool| {
+            let mut state = self.state();
+            state.unanswered =
+                if is_sent { state.unanswered + 1 } else { state.unanswered.saturating_sub(1) };
+        };
+        let terms = Terms { copy, until, late: &late, reached: &|| place.reached(), sends: &sends };
         let sent = upstream.send_on(self.way.worker, request, terms).await;
         match sent {
             Ok((head, mut exchange)) => {
                 place.reached();
+                sends(false);
                 if let Some(error) = self.unfit(&head) {
                     self.said.failed(attempt, &error);
                     return Err(Fail::Error(Refusal::Upstream(error), false));
                 }
                 exchange.hold(place);
-                if head.status() == StatusCode::CONFLICT && self.has_key && self.state().sent > 1 {
+                if head.status() == StatusCode::CONFLICT && self.has_key && self.state().unanswered > 0 {
                     self.said.failed(attempt, "409, as it still works on an earlier attempt");
+                    let wait = retry_after(head.headers());
+                    let at = wait.map(|wait| route.time.now().saturating_add(nanos(wait)));
+                    let mut state = self.state();
+                    state.back_at = state.back_at.max(at);
+                    drop(state);
                     return Err(Fail::Runs(Box::new((head, exchange))));
                 }
                 if route.on.contains(&On::Status(head.status())) {
@@ -468,7 +488,6 @@ impl<'a> Course<'a> {
                 }
                 let is_unsent = unsent.is_some();
                 if let Some(request) = unsent {
-                    self.state().sent -= 1;
                     self.body.give_back(request.into_body());
                 }
                 Err(Fail::Error(Refusal::Upstream(error), is_unsent))
