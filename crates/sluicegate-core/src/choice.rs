@@ -41,6 +41,15 @@ pub struct Server {
     until: Option<u64>,
 }
 
+/// Says that a request that goes to a server is the one that sees whether it is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Until when the server was avoided before.
+    was: u64,
+    /// Until when the others avoid it since.
+    until: u64,
+}
+
 /// How a server looks at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -63,12 +72,25 @@ impl Server {
         Seen { in_flight: self.in_flight, avoided: self.until.is_some_and(|until| now < until) }
     }
 
-    /// A request goes there. If it could not be reached the last time, the others avoid it until this one knows.
-    pub fn begin(&mut self, now: u64) {
+    /// A request goes there. If it could not be reached the last time, the others avoid it until this one knows; then it has a
+    /// probe, for where it is [called off](Self::call_off).
+    pub fn begin(&mut self, now: u64) -> Option<Probe> {
         self.in_flight += 1;
-        if self.until.is_some_and(|until| now >= until) {
-            self.until = Some(now.saturating_add(self.avoided_for));
+        let was = self.until.filter(|until| now >= *until)?;
+        let until = now.saturating_add(self.avoided_for);
+        self.until = Some(until);
+        Some(Probe { was, until })
+    }
+
+    /// A request that had begun was not sent, and is there no more. If it was to see whether the server is back, that is for the next
+    /// one, unless somebody has seen it in the meantime.
+    pub fn call_off(&mut self, probe: Option<Probe>) {
+        if let Some(Probe { was, until }) = probe
+            && self.until == Some(until)
+        {
+            self.until = Some(was);
         }
+        self.end();
     }
 
     /// A request has reached it, whatever it answered.

@@ -22,10 +22,10 @@ pub trait Judge<Res, E> {
     /// too, and so is any other when there is no other attempt.
     fn judge(&self, outcome: Result<&Res, &E>) -> Option<Failed>;
 
-    /// Whether this says that an earlier attempt of the same request, which the other side knows by its
-    /// [key](crate::again::Again::has_key), is still worked on; and when to ask again. It is asked of a second attempt or a later one. Such an
-    /// outcome is no answer: it does not win while another attempt is under way, and is tried again. Unless you say otherwise,
-    /// nothing says so.
+    /// Whether this says that another attempt of the same request, which the other side knows by its
+    /// [key](crate::again::Again::has_key), is still worked on; and when to ask again. It is asked where another one was sent and has no
+    /// answer: it is under way, or has ended with an error. Such an outcome is no answer: it does not win while another attempt is
+    /// under way, and is tried again; to the end, the error is handed on rather than this. Unless you say otherwise, nothing says so.
     fn still_runs(&self, outcome: Result<&Res, &E>) -> Option<Failed> {
         let _ = outcome;
         None

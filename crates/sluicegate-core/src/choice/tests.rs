@@ -122,3 +122,27 @@ fn each_that_comes_goes_once() {
     server.unreachable(u64::MAX);
     assert!(!server.see(u64::MAX).avoided, "no instant overflows");
 }
+
+#[test]
+fn what_is_called_off_leaves_it_to_the_next_to_see_whether_a_server_is_back() {
+    let mut server = server();
+    server.begin(0);
+    server.unreachable(0);
+    server.end();
+    let probe = server.begin(10 * MILLI);
+    assert!(probe.is_some());
+    assert_eq!(server.see(10 * MILLI), Seen { in_flight: 1, avoided: true });
+    server.call_off(probe);
+    assert_eq!(server.see(10 * MILLI), Seen { in_flight: 0, avoided: false });
+    // What somebody else has seen since holds.
+    let probe = server.begin(11 * MILLI);
+    assert_eq!(server.begin(12 * MILLI), None, "there is one already");
+    server.unreachable(13 * MILLI);
+    server.call_off(probe);
+    assert_eq!(server.see(22 * MILLI), Seen { in_flight: 1, avoided: true });
+    let probe = server.begin(23 * MILLI);
+    server.reached();
+    server.call_off(probe);
+    assert_eq!(server.see(23 * MILLI), Seen { in_flight: 1, avoided: false });
+    assert_eq!(server.begin(23 * MILLI), None, "it is back");
+}

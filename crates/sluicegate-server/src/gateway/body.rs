@@ -291,6 +291,10 @@ pub struct ReplyBody {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is nearly every answer's: a box would cost each an allocation"
+)]
 enum Either {
     /// Made here.
     Own(Option<Bytes>),

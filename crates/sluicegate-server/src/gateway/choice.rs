@@ -1,11 +1,14 @@
 //! Which of its upstreams a route's request goes to: the shell of [`sluicegate::choice`].
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sluicegate::choice::{Seen, Server, pick};
+use sluicegate::choice::{Probe, Seen, Server, pick};
 use sluicegate::clock::Clock;
 use sluicegate::timer::TokioTime;
 
@@ -88,23 +91,33 @@ impl Group {
             if server.see(now).avoided && !seen.avoided && rounds > 0 {
                 continue;
             }
-            server.begin(now);
+            let probe = server.begin(now);
             drop(server);
-            let place = Place { standing: upstream.standing.clone(), time: self.time };
+            let standing = upstream.standing.clone();
+            let place = Place { standing, time: self.time, probe, is_used: false };
             return Some((chosen, upstream, place));
         }
     }
 }
 
-/// A request at an upstream. Dropped, it is there no more.
+/// A request at an upstream. Dropped, it is there no more; and where it never [began](Self::begin), it is as if it had never been
+/// there.
 #[derive(Debug)]
 #[must_use = "dropped, the request is not counted"]
 pub struct Place {
     standing: Standing,
     time: TokioTime,
+    /// It is the one that sees whether the upstream is back.
+    probe: Option<Probe>,
+    is_used: bool,
 }
 
 impl Place {
+    /// The request is sent there now, or a connection made for it.
+    pub const fn begin(&mut self) {
+        self.is_used = true;
+    }
+
     /// The upstream was reached.
     pub fn reached(&self) {
         self.standing.lock().reached();
@@ -118,6 +131,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.standing.lock().end();
+        let mut server = self.standing.lock();
+        if self.is_used {
+            server.end();
+        } else {
+            server.call_off(self.probe);
+        }
     }
 }

@@ -11,11 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, Uri};
-use sluicegate::clock::{Clock, nanos};
+use sluicegate::clock::Clock;
 use sluicegate::idempotent::Idempotent;
 use sluicegate::retry::Failed;
 use sluicegate_tower::http::again::idempotency_key;
-use sluicegate_tower::http::judge::retry_after;
 
 use super::activity::Activity;
 use super::attempts::Attempts;
@@ -25,7 +24,7 @@ use super::refusal::{Refusal, Stage};
 use super::request::Asked;
 use super::said::Said;
 use super::upstream::Exchange;
-use fail::{Fail, on};
+use fail::{Fail, is_of_body, last_of_two, on};
 use supply::Supply;
 
 /// One request.
@@ -60,10 +59,12 @@ struct State {
     told: Vec<(usize, u64)>,
     /// What the last try came to, if it failed.
     last: Option<Fail>,
-    /// How many attempts were sent, or nobody knows.
-    sent: usize,
-    /// Why an earlier try has no answer, though the service may still work on it.
+    /// How many attempts were sent, or nobody knows, and have no answer.
+    unanswered: usize,
+    /// Why one of them has none, though the service may still work on it.
     open: Option<Refusal>,
+    /// When one that works on another attempt has said to come back: the instant.
+    back_at: Option<u64>,
 }
 
 impl State {
@@ -165,16 +166,8 @@ impl<'a> Course<'a> {
     async fn attempt(&self, number: usize) -> Result<Answer, Failed> {
         if number > 0 {
             count(&self.route.counts.retries);
-            let mut state = self.state();
-            let last = state.last.take();
-            match last {
-                Some(Fail::Error(refusal, false)) if self.has_key => state.open = Some(refusal),
-                Some(last) => {
-                    drop(state);
-                    last.discard();
-                }
-                None => {}
-            }
+            let last = self.state().last.take();
+            self.set_aside(last);
         }
         let hedge = self.route.hedge.as_ref().filter(|_| self.at_once && self.body.is_shared());
         let outcome = match hedge {
@@ -196,6 +189,24 @@ impl<'a> Course<'a> {
         Err(failed)
     }
 
+    /// Something else comes in its place.
+    fn set_aside(&self, fail: Option<Fail>) {
+        match fail {
+            Some(Fail::Error(refusal, false)) if self.has_key && !is_of_body(&refusal) => {
+                self.state().open = Some(refusal);
+            }
+            Some(fail) => fail.discard(),
+            None => {}
+        }
+    }
+
+    /// Of two failures the one to go on with. The other is set aside.
+    fn last_of_two(&self, earlier: Option<Fail>, later: Option<Fail>) -> Option<Fail> {
+        let (kept, gone) = last_of_two(earlier, later);
+        self.set_aside(gone);
+        kept
+    }
+
     /// Whether another try may make it good.
     fn judge(&self, fail: &Fail) -> Failed {
         let (listed, unsent) = match fail {
@@ -210,15 +221,12 @@ impl<'a> Course<'a> {
         }
         // What some upstreams ask for is for those who would ask them again: it is waited for where all of them do.
         let now = self.route.time.now();
-        let state = self.state();
+        let mut state = self.state();
         let all_do = state.put_off(now).count() == self.route.group.all().len();
         let first = state.put_off(now).map(|(_, at)| at - now).min().filter(|_| all_do);
-        drop(state);
         // Who knows it by its key is behind all of them.
-        let told = match fail {
-            Fail::Runs(answer) => retry_after(answer.0.headers()).map(nanos),
-            _ => None,
-        };
+        let told = state.back_at.take().map(|at| at.saturating_sub(now));
+        drop(state);
         match told.or(first) {
             None => Failed::Perhaps,
             // It holds a place in the meantime, which others need.

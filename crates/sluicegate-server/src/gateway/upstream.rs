@@ -139,6 +139,8 @@ pub(super) struct Terms<'a> {
     pub(super) late: &'a (dyn Fn() -> UpstreamError + Sync),
     /// Called once a connection is made.
     pub(super) reached: &'a (dyn Fn() + Sync),
+    /// Called with `true` when the request is sent over a connection, and with `false` where nothing of it was sent after all.
+    pub(super) sends: &'a (dyn Fn(bool) + Sync),
 }
 
 struct SendError {
@@ -236,7 +238,7 @@ impl Upstream {
     ) -> impl Future<Output = Result<(Response<()>, Exchange), Unanswered>> + Send {
         // Without an end nobody asks why.
         let late = &|| UpstreamError::Slow(Duration::ZERO);
-        self.send_on(worker, request, Terms { copy, until: None, late, reached: &|| {} })
+        self.send_on(worker, request, Terms { copy, until: None, late, reached: &|| {}, sends: &|_| {} })
     }
 
     /// The same on these terms. What ends while it connects was not sent.
@@ -251,9 +253,13 @@ impl Upstream {
     ) -> Result<(Response<()>, Exchange), Unanswered> {
         while let Some(mut link) = self.take_idle(worker) {
             let again = (terms.copy)(&request);
+            (terms.sends)(true);
             match self.in_time(link.send(request), &terms).await? {
                 Ok(response) => return Ok(self.exchange(worker, link, response)),
-                Err(SendError { unsent: Some(unsent), .. }) => request = *unsent,
+                Err(SendError { unsent: Some(unsent), .. }) => {
+                    (terms.sends)(false);
+                    request = *unsent;
+                }
                 Err(SendError { error, .. }) if error.is_user() => {
                     return Err(UpstreamError::ClientBody(error).into());
                 }
@@ -271,10 +277,14 @@ impl Upstream {
             Err(error) => return Err(Unanswered { error, unsent: Some(Box::new(request)) }),
         };
         (terms.reached)();
+        (terms.sends)(true);
         match self.in_time(link.send(request), &terms).await? {
             Ok(response) => Ok(self.exchange(worker, link, response)),
             Err(SendError { error, .. }) if error.is_user() => Err(UpstreamError::ClientBody(error).into()),
             Err(SendError { error, unsent }) => {
+                if unsent.is_some() {
+                    (terms.sends)(false);
+                }
                 Err(Unanswered { error: UpstreamError::Broken(error), unsent })
             }
         }

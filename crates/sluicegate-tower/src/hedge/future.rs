@@ -49,6 +49,8 @@ pin_project! {
         made: usize,
         // The other side knows it by a key, and may refuse one attempt because of another.
         has_key: bool,
+        // Of an attempt that was called and has no answer, where the other side may still work on it.
+        open: Option<S::Error>,
         // An attempt that is gone has reached the innermost service.
         admitted: bool,
         kind: PhantomData<fn() -> (W, K)>,
@@ -78,6 +80,7 @@ where
             deadline,
             made: 0,
             has_key,
+            open: None,
             admitted: false,
             kind: PhantomData,
         }
@@ -178,6 +181,11 @@ where
         Poll::Pending
     }
 
+    /// Whether the other side may work on another attempt than the one that has just ended.
+    fn may_work(&self) -> bool {
+        self.primary.is_some() || !self.hedges.is_empty() || self.open.is_some()
+    }
+
     fn is_under_way(&self) -> bool {
         self.readying.is_some() || self.primary.is_some() || !self.hedges.is_empty()
     }
@@ -224,18 +232,27 @@ where
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            let is_refused = self.has_key && self.made > 0;
-            let well = self.rules.judge.judge(outcome.as_ref()).is_none()
-                && !(is_refused && self.rules.judge.still_runs(outcome.as_ref()).is_some());
+            let still_runs =
+                self.has_key && self.may_work() && self.rules.judge.still_runs(outcome.as_ref()).is_some();
+            let well = !still_runs && self.rules.judge.judge(outcome.as_ref()).is_none();
             if !well && self.is_under_way() {
+                // A service that is not ready was not called.
+                if self.has_key
+                    && attempt.is_some()
+                    && let Err(error) = outcome
+                {
+                    *self.as_mut().project().open = Some(error);
+                }
                 continue;
             }
             self.as_mut().stop();
-            let course = self.project().course.take();
-            if let Some((course, winner)) = course.zip(attempt.filter(|_| well)) {
+            let this = self.project();
+            if let Some((course, winner)) = this.course.take().zip(attempt.filter(|_| well)) {
                 course.answered(winner);
             }
-            return Poll::Ready(outcome.map_err(Into::into));
+            // Of the one that it still works on nobody knows more than that.
+            let open = this.open.take().filter(|_| still_runs);
+            return Poll::Ready(open.map_or(outcome, Err).map_err(Into::into));
         }
     }
 }

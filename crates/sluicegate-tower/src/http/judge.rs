@@ -22,7 +22,7 @@ use crate::throttle::{Accepts, Answer, Responses};
 ///
 /// An error is judged as by [`Errors`].
 ///
-/// To a further attempt of a request with an `Idempotency-Key`, 409 says that an earlier one [is still worked
+/// Of a request with an `Idempotency-Key`, 409 to one attempt says that another one, which has no answer, [is still worked
 /// on](Judge::still_runs), as in draft-ietf-httpapi-idempotency-key-header, section 2.7.
 ///
 /// A [throttle](crate::throttle) or a [queue](crate::queue::QueueLayer::judged_by) counts a response of these statuses as a refusal, whether it says when to come back or not; any

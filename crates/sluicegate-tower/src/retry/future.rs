@@ -38,10 +38,10 @@ pin_project! {
         repeat: Option<Repeat<A::Kept, T>>,
         // The other side knows it by a key, and may refuse one try because of an earlier one.
         has_key: bool,
-        // It is not the first try.
-        is_again: bool,
-        // Of the last try, while another is waited for; and while one is made, of a try that the other side may still work on.
+        // Of the last try, while another is waited for.
         error: Option<S::Error>,
+        // While a try is made, of an earlier one that has no answer, so that the other side may still work on it.
+        open: Option<S::Error>,
         // Whether a try before this one has reached the innermost service; none where that is not known.
         admitted: Option<bool>,
         kind: PhantomData<fn() -> (W, K)>,
@@ -85,8 +85,8 @@ where
             rules: Arc::clone(rules),
             repeat,
             has_key,
-            is_again: false,
             error: None,
+            open: None,
             admitted: None,
             kind: PhantomData,
         }
@@ -132,9 +132,9 @@ where
                     ready!(sleep.poll(context));
                     let mut request = taken(request);
                     if let Some(attempt) = start(this.repeat) {
-                        *this.is_again = true;
-                        if !*this.has_key {
-                            *this.error = None;
+                        let last = this.error.take();
+                        if *this.has_key && last.is_some() {
+                            *this.open = last;
                         }
                         this.rules.again.begins(&mut request, attempt);
                         this.state.set(State::Readying { request: Some(request) });
@@ -148,20 +148,18 @@ where
             };
             // The service's future is gone before its outcome is handed out, or another try waited for.
             this.state.set(State::Done);
-            let may_be_refused = *this.has_key && *this.is_again;
-            let still_runs = may_be_refused.then(|| this.rules.judge.still_runs(outcome.as_ref())).flatten();
+            // Where each try before was answered, none of them is worked on.
+            let still_runs = this.open.as_ref().and_then(|_| this.rules.judge.still_runs(outcome.as_ref()));
             let failed = still_runs.or_else(|| this.rules.judge.judge(outcome.as_ref()));
             match next(this.rules, this.repeat, failed) {
                 Some((request, sleep)) => {
-                    if still_runs.is_none() {
-                        *this.error = outcome.err();
-                    }
+                    *this.error = if still_runs.is_some() { this.open.take() } else { outcome.err() };
                     let sleep = unconstrained(sleep);
                     this.state.set(State::Waiting { sleep, request: Some(request) });
                 }
                 None => {
                     *this.repeat = None;
-                    let earlier = this.error.take().filter(|_| still_runs.is_some());
+                    let earlier = this.open.take().filter(|_| still_runs.is_some());
                     return Poll::Ready(earlier.map_or(outcome, Err).map_err(Into::into));
                 }
             }

@@ -1,6 +1,8 @@
 //! What may be under way at once, what only follows a failure, and keys by which a service knows a request again.
 
-use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use sluicegate_tower::http::judge::Statuses;
 use sluicegate_tower::http::replay::{ReplayBody, ReplayingLayer};
 use sluicegate_tower::refused::BoxError;
 use sluicegate_tower::retry::RetryLayer;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use super::support::{Seen, retries, settle};
 
@@ -104,7 +106,10 @@ async fn a_conflict_with_an_earlier_try_is_tried_again_and_is_no_answer() {
     let runs: Script = &[(5, Err("reset")), (0, Ok(409))];
     assert_eq!(ask(keyed(), runs).await, (Err("reset".into()), 3, 155));
     let runs: Script = &[(5, Err("reset")), (0, Ok(503)), (0, Ok(409))];
-    assert_eq!(ask(keyed(), runs).await, (Ok(409), 3, 155), "a response is not kept");
+    assert_eq!(ask(keyed(), runs).await, (Err("reset".into()), 3, 155), "of the first nobody knows more");
+    // Where each try before was answered, none of them is worked on.
+    let refused: Script = &[(5, Ok(503)), (0, Ok(409))];
+    assert_eq!(ask(keyed(), refused).await, (Ok(409), 2, 55));
     // Without an earlier try, or a key, it is what it says.
     let conflict: Script = &[(5, Ok(409))];
     assert_eq!(ask(keyed(), conflict).await, (Ok(409), 1, 5));
@@ -128,16 +133,79 @@ async fn a_conflict_with_an_attempt_under_way_does_not_win() {
 }
 
 #[tokio::test]
+async fn a_conflict_is_no_answer_where_the_other_attempt_had_an_error() {
+    // Whichever of the two has come first.
+    let runs: Script = &[(15, Err("reset")), (10, Ok(409)), (0, Ok(201))];
+    assert_eq!(ask(keyed().extension(Promised), runs).await, (Ok(201), 3, 20 + 50));
+    let runs: Script = &[(20, Err("reset")), (5, Ok(409)), (0, Ok(201))];
+    assert_eq!(ask(keyed().extension(Promised), runs).await, (Ok(201), 3, 20 + 50));
+    // To the end.
+    let runs: Script = &[(15, Err("reset")), (10, Ok(409)), (0, Ok(409))];
+    assert_eq!(ask(keyed().extension(Promised), runs).await, (Err("reset".into()), 4, 20 + 50 + 100));
+    let runs: Script = &[(20, Err("reset")), (5, Ok(409)), (0, Ok(409))];
+    assert_eq!(ask(keyed().extension(Promised), runs).await, (Err("reset".into()), 4, 20 + 50 + 100));
+}
+
+/// Answers the first request with 409 after 20 ms, and is never ready for another.
+#[derive(Clone)]
+struct Single {
+    time: ManualTime,
+    called: Seen<()>,
+}
+
+impl Service<Request<ReplayBody<Full<Bytes>>>> for Single {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.called.all().is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&mut self, _: Request<ReplayBody<Full<Bytes>>>) -> Self::Future {
+        self.called.add(());
+        let worked = self.time.sleep_for(20 * MILLI);
+        Box::pin(async move {
+            worked.await;
+            Ok(Response::builder().status(409).body(())?)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_is_an_answer_while_a_hedge_waits_for_the_service() {
+    let time = ManualTime::new();
+    let service = Single { time: time.clone(), called: Seen::default() };
+    let client = ServiceBuilder::new()
+        .layer(ReplayingLayer::new(100))
+        .layer(HedgeLayer::new(hedge(&time), ByMethod, Statuses::new()))
+        .service(service.clone());
+    let request = keyed().extension(Promised).body(Full::<Bytes>::from("pay")).unwrap();
+    let mut asked = pin!(client.oneshot(request));
+    let context = &mut Context::from_waker(Waker::noop());
+    for millis in [0, 10] {
+        time.set(millis * MILLI);
+        assert!(asked.as_mut().poll(context).is_pending());
+    }
+    time.set(20 * MILLI);
+    let Poll::Ready(answer) = asked.as_mut().poll(context) else { panic!("the hedge was sent to nobody") };
+    assert_eq!((answer.unwrap().status().as_u16(), service.called.all().len()), (409, 1));
+}
+
+#[tokio::test]
 async fn what_a_refusal_says_of_when_to_come_back_is_waited_for() {
     let time = ManualTime::new();
     let sent = Seen::default();
     let seen = sent.clone();
     let service = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
-        let status = [503, 409, 200][seen.all().len()];
+        let status = [None, Some(409), Some(200)][seen.all().len()];
         seen.add(());
-        let response = Response::builder().status(status);
-        let response = if status == 409 { response.header("retry-after", "2") } else { response };
-        std::future::ready(Ok::<_, Infallible>(response.body(()).unwrap()))
+        let answer = status.ok_or("reset").map(|status| {
+            let response = Response::builder().status(status);
+            let response = if status == 409 { response.header("retry-after", "2") } else { response };
+            response.body(()).unwrap()
+        });
+        std::future::ready(answer.map_err(BoxError::from))
     });
     let client = ServiceBuilder::new()
         .layer(ReplayingLayer::new(100))

@@ -27,23 +27,28 @@ impl Fail {
     }
 }
 
-/// Of two failures the one to go on with: an answer rather than none, what an upstream did rather than what became of the body (which
-/// may only be that one reader of it was too slow), the later rather than the earlier. The other is discarded.
-pub(super) fn last_of_two(earlier: Option<Fail>, later: Option<Fail>) -> Option<Fail> {
+/// Of two failures the one to go on with, and the other: an answer rather than none, what an upstream did rather than that nobody was
+/// reached, and that rather than what became of the body (which may only be that one reader of it was too slow), the later rather than
+/// the earlier.
+pub(super) fn last_of_two(earlier: Option<Fail>, later: Option<Fail>) -> (Option<Fail>, Option<Fail>) {
     let rank = |fail: &Fail| match fail {
         Fail::Idle => 0,
-        Fail::Error(Refusal::Upstream(UpstreamError::ClientSlow(_) | UpstreamError::ClientBody(_)), _) => 1,
-        Fail::Runs(_) => 2,
-        Fail::Error(..) => 3,
-        Fail::Answer(_) => 4,
+        Fail::Error(refusal, _) if is_of_body(refusal) => 1,
+        Fail::Error(_, true) => 2,
+        Fail::Runs(_) => 3,
+        Fail::Error(_, false) => 4,
+        Fail::Answer(_) => 5,
     };
-    let (earlier, later) = match (earlier, later) {
-        (Some(earlier), Some(later)) => (earlier, later),
-        (earlier, later) => return earlier.or(later),
-    };
-    let (kept, gone) = if rank(&later) >= rank(&earlier) { (later, earlier) } else { (earlier, later) };
-    gone.discard();
-    Some(kept)
+    match (earlier, later) {
+        (Some(earlier), Some(later)) if rank(&later) < rank(&earlier) => (Some(earlier), Some(later)),
+        (earlier, Some(later)) => (Some(later), earlier),
+        (earlier, None) => (earlier, None),
+    }
+}
+
+/// Whether it is because of the client's body, which says nothing of the upstream.
+pub(super) const fn is_of_body(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Upstream(UpstreamError::ClientSlow(_) | UpstreamError::ClientBody(_)))
 }
 
 /// What a failure is called in a configuration.

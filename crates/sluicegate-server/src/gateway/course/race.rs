@@ -9,7 +9,7 @@ use sluicegate::permits::Permit;
 use sluicegate::timer::TokioTime;
 use tokio::task::coop::unconstrained;
 
-use super::fail::{Fail, last_of_two};
+use super::fail::Fail;
 use super::prepared::Prepared;
 use super::supply::Supply;
 use super::{Answer, Course};
@@ -75,13 +75,13 @@ impl Course<'_> {
                     second = None;
                     match outcome {
                         Ok(answer) => {
-                            failed = last_of_two(failed.take(), lost);
+                            failed = self.last_of_two(failed.take(), lost);
                             return Poll::Ready((1, Ok(answer)));
                         }
-                        Err(fail) => lost = last_of_two(lost, Some(fail)),
+                        Err(fail) => lost = self.last_of_two(lost, Some(fail)),
                     }
                 }
-                failed = last_of_two(failed.take(), lost);
+                failed = self.last_of_two(failed.take(), lost);
                 if first.is_none() && second.is_none() {
                     return Poll::Ready((0, Err(failed.take().unwrap_or(Fail::Idle))));
                 }

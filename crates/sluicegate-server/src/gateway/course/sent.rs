@@ -43,10 +43,10 @@ impl Course<'_> {
     async fn answered(&self, prepared: Prepared<'_>) -> Result<Answer, Fail> {
         let route = self.route;
         let now = route.time.now();
-        let Prepared { chosen, upstream, place, request } = prepared;
+        let Prepared { chosen, upstream, mut place, request } = prepared;
+        place.begin();
         {
             let mut state = self.state();
-            state.sent += 1;
             if !state.tried.contains(&chosen) {
                 state.tried.push(chosen);
             }
@@ -63,18 +63,29 @@ impl Course<'_> {
         let until = route.timeout.map(|timeout| now.saturating_add(nanos(timeout)));
         // Where retries are counted, every time it is sent is one of them.
         let copy = if route.retry.is_some() { |_: &Request<RequestBody>| None } else { repeatable };
-        let terms = Terms { copy, until, late: &late, reached: &|| place.reached() };
+        let sends = |is_sent: bool| {
+            let mut state = self.state();
+            state.unanswered =
+                if is_sent { state.unanswered + 1 } else { state.unanswered.saturating_sub(1) };
+        };
+        let terms = Terms { copy, until, late: &late, reached: &|| place.reached(), sends: &sends };
         let sent = upstream.send_on(self.way.worker, request, terms).await;
         match sent {
             Ok((head, mut exchange)) => {
                 place.reached();
+                sends(false);
                 if let Some(error) = self.unfit(&head) {
                     self.said.failed(attempt, &error);
                     return Err(Fail::Error(Refusal::Upstream(error), false));
                 }
                 exchange.hold(place);
-                if head.status() == StatusCode::CONFLICT && self.has_key && self.state().sent > 1 {
+                if head.status() == StatusCode::CONFLICT && self.has_key && self.state().unanswered > 0 {
                     self.said.failed(attempt, "409, as it still works on an earlier attempt");
+                    let wait = retry_after(head.headers());
+                    let at = wait.map(|wait| route.time.now().saturating_add(nanos(wait)));
+                    let mut state = self.state();
+                    state.back_at = state.back_at.max(at);
+                    drop(state);
                     return Err(Fail::Runs(Box::new((head, exchange))));
                 }
                 if route.on.contains(&On::Status(head.status())) {
@@ -106,7 +117,6 @@ impl Course<'_> {
                 }
                 let is_unsent = unsent.is_some();
                 if let Some(request) = unsent {
-                    self.state().sent -= 1;
                     self.body.give_back(request.into_body());
                 }
                 Err(Fail::Error(Refusal::Upstream(error), is_unsent))

@@ -1,10 +1,14 @@
 //! What may be under way twice, what is only tried again, and what a service says of a key that it is at work on.
-use super::{Canned, counted, serve_all};
+use super::{Canned, counted, serve_all, talk};
+use crate::reload::Configured;
 use crate::until_idle;
 use http::{Method, Request, StatusCode};
 use sluicegate_testkit::body::Script;
 use sluicegate_testkit::client::{get, request};
 use sluicegate_testkit::upstream::Upstream;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Notify;
 
 const CONFLICT: StatusCode = StatusCode::CONFLICT;
 
@@ -62,6 +66,101 @@ async fn while_the_first_may_still_run_a_conflict_is_not_the_answer() {
         assert_eq!(answer.status, first);
     }
     until_idle(&gateway).await;
+}
+
+#[tokio::test]
+async fn after_an_answer_a_conflict_is_one_too() {
+    let answers = |list: &'static [&'static str]| {
+        Canned::start(move |n| match list[n.min(list.len() - 1)] {
+            "" => String::new(),
+            line => format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"),
+        })
+    };
+    let service = answers(&["503 Busy", "409 Conflict"]).await;
+    let gateway = serve_all(&[&service.url], &["--retry"]).await;
+    let answer = gateway.client().send(keyed("/")).await;
+    assert_eq!((answer.status, service.asked()), (CONFLICT, 2), "nothing is worked on any more");
+    // But of the first nobody knows.
+    let service = answers(&["", "503 Busy", "409 Conflict"]).await;
+    let gateway = serve_all(&[&service.url], &["--retry"]).await;
+    let answer = gateway.client().send(keyed("/")).await;
+    assert_eq!((answer.status, service.asked()), (StatusCode::BAD_GATEWAY, 3));
+}
+
+/// Serves one route to these, whose requests may all be under way twice.
+async fn hedging(upstreams: &[String], more: &str) -> Configured {
+    let mut config = "admin = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n".to_owned();
+    let names: Vec<String> = (0..upstreams.len()).map(|n| format!("of-{n}")).collect();
+    for (name, url) in names.iter().zip(upstreams) {
+        config += &format!("[upstream.{name}]\nurl = \"{url}\"\nconnect-timeout = \"5s\"\n");
+    }
+    config += &format!("[[route]]\nname = \"default\"\nupstreams = {names:?}\ndeadline = \"60s\"\n{more}\n");
+    config += "hedge = { after = \"50ms\", methods = [\"POST\"] }\n";
+    Configured::serve(&config).await
+}
+
+async fn bound() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// The service has had one request, and answered it: the other has nobody to go to.
+#[tokio::test]
+async fn while_another_attempt_only_connects_a_conflict_is_the_answer() {
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(0).unwrap();
+    let address = full.local_addr().unwrap();
+    // Nobody accepts it, and there is room for no other.
+    let _only = TcpStream::connect(address).await.unwrap();
+    let (listener, url) = bound().await;
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        opened.notified().await;
+        talk(stream, || "HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+    });
+    let served = hedging(&[url, format!("http://{address}")], "").await;
+    let client = served.gateway.client();
+    let asked = tokio::spawn(async move { client.send(keyed("/")).await.status });
+    served.gateway.until_metric("sluicegate_hedges_total", &[], 1).await;
+    gate.notify_one();
+    assert_eq!(asked.await.unwrap(), CONFLICT);
+}
+
+/// One that breaks off when it is sent the hedge as well, which it answers so, and what comes then otherwise.
+async fn breaks_and_says(hedge: &'static str, then: &'static str) -> String {
+    let (listener, url) = bound().await;
+    tokio::spawn(async move {
+        let (first, _) = listener.accept().await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(first);
+        let mut line = hedge;
+        loop {
+            tokio::spawn(talk(stream, move || format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n")));
+            line = then;
+            stream = listener.accept().await.unwrap().0;
+        }
+    });
+    url
+}
+
+/// Whichever of the two came first, and what became of the other.
+#[tokio::test]
+async fn what_a_conflict_says_of_when_to_come_back_is_kept() {
+    let url = breaks_and_says("409 Conflict\r\nretry-after: 1000", "201 Created").await;
+    let served = hedging(&[url], "retry = true").await;
+    let status = served.gateway.client().send(keyed("/")).await.status;
+    assert_eq!(status, StatusCode::BAD_GATEWAY, "it was asked again before that");
+}
+
+#[tokio::test]
+async fn what_became_of_an_attempt_is_kept_beside_an_answer_to_another() {
+    let url = breaks_and_says("503 Busy", "409 Conflict").await;
+    let served = hedging(&[url], "retry = true").await;
+    assert_eq!(served.gateway.client().send(keyed("/")).await.status, StatusCode::BAD_GATEWAY);
 }
 
 /// Who has lost is only disconnected: it may write its version over what the client has sent since.
