@@ -118,7 +118,7 @@ fn a_limit_left_from_a_quicker_service_comes_down_though_hardly_more_comes_than_
         let mut world = World::of(20, 10 * MILLI, Times::Exponential);
         (world.load, world.seconds, world.queue, world.seed) = (1.02, 240, 100, seed);
         let (report, _) = play(world, from(1000), Knee::default());
-        let limit = report.limit(200, 240);
+        let limit = report.limit(120, 240);
         println!("{seed}: limits {:.0?}", report.limit.iter().step_by(20).collect::<Vec<_>>());
         assert!(limit < 60.0, "{seed}: {limit}");
         assert!(part(world, &report, (30, 240)) > 0.95, "{seed}");
