@@ -482,7 +482,9 @@ impl Steward {
                 State::Asked { until } | State::Aborting { until, .. } => {
                     return Some(Step::Wait { until: Some(until) });
                 }
-                State::Leaking(_) if again => return Some(Step::Wait { until: None }),
+                State::Leaking(then) if again && then != Then::Over => {
+                    return Some(Step::Wait { until: None });
+                }
                 State::Leaking(_) => {}
             }
         }

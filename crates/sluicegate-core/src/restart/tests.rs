@@ -168,10 +168,14 @@ fn all_for_one_starts_nobody_again_who_never_is() {
     assert_eq!(steward.step(110), Step::Abort { ward: 0 });
     assert_eq!(steward.step(120), Step::Leak { ward: 0 });
     assert!(!steward.is_over(0));
+    assert_eq!(
+        steward.step(120),
+        Step::Start { ward: 1, generation: 2 },
+        "nobody comes in the place of what is left running"
+    );
+    assert_eq!(steward.step(120), Step::Wait { until: None });
     steward.gone(0, 1);
     assert!(steward.is_over(0) && !steward.is_over(1) && !steward.is_over(7));
-    assert_eq!(steward.step(120), Step::Start { ward: 1, generation: 2 });
-    assert_eq!(steward.step(120), Step::Wait { until: None });
 }
 
 #[test]
