@@ -280,6 +280,16 @@ impl Steward {
         };
     }
 
+    /// Until when a ward that was [asked](Step::Ask) to stop may end by itself: nanoseconds on the clock. Earlier than it was told where
+    /// that was [hastened](Self::shut_down_by). None for any other.
+    #[must_use]
+    pub fn asked_until(&self, ward: usize) -> Option<u64> {
+        match self.wards.get(ward)?.state {
+            State::Asked { until } => Some(until),
+            _ => None,
+        }
+    }
+
     /// Whether a ward stays as it is: nothing of its last generation can publish, and it is never started again.
     #[must_use]
     pub fn is_over(&self, ward: usize) -> bool {

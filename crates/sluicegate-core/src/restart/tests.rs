@@ -249,7 +249,9 @@ fn a_shutdown_may_be_hastened_and_never_slowed_down() {
     let mut steward = started(settings(3, 1000), &[When::Always; 2]);
     steward.shut_down(0);
     assert_eq!(steward.step(0), Step::Ask { ward: 1, until: 50 });
+    assert_eq!(steward.asked_until(1), Some(50));
     steward.shut_down_by(10, 32);
+    assert_eq!([0, 1, 2].map(|ward| steward.asked_until(ward)), [None, Some(20), None]);
     assert_eq!(steward.step(10), Step::Wait { until: Some(20) }, "ten of each eleven are grace");
     steward.shut_down_by(10, 500);
     assert_eq!(steward.step(20), Step::Abort { ward: 1 });
