@@ -189,8 +189,8 @@ enum Phase {
     Working,
     /// All are stopped until `end`, the patience with the last included, to be started together at `at`, because of one.
     Gathering { at: u64, end: u64, culprit: usize },
-    /// All are stopped until `end`, for good.
-    Closing { end: u64, outcome: Outcome },
+    /// All are stopped until `end`, for good: somebody wants that by `by`, which late looks don't move.
+    Closing { end: u64, by: u64, outcome: Outcome },
 }
 
 impl Steward {
@@ -220,7 +220,12 @@ impl Steward {
     /// A generation of a ward came to an end by itself, or hangs: it is to be cut off. `random` is any number, anew each time; it
     /// shortens the pause.
     pub fn ended(&mut self, ward: usize, generation: u64, exit: Exit, now: u64, random: u64) -> Verdict {
-        let until = now.saturating_add(self.patience(now));
+        let mut until = now.saturating_add(self.patience(now));
+        if let Phase::Gathering { end, .. } = self.phase {
+            // With the one that all are stopped for: until then its patience lasts, and nobody else's time is taken.
+            let together = end.saturating_sub(self.settings.grace);
+            until = until.max(together.min(now.saturating_add(self.settings.patience)));
+        }
         let Some(it) = self.wards.get_mut(ward).filter(|it| it.generation == generation) else {
             return Verdict::Expected;
         };
@@ -256,8 +261,8 @@ impl Steward {
             Strategy::OneForAll => {
                 it.state = aborting(Then::Stop);
                 let end = self.end(now);
+                self.planned = None;
                 self.phase = Phase::Gathering { at, end, culprit: ward };
-                self.hasten(now, end);
             }
         }
         Verdict::Restart { at }
@@ -275,6 +280,16 @@ impl Steward {
         };
     }
 
+    /// Until when a ward that was [asked](Step::Ask) to stop may end by itself: nanoseconds on the clock. Earlier than it was told where
+    /// that was [hastened](Self::shut_down_by). None for any other.
+    #[must_use]
+    pub fn asked_until(&self, ward: usize) -> Option<u64> {
+        match self.wards.get(ward)?.state {
+            State::Asked { until } => Some(until),
+            _ => None,
+        }
+    }
+
     /// Whether a ward stays as it is: nothing of its last generation can publish, and it is never started again.
     #[must_use]
     pub fn is_over(&self, ward: usize) -> bool {
@@ -289,21 +304,26 @@ impl Steward {
     }
 
     /// The same until `until` (nanoseconds on the clock) at the latest: grace and patience are shortened alike. Also where all are being
-    /// stopped already.
+    /// stopped already. Only a call with an instant before all others changes anything, so it may be repeated.
     pub fn shut_down_by(&mut self, now: u64, until: u64) {
         self.close(Outcome::ShutDown, now);
-        if let Phase::Closing { end, outcome } = self.phase
-            && until < end
-        {
-            self.phase = Phase::Closing { end: until, outcome };
-            self.hasten(now, until);
+        let Phase::Closing { end, by, outcome } = self.phase else { return };
+        if until >= by {
+            return;
+        }
+        // How late this look is counts for the end before, and not for this one.
+        let end = self.not_later(now, end).min(until);
+        self.phase = Phase::Closing { end, by: until, outcome };
+        if end == until {
+            self.hasten(now, end);
         }
     }
 
     fn close(&mut self, outcome: Outcome, now: u64) {
         if !matches!(self.phase, Phase::Closing { .. }) {
             let end = self.end(now);
-            self.phase = Phase::Closing { end, outcome };
+            self.planned = None;
+            self.phase = Phase::Closing { end, by: u64::MAX, outcome };
             self.hasten(now, end);
         }
     }
@@ -401,9 +421,9 @@ impl Steward {
                         ward.state = State::Due { at: now, counts: false };
                     }
                 }
-                Phase::Closing { end, outcome } => {
+                Phase::Closing { end, by, outcome } => {
                     let end = self.not_later(now, end);
-                    self.phase = Phase::Closing { end, outcome };
+                    self.phase = Phase::Closing { end, by, outcome };
                     let step = self.stop(now, end, false).unwrap_or(Step::Over(outcome));
                     return self.plan(step);
                 }
@@ -482,7 +502,9 @@ impl Steward {
                 State::Asked { until } | State::Aborting { until, .. } => {
                     return Some(Step::Wait { until: Some(until) });
                 }
-                State::Leaking(_) if again => return Some(Step::Wait { until: None }),
+                State::Leaking(then) if again && then != Then::Over => {
+                    return Some(Step::Wait { until: None });
+                }
                 State::Leaking(_) => {}
             }
         }

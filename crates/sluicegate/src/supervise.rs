@@ -69,7 +69,7 @@ pub use chore::{Chore, Pulse};
 pub use report::{Cause, Counts, Event, Next, Report};
 use running::{Gate, Running, Seat};
 pub use ward::Ward;
-use ward::{Born, Jobs};
+use ward::{Born, Jobs, Until};
 
 use crate::attendance::Attendance;
 use crate::fence::Fence;
@@ -302,13 +302,14 @@ impl<T: Timer> Steward<T> {
     }
 
     /// The same as the work of a ward of another steward, or as a part of it: when that ward is told to [stop](Ward::stop), this one shuts down, in
-    /// order, within seven eighths of the [time](Ward::time_left) that the ward has. It is [shut down](Finished::shut_down) then, and whatever else
-    /// the ward does is done after.
+    /// order, within seven eighths of the [time](Ward::time_left) that the ward has; if that becomes less, all below are hastened as well. Where the
+    /// ward tells itself to, this one has its own grace. It is [shut down](Finished::shut_down) then, and whatever else the ward does is done after.
     ///
     /// What its wards leave running belongs to the ward: that is not started again before it has ended, or is counted as leaked and
     /// reported with how much there is. That holds where this is dropped too, as it is when the ward is cut off.
     ///
     /// What it [keeps](Self::keep) is to finish when all is shut down, and not where the ward is stopped because a sibling of it has failed.
+    /// Which of the two it is, each chore asks when its turn to stop comes.
     ///
     /// ```
     /// use sluicegate::supervise::{Spec, Steward, Ward};
@@ -356,14 +357,23 @@ impl<T: Timer> Steward<T> {
             let mut running = pin!(running);
             // Wards in this very task may have used up its cooperative budget.
             let mut stopped = pin!(unconstrained(ward.stop().stopped()));
-            let mut told = false;
+            let (mut told, mut until, mut hastened) = (false, None, ward.until().enter());
             poll_fn(|context| {
                 if !told && stopped.as_mut().poll(context).is_ready() {
                     told = true;
-                    let left = ward.time_left().unwrap_or_default();
-                    // The rest is for what comes between, and for what the ward does itself.
-                    let left = left - left / 8;
-                    shared.stop_by(time.now().saturating_add(nanos(left)), ward.jobs().shared().ends());
+                    shared.stop_under(ward.jobs().shared());
+                }
+                if told {
+                    // Before the look: what is hastened from here on wakes this.
+                    hastened.set(context.waker());
+                    let now = ward.until().get();
+                    if now != until {
+                        until = now;
+                        let left = ward.time_left().unwrap_or_default();
+                        // The rest is for what comes between, and for what the ward does itself.
+                        let left = left - left / 8;
+                        shared.stop_by(time.now().saturating_add(nanos(left)));
+                    }
                 }
                 running.as_mut().poll(context)
             })
@@ -412,13 +422,14 @@ pub struct Handle {
 impl Handle {
     /// All wards are to stop, within the grace time, the last first.
     pub fn shut_down(&self) {
-        self.shared.attendance.close();
+        self.shared.end();
     }
 
     /// The same, and waits until the steward's [run](Steward::run) has ended, or was dropped; for one that was called and never polled too.
     /// Where `run` was not called yet there is nothing to wait for: whenever it is, it starts nobody and ends at once. Cancel-safe: dropped,
-    /// it is still to stop.
+    /// it is still to stop. Not to be awaited by the task that holds such a `run` and polls it only later: it would wait for itself.
     pub async fn closed(&self) {
+        self.shared.end();
         self.shared.attendance.closed().await;
     }
 
@@ -436,29 +447,41 @@ impl Handle {
 struct Shared {
     /// Rung by whatever the steward has to look at.
     attendance: Arc<Attendance>,
-    /// Whether it is stopped by whoever it runs under, and another is to go on after it.
-    goes_on: AtomicBool,
+    /// Whether its own handles have shut it down.
+    ended: AtomicBool,
+    /// Whoever it runs under, once that stops it.
+    above: OnceLock<Arc<Self>>,
     /// When it is to have stopped, by whoever it runs under: nanoseconds on its clock.
-    until: OnceLock<u64>,
+    until: Until,
     restarts: AtomicU64,
     leaked: AtomicU64,
     leaking: AtomicU64,
 }
 
 impl Shared {
-    /// Whether all is shut down for good, by its own handles or from above.
+    /// Whether all is shut down for good, by its own handles or from above. That may become so while it is being stopped, so it is asked anew
+    /// each time.
     fn ends(&self) -> bool {
-        self.attendance.is_closing() && !self.goes_on.load(Ordering::Acquire)
+        self.ended.load(Ordering::Acquire) || self.above.get().is_some_and(|above| above.ends())
     }
 
-    /// It is to stop by then, since whoever it runs under is; whether that is for good.
-    fn stop_by(&self, until: u64, ends: bool) {
-        if !ends && !self.attendance.is_closing() {
-            self.goes_on.store(true, Ordering::Release);
-        }
-        // Only here, and once.
-        let _ = self.until.set(until);
+    /// It is to stop, for good.
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
         self.attendance.close();
+    }
+
+    /// It is to stop, since the ward of `above` is that it runs under; whether that is for good, is asked there.
+    fn stop_under(&self, above: &Arc<Self>) {
+        // Only here, and once.
+        let _ = self.above.set(Arc::clone(above));
+        self.attendance.close();
+    }
+
+    /// It is to have stopped by then.
+    fn stop_by(&self, until: u64) {
+        self.until.is(until);
+        self.attendance.ring();
     }
 }
 

@@ -168,10 +168,14 @@ fn all_for_one_starts_nobody_again_who_never_is() {
     assert_eq!(steward.step(110), Step::Abort { ward: 0 });
     assert_eq!(steward.step(120), Step::Leak { ward: 0 });
     assert!(!steward.is_over(0));
+    assert_eq!(
+        steward.step(120),
+        Step::Start { ward: 1, generation: 2 },
+        "nobody comes in the place of what is left running"
+    );
+    assert_eq!(steward.step(120), Step::Wait { until: None });
     steward.gone(0, 1);
     assert!(steward.is_over(0) && !steward.is_over(1) && !steward.is_over(7));
-    assert_eq!(steward.step(120), Step::Start { ward: 1, generation: 2 });
-    assert_eq!(steward.step(120), Step::Wait { until: None });
 }
 
 #[test]
@@ -245,7 +249,9 @@ fn a_shutdown_may_be_hastened_and_never_slowed_down() {
     let mut steward = started(settings(3, 1000), &[When::Always; 2]);
     steward.shut_down(0);
     assert_eq!(steward.step(0), Step::Ask { ward: 1, until: 50 });
+    assert_eq!(steward.asked_until(1), Some(50));
     steward.shut_down_by(10, 32);
+    assert_eq!([0, 1, 2].map(|ward| steward.asked_until(ward)), [None, Some(20), None]);
     assert_eq!(steward.step(10), Step::Wait { until: Some(20) }, "ten of each eleven are grace");
     steward.shut_down_by(10, 500);
     assert_eq!(steward.step(20), Step::Abort { ward: 1 });
@@ -268,6 +274,63 @@ fn a_look_that_comes_late_is_not_held_against_who_is_to_stop() {
     assert_eq!(steward.step(550), Step::Wait { until: Some(560) }, "it has its patience");
     steward.gone(1, 1);
     assert_eq!(steward.step(555), Step::Ask { ward: 0, until: 605 });
+}
+
+/// What was planned before does not count for an end that is set anew.
+#[test]
+fn a_late_look_that_finds_a_shutdown_does_not_lengthen_it() {
+    let all = settings(3, 1000).with_strategy(Strategy::OneForAll);
+    let mut steward = started(all, &[When::Always; 3]);
+    fails(&mut steward, 2, 10);
+    assert_eq!(steward.step(10), Step::Ask { ward: 1, until: 60 });
+    assert_eq!(steward.step(10), Step::Wait { until: Some(60) });
+    let mut by = steward.clone();
+
+    steward.shut_down(500);
+    assert_eq!(steward.step(500), Step::Abort { ward: 1 });
+    steward.gone(1, 1);
+    assert_eq!(steward.step(500), Step::Ask { ward: 0, until: 600 }, "one grace");
+
+    by.shut_down_by(500, 522);
+    assert_eq!(by.step(500), Step::Abort { ward: 1 });
+    by.gone(1, 1);
+    assert_eq!(by.step(500), Step::Ask { ward: 0, until: 520 }, "ten of each eleven until then");
+}
+
+/// Who says it each time it asks says nothing new: what a late look has added stays.
+#[test]
+fn a_wish_that_is_repeated_changes_nothing() {
+    let mut steward = started(settings(3, 1000), &[When::Always; 2]);
+    let step = |now: u64, steward: &mut Steward| {
+        steward.shut_down_by(now, 66);
+        steward.step(now)
+    };
+    assert_eq!(step(0, &mut steward), Step::Ask { ward: 1, until: 30 });
+    assert_eq!(step(0, &mut steward), Step::Wait { until: Some(30) });
+    assert_eq!(step(530, &mut steward), Step::Abort { ward: 1 });
+    assert_eq!(step(530, &mut steward), Step::Wait { until: Some(540) }, "it has its patience");
+    steward.gone(1, 1);
+    assert_eq!(step(530, &mut steward), Step::Ask { ward: 0, until: 562 }, "ten of each eleven of 36");
+    // An earlier one is new.
+    steward.shut_down_by(531, 65);
+    assert_eq!(steward.step(531), Step::Abort { ward: 0 });
+}
+
+/// They are cut off at one time, so they have one patience together, and whoever is told to stop has the grace.
+#[test]
+fn all_who_fail_together_have_the_whole_patience() {
+    let all = settings(3, 1000).with_patience(Duration::from_nanos(100)).with_strategy(Strategy::OneForAll);
+    let mut steward = started(all, &[When::Always; 11]);
+    assert_eq!(steward.ended(10, 1, Exit::Failed, 0, 0), Verdict::Restart { at: 0 });
+    assert_eq!(steward.step(0), Step::Abort { ward: 10 });
+    assert_eq!(steward.step(0), Step::Wait { until: Some(100) }, "however many are to stop after it");
+    assert_eq!(steward.ended(9, 1, Exit::Failed, 5, 0), Verdict::Expected);
+    assert_eq!(steward.step(5), Step::Abort { ward: 9 });
+    steward.gone(10, 1);
+    assert_eq!(steward.step(5), Step::Wait { until: Some(100) });
+    assert_eq!(steward.step(100), Step::Leak { ward: 9 });
+    steward.gone(9, 1);
+    assert!(matches!(steward.step(100), Step::Ask { ward: 8, .. }));
 }
 
 #[test]

@@ -187,10 +187,7 @@ impl<T: Timer> Running<T> {
             }
             let now = self.time.now();
             if self.shared.attendance.is_closing() {
-                match self.shared.until.get() {
-                    Some(until) => self.machine.shut_down_by(now, *until),
-                    None => self.machine.shut_down(now),
-                }
+                self.shut_down(now);
             }
             self.look(now);
             self.sweep(now);
@@ -210,6 +207,20 @@ impl<T: Timer> Running<T> {
             Outcome::Escalated { ward } => {
                 self.tell(ward, self.machine.generation(ward), self.time.now(), Event::GaveUp);
                 Err(Escalated { ward: Arc::clone(&self.seats[ward].name), leaking })
+            }
+        }
+    }
+
+    /// It is to stop, and perhaps sooner than those know who were told.
+    fn shut_down(&mut self, now: u64) {
+        match self.shared.until.get() {
+            Some(until) => self.machine.shut_down_by(now, until),
+            None => self.machine.shut_down(now),
+        }
+        for (ward, seat) in self.seats.iter().enumerate() {
+            if let (Some(life), Some(until)) = (&seat.life, self.machine.asked_until(ward)) {
+                // What is woken by that is the ward's.
+                hushed(|| life.until.is(until));
             }
         }
     }
@@ -246,8 +257,8 @@ impl<T: Timer> Running<T> {
         if let Some(life) = &mut self.seats[ward].life {
             life.state = State::Asked;
             life.look_at = None;
-            life.until.is(until);
             // What is woken by that is the ward's, and its panic not the steward's.
+            hushed(|| life.until.is(until));
             hushed(|| life.stop.cancel());
         }
     }

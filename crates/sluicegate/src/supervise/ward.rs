@@ -14,6 +14,7 @@ use crate::cancel::CancelToken;
 use crate::fence::{Fence, Token};
 use crate::heartbeat::Beater;
 use crate::timer::{Timer, TokioTime};
+use crate::wake::{Place, Wakers};
 
 /// What a steward gives to each generation.
 pub(super) struct Born<T: Timer> {
@@ -24,14 +25,36 @@ pub(super) struct Born<T: Timer> {
     pub(super) time: T,
 }
 
-/// Until when a generation may end by itself, on its steward's clock; zero before it is told to.
-#[derive(Debug, Default)]
-pub(super) struct Until(AtomicU64);
+/// Until when somebody may end by itself, on its steward's clock.
+#[derive(Debug)]
+pub(super) struct Until {
+    /// `u64::MAX` before it is told to.
+    at: AtomicU64,
+    /// Woken when that has become earlier.
+    hastened: Wakers,
+}
+
+impl Default for Until {
+    fn default() -> Self {
+        Self { at: AtomicU64::new(u64::MAX), hastened: Wakers::default() }
+    }
+}
 
 impl Until {
-    /// Whoever hears that it is to stop after this sees it.
+    /// Until then, if that is earlier: it never becomes later. Whoever hears that it is to stop after this sees it.
     pub(super) fn is(&self, at: u64) {
-        self.0.store(at.max(1), Ordering::Release);
+        if self.at.fetch_min(at, Ordering::AcqRel) > at {
+            self.hastened.wake();
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<u64> {
+        Some(self.at.load(Ordering::Acquire)).filter(|at| *at < u64::MAX)
+    }
+
+    /// A place among those who are woken when it has become earlier.
+    pub(super) const fn enter(&self) -> Place<'_> {
+        self.hastened.enter()
     }
 }
 
@@ -80,12 +103,16 @@ impl<P, T: Timer> Ward<P, T> {
         &self.born.stop
     }
 
-    /// How long it still has to end by itself before it is cut off: none before it is told to [stop](Self::stop). Who asks others to stop in
-    /// turn leaves some of that for itself.
+    /// How long it still has to end by itself before it is cut off: none before its steward tells it to [stop](Self::stop). It may become less
+    /// at once, where its steward is itself told to stop sooner. Who asks others to stop in turn leaves some of that for itself.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
-        let until = self.born.until.0.load(Ordering::Acquire);
-        (until > 0).then(|| Duration::from_nanos(until.saturating_sub(self.born.time.now())))
+        let until = self.until().get()?;
+        Some(Duration::from_nanos(until.saturating_sub(self.born.time.now())))
+    }
+
+    pub(super) const fn until(&self) -> &Arc<Until> {
+        &self.born.until
     }
 
     pub(super) const fn jobs(&self) -> &Arc<Jobs> {

@@ -142,6 +142,138 @@ async fn a_chore_under_a_ward_goes_on_when_the_ward_s_sibling_fails() {
     drop(store);
 }
 
+/// A ward that tells itself to stop has no time from above, and need not: those below have their own grace.
+#[tokio::test(start_paused = true)]
+async fn a_steward_under_a_ward_that_stops_itself_has_its_own_grace() {
+    let (time, log) = (TokioTime::new(), Log::default());
+    let mut upper = Steward::new(patient(), time);
+    let theirs = Arc::clone(&log);
+    upper.add(Spec::new("below").with_when(When::Never), move |ward: Ward<()>| {
+        let log = Arc::clone(&theirs);
+        async move {
+            let mut lower = Steward::new(patient(), time);
+            lower.add(Spec::new("slow"), move |ward: Ward<()>| {
+                let log = Arc::clone(&log);
+                async move {
+                    ward.stop().stopped().await;
+                    log.lock().unwrap().push((nanos(ward.time_left().unwrap()) / MILLI, "told"));
+                    time.sleep_for(500 * MILLI).await;
+                    log.lock().unwrap().push((time.now() / MILLI, "done"));
+                    Ok::<_, String>(())
+                }
+            });
+            let stop = ward.stop().clone();
+            tokio::spawn(async move {
+                time.sleep_for(10 * MILLI).await;
+                stop.cancel();
+            });
+            let finished = lower.run_under(&ward).await.unwrap();
+            assert_eq!((finished, ward.time_left()), (Finished { shut_down: true, leaking: 0 }, None));
+            Ok::<_, String>(())
+        }
+    });
+    assert!(!upper.run().await.unwrap().shut_down, "it was done by itself");
+    let log = log.lock().unwrap();
+    let [(left, "told"), (done, "done")] = log[..] else { panic!("{log:?}") };
+    assert!(left > 990 && (510..515).contains(&done), "{log:?}");
+}
+
+/// Three levels. The middle one is to stop within a minute, and all below know that, when the one above is to stop at once.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_is_hastened_in_the_middle_reaches_all_below() {
+    let (time, lines, log) = (TokioTime::new(), Lines::default(), Log::default());
+    let mut upper = Steward::new(patient(), time).with_report(lines.listener());
+    let (theirs, middles) = (Arc::clone(&log), Arc::new(OnceLock::new()));
+    let sets = Arc::clone(&middles);
+    upper.add(Spec::new("middle"), move |ward: Ward<()>| {
+        let (log, sets) = (Arc::clone(&theirs), Arc::clone(&sets));
+        async move {
+            let mut middle = Steward::new(patient().with_grace(ms(60_000)), time);
+            middle.add(Spec::new("below"), move |ward: Ward<()>| {
+                let log = Arc::clone(&log);
+                async move {
+                    let finished = lower(time, &log).run_under(&ward).await.unwrap();
+                    log.lock().unwrap().push((time.now() / MILLI, "after"));
+                    assert!(finished.shut_down && ward.time_left().unwrap() > Duration::ZERO);
+                    Ok::<_, String>(())
+                }
+            });
+            sets.set(middle.handle()).unwrap();
+            middle.run_under(&ward).await.map(drop)
+        }
+    });
+    let handle = upper.handle();
+    let run = tokio::spawn(upper.run());
+    time.sleep_for(10 * MILLI).await;
+    middles.get().unwrap().shut_down();
+    time.sleep_for(10 * MILLI).await;
+    handle.closed().await;
+    assert_eq!(run.await.unwrap().unwrap(), Finished { shut_down: true, leaking: 0 });
+    let log = log.lock().unwrap();
+    let names: Vec<&str> = log.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["c", "b", "a", "after"], "in order, and nobody cut off but who does not stop");
+    assert!(log[3].0 < 20 + 875, "{log:?}");
+    assert!(lines.texts().contains(&"ward `middle`, generation 1: done; as it was to".to_owned()));
+}
+
+/// Told first to go because of a sibling's failure, and while it does, for good: then what it keeps is to finish.
+#[tokio::test(start_paused = true)]
+async fn a_chore_finishes_when_all_is_shut_down_while_a_sibling_s_failure_is_dealt_with() {
+    for by_itself in [false, true] {
+        let time = TokioTime::new();
+        let mut upper = Steward::new(patient().with_strategy(Strategy::OneForAll), time);
+        let (finished, lowers) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
+        let (finishes, sets) = (Arc::clone(&finished), Arc::clone(&lowers));
+        upper.add(Spec::new("below"), move |ward: Ward<()>| {
+            let (finishes, sets) = (Arc::clone(&finishes), Arc::clone(&sets));
+            async move {
+                let mut lower = Steward::new(patient(), time);
+                lower.keep("chore", Finishes(finishes));
+                // It is stopped first, and takes some time.
+                lower.add(Spec::new("slow"), move |ward: Ward<()>| async move {
+                    ward.stop().stopped().await;
+                    time.sleep_for(100 * MILLI).await;
+                    Ok::<_, String>(())
+                });
+                let _ = sets.set(lower.handle());
+                lower.run_under(&ward).await.map(drop)
+            }
+        });
+        upper.add(Spec::new("fails"), move |_: Ward<()>| async move {
+            time.sleep_for(5 * MILLI).await;
+            Err("on purpose")
+        });
+        let handle = upper.handle();
+        let run = tokio::spawn(upper.run());
+        time.sleep_for(50 * MILLI).await;
+        if by_itself {
+            lowers.get().unwrap().shut_down();
+            time.sleep_for(100 * MILLI).await;
+            assert!(finished.load(Ordering::Acquire));
+        }
+        handle.closed().await;
+        assert!(run.await.unwrap().unwrap().shut_down);
+        assert!(finished.load(Ordering::Acquire));
+    }
+}
+
+/// Does nothing, and knows whether it was to finish.
+struct Finishes(Arc<AtomicBool>);
+
+impl Chore for Finishes {
+    fn work(&self) -> impl Future<Output = ()> + Send + 'static {
+        let finished = Arc::clone(&self.0);
+        std::future::poll_fn(move |_| match finished.load(Ordering::Acquire) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+    }
+
+    fn finish(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_steward_that_was_not_polled_yet_finds_it_ended() {
     let make = || {
