@@ -72,14 +72,16 @@ impl Rule {
     /// that one; none if it is to blame for none. So many nanoseconds after it came it was to be answered.
     #[must_use]
     pub fn fault(&self, activity: &Activity, said: Option<&Said>, allowed: u64) -> Option<Duration> {
-        let since = |moment| activity.had_since(moment);
+        // Each attempt on its own: what its client took before it began is not its client's fault.
+        let since = |moment| (activity.had_since(moment), activity.waited_since(moment));
         let under_way = match said {
             Some(said) => said.under_way().into_iter().map(since).max(),
             None => activity.admission().map(since),
         };
-        let left = allowed.saturating_sub(activity.client_waited());
-        let late = under_way.filter(|had| self.is_long(*had, self.deadline, left));
-        let late = late.filter(|_| !activity.is_client_waited_for()).map(Duration::from_nanos);
+        let is_long =
+            |(had, waited): &(u64, u64)| self.is_long(*had, self.deadline, allowed.saturating_sub(*waited));
+        let late = under_way.filter(is_long).filter(|_| !activity.is_client_waited_for());
+        let late = late.map(|(had, _)| Duration::from_nanos(had));
         late.max(said.and_then(Said::dropped))
     }
 

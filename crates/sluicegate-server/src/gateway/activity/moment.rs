@@ -39,10 +39,10 @@ impl Activity {
         now.at.saturating_sub(moment.at).saturating_sub(now.waited.saturating_sub(moment.waited))
     }
 
-    /// For how long the client was waited for so far, in nanoseconds.
+    /// For how long the client was waited for since, in nanoseconds.
     #[must_use]
-    pub fn client_waited(&self) -> u64 {
-        self.moment().waited
+    pub fn waited_since(&self, moment: Moment) -> u64 {
+        self.moment().waited.saturating_sub(moment.waited)
     }
 
     /// Whether the client was waited for since.
