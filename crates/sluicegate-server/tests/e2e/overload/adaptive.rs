@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluicegate::timer::{Timer as _, TokioTime};
-use sluicegate_testkit::client::{Answer, Link, Raw, get};
+use sluicegate_testkit::client::{Answer, Raw, get};
 use sluicegate_testkit::process::Sluicegate;
 use sluicegate_testkit::upstream::Upstream;
 use sluicegate_testkit::wait::eventually;
@@ -70,23 +70,15 @@ fn overload(gateway: &Sluicegate, first: usize) -> (Arc<AtomicBool>, JoinHandle<
     let (client, over) = (gateway.client(), Arc::new(AtomicBool::new(false)));
     let is_over = Arc::clone(&over);
     let offering = async move {
-        let (mut asked, mut idle, mut answers) = (JoinSet::new(), Vec::<Link>::new(), Vec::new());
+        let (mut asked, mut answers) = (JoinSet::new(), Vec::new());
         let mut come = first;
         loop {
             for _ in 0..come {
-                let kept = idle.pop();
-                asked.spawn(async move {
-                    let mut link = match kept {
-                        Some(link) => link,
-                        None => client.link().await.unwrap(),
-                    };
-                    let answer = Answer::read(link.send(get("/")).await.unwrap()).await.unwrap();
-                    (link, answer.status)
-                });
+                // Over a connection of its own: the gateway closes what is kept and not used for long.
+                asked.spawn(async move { client.get("/").await.status });
             }
             let Some(ended) = asked.join_next().await else { return answers };
-            let (link, status) = ended.unwrap();
-            idle.push(link);
+            let status = ended.unwrap();
             answers.push(status);
             come = if status == OK && !is_over.load(Ordering::Relaxed) { 2 } else { 0 };
         }
