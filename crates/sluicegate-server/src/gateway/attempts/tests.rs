@@ -252,7 +252,7 @@ async fn over_a_kept_connection(does: &[Does], until: Option<Duration>, answered
                 let sends = Arc::clone(&upstream);
                 let future = async move {
                     let late = &|| UpstreamError::Slow(Duration::ZERO);
-                    let terms = || Terms { copy: repeatable, until, late, reached: &|| {} };
+                    let terms = || Terms { copy: repeatable, until, late, reached: &|| {}, sends: &|_| {} };
                     let (_, exchange) = sends.send_on(0, get(), terms()).await?;
                     exchange.discard();
                     sends.send_on(0, get(), terms()).await

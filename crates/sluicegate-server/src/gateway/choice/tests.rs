@@ -4,17 +4,17 @@ use super::*;
 use crate::config::settings::UpstreamSettings;
 
 /// It could not be reached once, and is avoided no more.
-fn recovered(time: TokioTime) -> (Group, Standing) {
+async fn recovered(time: TokioTime) -> (Group, Standing) {
     let standing = Standing(Arc::new(Mutex::new(Server::new(Duration::ZERO))));
     standing.lock().unreachable(0);
-    while time.now() == 0 {}
+    tokio::time::advance(Duration::from_millis(1)).await;
     let upstream = Upstream::new(UpstreamSettings::default(), standing.clone(), time, 1);
     (Group::new(vec![upstream], time), standing)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_place_that_nothing_is_sent_from_leaves_it_to_the_next_to_see_whether_an_upstream_is_back() {
-    let (group, standing) = recovered(TokioTime::new());
+    let (group, standing) = recovered(TokioTime::new()).await;
     let before = *standing.lock();
     let (_, _, place) = group.enter(&[], &[]).unwrap();
     assert_ne!(*standing.lock(), before, "it is to see");
