@@ -6,9 +6,7 @@ use http::{Method, Request, StatusCode};
 use sluicegate_testkit::body::Script;
 use sluicegate_testkit::client::{get, request};
 use sluicegate_testkit::upstream::Upstream;
-use std::sync::Arc;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Notify;
+use tokio::net::TcpListener;
 
 const CONFLICT: StatusCode = StatusCode::CONFLICT;
 
@@ -103,31 +101,6 @@ async fn bound() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     (listener, url)
-}
-
-/// The service has had one request, and answered it: the other has nobody to go to.
-#[tokio::test]
-async fn while_another_attempt_only_connects_a_conflict_is_the_answer() {
-    let full = TcpSocket::new_v4().unwrap();
-    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let full = full.listen(0).unwrap();
-    let address = full.local_addr().unwrap();
-    // Nobody accepts it, and there is room for no other.
-    let _only = TcpStream::connect(address).await.unwrap();
-    let (listener, url) = bound().await;
-    let gate = Arc::new(Notify::new());
-    let opened = Arc::clone(&gate);
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        opened.notified().await;
-        talk(stream, || "HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
-    });
-    let served = hedging(&[url, format!("http://{address}")], "").await;
-    let client = served.gateway.client();
-    let asked = tokio::spawn(async move { client.send(keyed("/")).await.status });
-    served.gateway.until_metric("sluicegate_hedges_total", &[], 1).await;
-    gate.notify_one();
-    assert_eq!(asked.await.unwrap(), CONFLICT);
 }
 
 /// One that breaks off when it is sent the hedge as well, which it answers so, and what comes then otherwise.
