@@ -15,6 +15,8 @@
 //! * **What can't be stopped** is first told to, then cut off, and after some patience counted as leaked; then it goes on without.
 //!
 //! Time is nanoseconds on any one clock; one that steps back is taken to stand still.
+//!
+//! Longer than other files: what is told, what has ended and what is to be done next are one table of states.
 
 mod intensity;
 mod settings;

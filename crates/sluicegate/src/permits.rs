@@ -5,6 +5,8 @@
 //! | a fixed number, first come first served | [`Permits::new`]; reads no clock |
 //! | a line that sheds, is fair among clients, or knows deadlines | [`Permits::with`] the settings of a line |
 //! | as many as the service works on at once, found out meanwhile | the same, [adaptive](Settings::adaptive) |
+//!
+//! Longer than other files: a third is documentation, of every way in.
 
 mod adaptive;
 mod before;

@@ -42,6 +42,9 @@
 //! assert_eq!((copied.last(), handle.counts().restarts), (Some(10), 1));
 //! # }
 //! ```
+//!
+//! Longer than other files: a third is documentation; what a steward is made of, runs by and is told from outside is one
+//! state.
 
 mod chore;
 mod report;

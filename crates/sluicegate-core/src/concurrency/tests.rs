@@ -1,4 +1,6 @@
 //! The machine by itself, and in front of a service in virtual time.
+//!
+//! Longer than other files: each test is one short story, and all use the same few helpers.
 
 mod overload;
 mod server;

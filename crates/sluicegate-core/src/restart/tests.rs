@@ -1,4 +1,6 @@
 //! What a steward says to each, and its intensity against a plain list.
+//!
+//! Longer than other files: each test is one short story, and all use the same few helpers.
 
 mod storm;
 

@@ -1,4 +1,7 @@
 //! One line before several buckets.
+//!
+//! Longer than other files: who comes, who is served and who leaves are one protocol over several buckets' locks, which is
+//! only right as a whole.
 
 use std::hint::cold_path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,6 @@
 //! Lines that shed and limits that are found out, in virtual time.
+//!
+//! Longer than other files: each test is one short story, and all use the same few helpers.
 
 mod found;
 mod late;

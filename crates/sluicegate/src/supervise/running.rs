@@ -1,4 +1,6 @@
 //! A steward at work: it does what its machine says, and tells it what comes of that.
+//!
+//! Longer than other files: what the machine says and what is told to it are the two sides of one loop.
 
 use std::any::Any;
 use std::collections::HashMap;

@@ -1,4 +1,6 @@
 //! Limits that are found out.
+//!
+//! Longer than other files: each test is one short story, and all use the same few helpers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
