@@ -2,11 +2,26 @@
 
 use sluicegate::restart;
 use sluicegate::store::{Charge, Decided};
-use sluicegate::supervise::Steward;
+use sluicegate::supervise::{Escalated, Finished, Handle, Steward};
 use sluicegate_testkit::faulty::Fault;
+use tokio::task::JoinHandle;
 
-use crate::support::{House, quota, requests, take};
+use crate::support::{House, Instance, quota, requests, take};
 use sluicegate::lease::Settings;
+
+/// How a steward that runs has ended.
+type Ended = JoinHandle<Result<Finished, Escalated>>;
+
+/// An instance whose upkeep a steward keeps.
+async fn kept(house: &House) -> (Instance, Handle, Ended) {
+    let (instance, upkeep) = house.parts(Settings::default());
+    let mut steward = Steward::new(restart::Settings::default(), house.time);
+    steward.keep("leases", upkeep);
+    let handle = steward.handle();
+    let run = tokio::spawn(steward.run());
+    tokio::task::yield_now().await;
+    (instance, handle, run)
+}
 
 #[tokio::test(start_paused = true)]
 async fn closed_it_gives_everything_back() {
@@ -75,12 +90,7 @@ async fn where_the_upkeep_was_aborted_requests_go_to_the_store() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_costs_that_key_and_the_next_upkeep_goes_on() {
     let (house, some) = (House::new(), quota("1/h burst 1000"));
-    let (instance, upkeep) = house.parts(Settings::default());
-    let mut steward = Steward::new(restart::Settings::default(), house.time);
-    steward.keep("leases", upkeep);
-    let handle = steward.handle();
-    let run = tokio::spawn(steward.run());
-    tokio::task::yield_now().await;
+    let (instance, handle, run) = kept(&house).await;
     let of = |key: &'static [u8]| Charge::new("s", key, &some);
     for key in [b"a", b"b"] {
         assert_eq!(requests(&instance, of(key), 100).await, 100);
@@ -111,12 +121,7 @@ async fn a_call_that_panics_costs_that_key_and_the_next_upkeep_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_steward_that_shuts_down_has_them_give_everything_back() {
     let (house, some) = (House::new(), quota("1/h burst 1000"));
-    let (instance, upkeep) = house.parts(Settings::default());
-    let mut steward = Steward::new(restart::Settings::default(), house.time);
-    steward.keep("leases", upkeep);
-    let handle = steward.handle();
-    let run = tokio::spawn(steward.run());
-    tokio::task::yield_now().await;
+    let (instance, handle, run) = kept(&house).await;
     let charge = Charge::new("s", b"k", &some);
     assert_eq!(requests(&instance, charge, 100).await, 100);
     assert!(instance.held() > 0);
